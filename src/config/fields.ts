@@ -1,0 +1,80 @@
+// Field types that sidecar.yaml is made of: durations, sizes, rates, secrets, names. Each reads the text people write and
+// yields the number the program uses; bare numbers are refused, because nobody can see their unit.
+import { z } from 'zod';
+import { parseDuration, parseRate, parseSize } from '../core/units.ts';
+
+/** Whether a change of the setting takes effect on reload, or only after a restart. */
+export type Reload = 'live' | 'restart';
+
+/** Metadata that every setting carries: one doc line, and how a change takes effect. */
+export const doc = (description: string, reload: Reload = 'live') => ({ description, reload });
+
+const spelled = <T>(what: string, parse: (text: string) => T | undefined, pattern: string) =>
+  z
+    .string({ error: `needs ${what}` })
+    .meta({ pattern })
+    .transform((text, context) => {
+      const parsed = parse(text);
+      if (parsed !== undefined) return parsed;
+      context.addIssue({ code: 'custom', message: `needs ${what}` });
+      return z.NEVER;
+    });
+
+/** Milliseconds, written `250ms 30s 15m 24h 90d`. */
+export const duration = () =>
+  spelled('a duration such as 250ms, 30s, 15m, 24h or 90d', parseDuration, '^\\d{1,9}(ms|s|m|h|d)$');
+
+/** Bytes, written `512B 16KiB 10MiB`. */
+export const size = () => spelled('a size such as 16KiB or 10MiB', parseSize, '^\\d{1,9}(B|KiB|MiB|GiB)$');
+
+/** A {@link Rate}, written `20/1m`. */
+export const rate = () =>
+  spelled('a rate such as 20/1m (whole requests from 1, a window from 1s)', parseRate, '^[1-9]\\d*/\\d+(s|m|h|d)$');
+
+/** Names of upstreams, issuers, limits, routes and tiers. */
+export const name = () =>
+  z.string().regex(/^[a-z][a-z0-9_]*$/, 'needs a name of a-z, 0-9 and _ that starts with a letter');
+
+/** A map from {@link name} to something. */
+export const named = <T extends z.ZodType>(value: T) => z.record(name(), value);
+
+/** Where a secret comes from; never the secret itself, but for `value`, which `check --production` refuses. */
+export const secret = () =>
+  z.union(
+    [
+      z.strictObject({ env: z.string().min(1) }),
+      z.strictObject({ file: z.string().min(1) }),
+      z.strictObject({ value: z.string().min(1) }),
+    ],
+    { error: 'needs a secret reference: {env: NAME}, {file: path} or {value: "…"}' },
+  );
+
+/** A secret reference as it stands in the file; config/secrets.ts resolves it. */
+export type SecretReference = z.output<ReturnType<typeof secret>>;
+
+/** One thing or a list of it; always read as a list. */
+export const oneOrMany = <T extends z.ZodType>(value: T) =>
+  z
+    .union([value, z.array(value).min(1)])
+    .transform((given) => (Array.isArray(given) ? given : [given]) as z.output<T>[]);
+
+/** A claim: a top-level name taken literally (never split at dots), or a list of names as a path. */
+export const claimPath = () => oneOrMany(z.string().min(1));
+
+/** `host:port`, `[v6]:port`, or `off` where allowed. */
+export const listenAddress = () =>
+  z.string().regex(/^(\[[0-9a-fA-F:]+\]|[^\s:[\]]+):\d{1,5}$/, 'needs host:port, such as 127.0.0.1:8080');
+
+/** An http or https origin without path, query or credentials. */
+export const originUrl = () =>
+  z.string().refine((text) => {
+    const url = URL.parse(text);
+    return (
+      url !== null &&
+      /^https?:$/.test(url.protocol) &&
+      url.pathname === '/' &&
+      !url.search &&
+      !url.hash &&
+      !url.username
+    );
+  }, 'needs an http:// or https:// origin without path, such as http://127.0.0.1:3000');

@@ -1,0 +1,385 @@
+// Every setting of sidecar.yaml, once: type, default, unit, doc line, live or restart. The JSON Schema under config/, the
+// configuration reference and the types of the whole program come from here. Cross-references are checked in validate.ts.
+import { z } from 'zod';
+import {
+  claimPath,
+  doc,
+  duration,
+  listenAddress,
+  name,
+  named,
+  oneOrMany,
+  originUrl,
+  rate,
+  secret,
+  size,
+} from './fields.ts';
+
+const algorithm = z.enum([
+  'RS256', 'RS384', 'RS512', 'PS256', 'PS384', 'PS512', 'ES256', 'ES384', 'ES512', 'EdDSA', 'HS256', 'HS384', 'HS512',
+]); // biome-ignore format: one line reads better
+
+const drain = z.strictObject({
+  delay: duration().prefault('5s').meta(doc('How long to keep serving after /readyz fails, so that balancers notice.')),
+  timeout: duration().prefault('20s').meta(doc('How long requests in flight may take to finish after that.')),
+});
+
+const proxy = z.strictObject({
+  listen: listenAddress().prefault('0.0.0.0:8080').meta(doc('Address of the proxy port.', 'restart')),
+  trusted_proxies: z
+    .array(z.string())
+    .prefault([])
+    .meta(doc('CIDRs of peers whose forwarded fields we believe. Empty: nobody. /0 is refused.')),
+  client_address: z
+    .enum(['x_forwarded_for', 'forwarded'])
+    .prefault('x_forwarded_for')
+    .meta(doc('The one field that trusted proxies use to tell the client address; the other is removed.')),
+  reserved_prefix: z
+    .string()
+    .regex(/^\/[A-Za-z0-9._-]+$/, 'needs one path segment such as /.doorward')
+    .prefault('/.doorward')
+    .meta(doc('Paths below it are ours and never reach an upstream.', 'restart')),
+  endpoints: z
+    .strictObject({
+      verdict: z.boolean().prefault(false).meta(doc('Answer forward-auth questions under <reserved_prefix>/verdict/.')),
+    })
+    .prefault({})
+    .meta(doc('What we serve ourselves on the proxy port.')),
+  header_size: size().prefault('16KiB').meta(doc('Largest request head, all fields together.', 'restart')),
+  header_timeout: duration().prefault('10s').meta(doc('How long a client may take to send the head.', 'restart')),
+  keep_alive: duration()
+    .prefault('75s')
+    .meta(doc('How long an idle client connection stays open; above the 60s of nginx and load balancers.', 'restart')),
+  max_connections: z.int().min(1).prefault(10_000).meta(doc('Client connections beyond this are closed.', 'restart')),
+  drain: drain.prefault({}).meta(doc('Graceful shutdown; Kubernetes kills after 30s by default.')),
+  bad_tokens: rate()
+    .prefault('60/1m')
+    .meta(doc('Failed tokens per address before it gets 429 without signature work.')),
+  error_detail: z
+    .enum(['code', 'reason'])
+    .prefault('code')
+    .meta(doc('What a refusal tells: the public code, or the exact reason too (development only).')),
+});
+
+const upstream = z.strictObject({
+  url: originUrl().meta(doc('Origin of the application.')),
+  connections: z.int().min(1).max(65_535).prefault(128).meta(doc('Connections kept to it.')),
+  queue: z.int().min(0).prefault(256).meta(doc('Requests that may wait for a connection; more are 503 upstream_busy.')),
+  queue_timeout: duration().prefault('1s').meta(doc('How long one may wait.')),
+  streams: z.int().min(0).prefault(1024).meta(doc('WebSockets and event streams open at once.')),
+  connect_timeout: duration().prefault('1s').meta(doc('How long connecting may take.')),
+  keep_alive: duration().prefault('4s').meta(doc('Idle connections close after this; below the 5s of Node upstreams.')),
+  host: z.string().min(1).prefault('preserve').meta(doc('Host sent: `preserve`, `upstream`, or a name.')),
+  tls: z
+    .strictObject({
+      ca: secret().optional().meta(doc('PEM of the only CA to trust for this upstream.')),
+      server_name: z.string().min(1).optional().meta(doc('Name to expect in the certificate.')),
+    })
+    .optional()
+    .meta(doc('For https upstreams.')),
+});
+
+const keys = z.strictObject({
+  discover: z.boolean().optional().meta(doc('Find jwks_uri through the issuer metadata (the default).')),
+  url: z
+    .url({ protocol: /^https?$/ })
+    .optional()
+    .meta(doc('Fetch the JWKS here.')),
+  file: z.string().min(1).optional().meta(doc('Read a JWKS from this file; followed when it changes.')),
+  inline: z
+    .strictObject({ keys: z.array(z.record(z.string(), z.unknown())).min(1) })
+    .optional()
+    .meta(doc('A JWKS written here.')),
+  pem: secret().optional().meta(doc('One public key or certificate in PEM.')),
+  secret: secret().optional().meta(doc('Shared secret for HS256/384/512, at least as long as the hash.')),
+  refresh: duration().prefault('10m').meta(doc('Fetch again this long after the last fetch, ahead of need.')),
+  cooldown: duration().prefault('30s').meta(doc('An unknown kid causes at most one fetch per this time.')),
+  stale_for: duration().prefault('24h').meta(doc('How long the last good keys serve while the endpoint fails.')),
+  timeout: duration().prefault('5s').meta(doc('Limit of one fetch.')),
+});
+
+const claims = z.strictObject({
+  subject: claimPath().prefault('sub').meta(doc('Claim that names the subject.')),
+  client: oneOrMany(z.string().min(1))
+    .optional()
+    .meta(doc('Claim that names the client; default client_id, then azp.')),
+  roles: claimPath().prefault('roles').meta(doc('Claim with the roles: array, or string split at spaces.')),
+  scopes: claimPath().optional().meta(doc('Claim with the scopes; default scope, then scp.')),
+  tenant: claimPath().prefault('tenant').meta(doc('Claim that names the tenant.')),
+  session: claimPath().prefault('sid').meta(doc('Claim that names the session.')),
+});
+
+const issuer = z.strictObject({
+  issuer: z.string().min(1).meta(doc('`iss`, compared byte for byte.')),
+  audience: oneOrMany(z.string().min(1)).meta(doc('One of these must be in `aud`.')),
+  audience_claim: z
+    .string()
+    .min(1)
+    .prefault('aud')
+    .meta(doc('Claim that holds the audience, for issuers without aud.')),
+  types: z
+    .array(z.enum(['at+jwt', 'JWT', 'absent']))
+    .min(1)
+    .prefault(['at+jwt', 'JWT'])
+    .meta(doc('Accepted `typ`; `absent` for issuers that set none.')),
+  keys: keys.prefault({}).meta(doc('Where the keys come from; exactly one source, discovery by default.')),
+  sign: z
+    .strictObject({
+      algorithm: z.enum(['ES256', 'RS256', 'EdDSA']).prefault('ES256').meta(doc('Algorithm of our signing key.')),
+      lifetime: duration().prefault('15m').meta(doc('Lifetime of issued access tokens unless asked shorter.')),
+      key: secret()
+        .optional()
+        .meta(doc('PKCS8 PEM of the signing key. Default: made in state_dir; required once redis is set.')),
+    })
+    .optional()
+    .meta(doc('Makes the issuer ours: tokens can be issued on the admin port.')),
+  algorithms: z
+    .array(algorithm)
+    .min(1)
+    .optional()
+    .meta(doc('Accepted `alg`; default ES256, RS256, EdDSA (HS256 for keys.secret).')),
+  clock_tolerance: duration().prefault('60s').meta(doc('Allowed clock skew on exp, nbf and iat.')),
+  max_lifetime: duration().prefault('24h').meta(doc('exp - iat above this is refused.')),
+  require: z
+    .record(
+      z.string(),
+      z.union([z.string(), z.number(), z.boolean(), z.array(z.union([z.string(), z.number()])).min(1), z.null()]),
+    )
+    .prefault({})
+    .meta(doc('Claims every token must carry: a value, one of a list, or null for any value.')),
+  claims: claims.prefault({}).meta(doc('Where the issuer puts what we need.')),
+});
+
+const keyPart = z.union([
+  z.enum(['ip', 'client', 'subject', 'tenant', 'route']),
+  z.strictObject({ claim: claimPath() }),
+]);
+const failMode = z.enum(['local', 'deny', 'allow']);
+
+const limit = z.strictObject({
+  key: oneOrMany(keyPart).meta(doc('What is counted: ip, client, subject, tenant, route, {claim: …}, or a list.')),
+  rate: oneOrMany(rate()).optional().meta(doc('One or more rates, all kept.')),
+  tiers: z.record(name(), oneOrMany(rate())).optional().meta(doc("Rates by the client record's tier.")),
+  default_tier: name().optional().meta(doc('Tier of clients without a record.')),
+  algorithm: z
+    .enum(['sliding', 'log'])
+    .prefault('sliding')
+    .meta(doc('`log` is exact, for small limits such as logins.')),
+  mode: z.enum(['enforce', 'shadow']).prefault('enforce').meta(doc('`shadow` counts and reports, and never refuses.')),
+  on_store_down: failMode.prefault('local').meta(doc('Redis away: count locally at limit / replicas, deny, or allow.')),
+  exempt: z.array(z.string()).prefault([]).meta(doc('Addresses or CIDRs that this limit does not count.')),
+  shared: z.boolean().prefault(false).meta(doc('Count over all applications on the same Redis, not only this one.')),
+});
+
+const many = z.union([z.array(z.string().min(1)).min(1), z.strictObject({ any: z.array(z.string().min(1)).min(1) })]);
+const requireBlock = z.strictObject({
+  scopes: many.optional().meta(doc('Scopes needed: all of a list, or {any: […]}.')),
+  roles: many.optional().meta(doc('Roles needed: all of a list, or {any: […]}.')),
+  claims: z
+    .record(z.string(), oneOrMany(z.union([z.string(), z.number(), z.boolean()])))
+    .optional()
+    .meta(
+      doc('Claims that must have one of the values; `tenant` is the tenant, an array claim matches by membership.'),
+    ),
+});
+
+const credential = z.union([
+  z.enum(['bearer', 'websocket']),
+  z.strictObject({ header: z.string().regex(/^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/, 'needs a header name') }),
+  z.strictObject({ cookie: z.string().min(1) }),
+  z.strictObject({ query: z.string().min(1) }),
+]);
+
+/** Relaxations of step 2 of the request path; a closed list, printed at start. */
+export const relaxations = ['encoded_slash', 'double_slash', 'double_encoding'] as const;
+
+const route = z.strictObject({
+  match: z
+    .strictObject({
+      prefix: z.string().optional().meta(doc('Whole segments: /api matches /api and /api/x, never /apix.')),
+      path: z.string().optional().meta(doc('One exact path; {name} stands for one segment.')),
+      hosts: z
+        .array(z.string().min(1))
+        .min(1)
+        .optional()
+        .meta(doc('Host names without port; *.example.com is one label.')),
+      methods: z
+        .array(z.string().regex(/^[A-Z]+$/, 'needs upper-case methods'))
+        .min(1)
+        .optional()
+        .meta(doc('GET includes HEAD.')),
+    })
+    .meta(doc('Exactly one of prefix and path.')),
+  upstream: name().optional().meta(doc('Default: the only upstream.')),
+  auth: z
+    .enum(['required', 'optional', 'none'])
+    .prefault('required')
+    .meta(doc('optional: no credential is anonymous, a bad one is 401.')),
+  issuers: z
+    .array(name())
+    .min(1)
+    .optional()
+    .meta(doc('Issuers accepted here; default from `defaults`, or the only one.')),
+  require: requireBlock.optional().meta(doc('What the token must grant.')),
+  limits: z.array(name()).optional().meta(doc('Limits that count here, all in one round trip.')),
+  credentials: z
+    .array(credential)
+    .min(1)
+    .prefault(['bearer'])
+    .meta(doc('Where a token may stand; two at once is 400.')),
+  cors: z
+    .union([z.enum(['off', 'pass']), z.strictObject({ origins: z.array(z.string().min(1)).min(1) })])
+    .prefault('off')
+    .meta(doc('pass: true preflights go upstream without identity; {origins}: only these Origins may use the route.')),
+  relax: z.array(z.enum(relaxations)).prefault([]).meta(doc('Strict path rules that this route does without.')),
+  forward_token: z
+    .boolean()
+    .prefault(false)
+    .meta(doc('Send the token upstream; off, because applications log headers.')),
+  stream: z.boolean().prefault(false).meta(doc('Responses are streams: no idle timeout, end with the token.')),
+  mode: z.enum(['enforce', 'shadow']).prefault('enforce').meta(doc('shadow: decide, log, count, forward anyway.')),
+  body_size: size().optional().meta(doc('Largest request body.')),
+  response_timeout: duration().optional().meta(doc('Until the response head.')),
+  idle_timeout: duration().optional().meta(doc('Between two chunks of a response; never on streams.')),
+});
+
+const defaults = z.strictObject({
+  issuers: z
+    .array(name())
+    .min(1)
+    .optional()
+    .meta(doc('Issuers of routes that name none; needed with several issuers.')),
+  limits: z.array(name()).prefault([]).meta(doc('Limits of routes that name none.')),
+  body_size: size().prefault('10MiB').meta(doc('Largest request body.')),
+  response_timeout: duration().prefault('30s').meta(doc('Until the response head.')),
+  idle_timeout: duration().prefault('60s').meta(doc('Between two chunks of a response; never on streams.')),
+});
+
+const identityWord = z.enum(['subject', 'issuer', 'client', 'scopes', 'roles', 'tenant', 'token_id', 'session']);
+const identityHeaders = z
+  .record(
+    z.string().regex(/^[A-Za-z][A-Za-z0-9-]*$/, 'needs a header name of letters, digits and -'),
+    z.union([
+      identityWord,
+      z.strictObject({ claim: claimPath(), format: z.enum(['text', 'json_base64url']).prefault('text') }),
+    ]),
+  )
+  .prefault({
+    'X-Auth-Subject': 'subject',
+    'X-Auth-Issuer': 'issuer',
+    'X-Auth-Client': 'client',
+    'X-Auth-Scopes': 'scopes',
+    'X-Auth-Roles': 'roles',
+    'X-Auth-Tenant': 'tenant',
+    'X-Auth-Token-Id': 'token_id',
+  });
+
+const client = z.strictObject({
+  id: z.string().min(1).meta(doc('Client id as the issuer writes it.')),
+  issuer: name().meta(doc('Issuer block it belongs to.')),
+  tier: name().optional().meta(doc('Tier for limits with tiers.')),
+  limits: z
+    .record(name(), oneOrMany(rate()))
+    .prefault({})
+    .meta(doc('Own rates, by limit name; they win over the tier.')),
+  disabled: z.boolean().prefault(false).meta(doc('Refuse every token of this client.')),
+});
+
+const redis = z.strictObject({
+  url: secret().meta(doc('redis:// or rediss:// URL.', 'restart')),
+  prefix: z
+    .string()
+    .regex(/^[A-Za-z0-9_.-]+$/, 'needs letters, digits, _ . -')
+    .prefault('doorward')
+    .meta(doc('First part of every key.', 'restart')),
+  timeout: duration().prefault('50ms').meta(doc('Longest a request waits for Redis.', 'restart')),
+  tls: z
+    .strictObject({ ca: secret().optional().meta(doc('PEM of the CA.', 'restart')) })
+    .optional()
+    .meta(doc('For rediss.', 'restart')),
+});
+
+/** The whole file. Output: durations in ms, sizes in bytes, rates as {limit, windowMs}. */
+export const sidecarSchema = z.strictObject({
+  version: z.literal(1, { error: 'needs to be 1' }).meta(doc('Version of this format.')),
+  name: z
+    .string()
+    .regex(/^[a-z][a-z0-9_-]*$/, 'needs a-z, 0-9, _ and -')
+    .optional()
+    .meta(doc('This application: part of limit keys, logs, traces; needed with redis.', 'restart')),
+  state_dir: z.string().min(1).prefault('.doorward').meta(doc('Private files of this replica.', 'restart')),
+  proxy: proxy.prefault({}).meta(doc('The proxy port.')),
+  admin: z
+    .strictObject({
+      listen: z
+        .union([z.literal('off'), listenAddress()])
+        .prefault('127.0.0.1:9900')
+        .meta(doc('Admin port; the socket state_dir/admin.sock is always there.', 'restart')),
+    })
+    .prefault({})
+    .meta(doc('The admin port.')),
+  observe: z
+    .strictObject({
+      listen: z
+        .union([z.literal('off'), listenAddress()])
+        .prefault('0.0.0.0:9902')
+        .meta(doc('/healthz /readyz /metrics and nothing else; off: only on the admin port.', 'restart')),
+    })
+    .prefault({})
+    .meta(doc('The observe port.')),
+  upstreams: named(upstream).meta(doc('Applications behind us.')),
+  issuers: named(issuer).prefault({}).meta(doc('Who may sign tokens.')),
+  limits: named(limit).prefault({}).meta(doc('Rate limits; one bucket wherever named.')),
+  defaults: defaults.prefault({}).meta(doc('What routes take when they do not say.')),
+  routes: named(route).meta(doc('What is served, to whom.')),
+  identity_headers: identityHeaders.meta(
+    doc('Headers that tell the application who is calling; stripped from clients.'),
+  ),
+  clients: named(client).prefault({}).meta(doc('Static client records, without secrets.')),
+  redis: redis.optional().meta(doc('Shared state; without it everything is in memory of one replica.', 'restart')),
+  revocation: z
+    .strictObject({
+      on_store_down: z
+        .enum(['known', 'deny', 'allow'])
+        .prefault('known')
+        .meta(doc('Redis away: answer from the index, 503, or accept.')),
+      known_for: duration().prefault('15m').meta(doc('How long `known` holds without contact before it becomes deny.')),
+    })
+    .prefault({})
+    .meta(doc('The revocation check.')),
+  log: z
+    .strictObject({
+      level: z
+        .enum(['debug', 'info', 'warn', 'error', 'silent'])
+        .prefault('info')
+        .meta(doc('Least severe line written.')),
+      decisions: z
+        .strictObject({
+          allow: z.number().min(0).max(1).prefault(0.01).meta(doc('Share of allowed requests logged.')),
+          deny: z.number().min(0).max(1).prefault(1).meta(doc('Share of refused requests logged.')),
+        })
+        .prefault({})
+        .meta(doc('Sampling of decision records.')),
+      subject: z
+        .enum(['digest', 'plain', 'off'])
+        .prefault('digest')
+        .meta(doc('How subject and client stand in the log.')),
+    })
+    .prefault({})
+    .meta(doc('Logging.')),
+});
+
+/** A validated configuration: durations in ms, sizes in bytes, rates as {limit, windowMs}; secrets still by reference. */
+export type SidecarConfig = z.output<typeof sidecarSchema>;
+/** The file as people write it. */
+export type SidecarInput = z.input<typeof sidecarSchema>;
+/** One block under `issuers`. */
+export type IssuerConfig = SidecarConfig['issuers'][string];
+/** One block under `routes`. */
+export type RouteConfig = SidecarConfig['routes'][string];
+/** One block under `limits`. */
+export type LimitConfig = SidecarConfig['limits'][string];
+/** One block under `upstreams`. */
+export type UpstreamConfig = SidecarConfig['upstreams'][string];
+/** One block under `clients`. */
+export type ClientConfig = SidecarConfig['clients'][string];

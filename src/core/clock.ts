@@ -1,0 +1,15 @@
+// The only place that reads the time. Everything else is handed a Clock, so that tests can stop it (style.md 6).
+
+/** Source of time. Wall time for claims and expiry, monotonic time for durations. */
+export interface Clock {
+  /** Wall time in ms since the epoch; may jump when the machine's clock is set. */
+  nowMs(): number;
+  /** Monotonic time in ms with a fraction; only differences mean anything. */
+  monotonicMs(): number;
+}
+
+/** The machine's own clock. */
+export const systemClock: Clock = {
+  nowMs: () => Date.now(),
+  monotonicMs: () => performance.now(),
+};

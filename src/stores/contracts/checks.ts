@@ -1,0 +1,47 @@
+// Contract of the check (design 4.8): one round trip answers, for all requests of an event-loop turn, "is the revocation
+// index current?" and "are the limits kept?". The memory backend is the readable reference; Redis does it in one Lua call.
+import type { Rate } from '../../core/units.ts';
+import type { RevocationHead } from './revocations.ts';
+
+/** One limit to charge for one request: cost 1 against every rate, all or nothing. */
+export interface Charge {
+  /** Digest that already holds application name, limit name and key parts; unique per limit and caller. */
+  readonly key: string;
+  /** One counter per rate. */
+  readonly rates: readonly Rate[];
+  /** `sliding` weighs the previous window by its remaining share; `log` remembers each hit and is exact. */
+  readonly algorithm: 'sliding' | 'log';
+  /** A shadow limit is counted and reported and never refuses. */
+  readonly shadow: boolean;
+}
+
+/**
+ * Two numbers per rate of every charge, in order: `remaining` (whole requests left after this one; -1 when this rate
+ * refuses) and `resetMs` (ms until one more request can succeed when refused or empty, else until the window ends).
+ */
+export type RateStates = readonly number[];
+
+/** What the store says about a batch. A failed request is an Error in its place and spoils no other. */
+export interface CheckReply {
+  /** Undefined when the store holds no revocation log: it was lost, or never made. */
+  readonly head: RevocationHead | undefined;
+  readonly results: readonly (RateStates | Error)[];
+}
+
+/**
+ * Guarantees every backend gives:
+ * - atomic per batch: N parallel requests at limit L in a fresh window admit exactly L, over all replicas;
+ * - all or nothing: a request refused by any enforced rate charges none of its rates, shadow ones included;
+ * - a window index never goes back and elapsed time is clamped to the window, so a failover to a skewed clock neither
+ *   frees nor blocks;
+ * - nothing is kept longer than twice its window;
+ * - rejects with `store_unavailable` within the configured timeout when the store is away.
+ */
+export interface CheckStore {
+  /** At most 256 requests; an empty list of charges still reads the head. `nowMs` is given only by tests. */
+  check(requests: readonly (readonly Charge[])[], nowMs?: number): Promise<CheckReply> | CheckReply;
+  /** The state of one charge without charging it. */
+  peek(charge: Charge, nowMs?: number): Promise<RateStates>;
+  /** Forgets the counters of one charge; true when there were any. */
+  reset(charge: Charge): Promise<boolean>;
+}

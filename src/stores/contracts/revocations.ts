@@ -1,0 +1,81 @@
+// Contract of the revocation log (design 5): one ordered log of entries; every replica keeps all active ones in memory
+// (revocation/index.ts) and compares `{epoch, seq}` with every batch of checks.
+
+/** What an entry refuses. Every id means the pair (issuer, id), so two issuers' "alice" never meet. */
+export type RevocationKind = 'token' | 'session' | 'family' | 'subject' | 'client' | 'tenant' | 'key';
+
+/** All kinds, in the order in which a token is looked up. */
+export const revocationKinds: readonly RevocationKind[] = [
+  'token',
+  'session',
+  'family',
+  'subject',
+  'client',
+  'tenant',
+  'key',
+];
+
+/** How far the log has come. Another epoch, or a smaller seq than one seen before, means that the store lost data. */
+export interface RevocationHead {
+  readonly epoch: string;
+  readonly seq: number;
+}
+
+/** What a caller asks to be refused. Times in ms since the epoch. */
+export interface RevocationDraft {
+  readonly kind: RevocationKind;
+  readonly issuer: string;
+  readonly id: string;
+  /** The entry lives exactly as long as what it refuses can live; `forever` only for subject, client, tenant and key. */
+  readonly untilMs: number | 'forever';
+  /** Refuse only what was issued before this; later logins pass. */
+  readonly notBeforeMs?: number;
+  readonly reason: string;
+}
+
+/** An entry of the log. `entryId` is derived from (kind, issuer, id): revoking again replaces the entry. */
+export interface RevocationEntry extends RevocationDraft {
+  readonly entryId: string;
+  readonly seq: number;
+  readonly revokedAtMs: number;
+}
+
+/** A step of the log since some seq. */
+export type RevocationEvent =
+  | { readonly type: 'put'; readonly entry: RevocationEntry }
+  | { readonly type: 'undo'; readonly entryId: string; readonly seq: number };
+
+/** All active entries at one head. */
+export interface RevocationSnapshot {
+  readonly head: RevocationHead;
+  readonly entries: readonly RevocationEntry[];
+}
+
+/**
+ * Guarantees: appends are ordered by `seq` without gaps; an entry is visible in the head of the next check on every
+ * replica once `append` resolved; expired entries leave the store by themselves; every call rejects with
+ * `store_unavailable` when the store is away.
+ */
+export interface RevocationLog {
+  append(draft: RevocationDraft): Promise<RevocationEntry>;
+  /** Takes an entry back; false when there is none. */
+  undo(entryId: string): Promise<boolean>;
+  /** The current head; undefined when the store holds no log. */
+  head(): Promise<RevocationHead | undefined>;
+  /** Undefined when the store holds no log (lost, or never made). */
+  snapshot(): Promise<RevocationSnapshot | undefined>;
+  /** Events after `head.seq` in order; undefined when the stream no longer reaches back that far or the epoch differs. */
+  since(head: RevocationHead): Promise<readonly RevocationEvent[] | undefined>;
+  /**
+   * Makes a log where there is none, under a new epoch whose seq starts above `atLeastSeq`, and puts `entries` that it does
+   * not hold yet. Replicas that race make one log; each may add what only it knew.
+   */
+  rebuild(entries: readonly RevocationEntry[], atLeastSeq: number): Promise<RevocationHead>;
+  /** Calls back soon after any append, undo, rebuild or limit reset by any replica, also without traffic. */
+  watch(onNotice: (notice: StoreNotice) => void): Promise<AsyncDisposable>;
+}
+
+/** Pushed to every replica, best effort; correctness never rests on it (the head of each batch does). */
+export type StoreNotice =
+  | { readonly type: 'revocations'; readonly head: RevocationHead }
+  | { readonly type: 'limit_reset'; readonly key: string };

@@ -1,0 +1,14 @@
+// `npm test`: finds or installs what the tests need, then runs every *.test.ts with Node's own runner.
+import { spawn } from 'node:child_process';
+import { globSync } from 'node:fs';
+import { ensureRedisServer } from './support/redis-server.ts';
+
+ensureRedisServer();
+const named = process.argv.slice(2);
+const files = named.length > 0 ? named : globSync('test/**/*.test.ts').filter((file) => !file.includes('node_modules'));
+const child = spawn(
+  process.execPath,
+  ['--test', '--test-concurrency=2', '--test-timeout=120000', '--test-reporter=spec', ...files.sort()],
+  { stdio: 'inherit' },
+);
+child.on('exit', (code) => process.exit(code ?? 1));

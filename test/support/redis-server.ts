@@ -1,0 +1,101 @@
+// Real Redis for tests: finds redis-server or installs it from the system's packages, and starts private instances.
+import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { createConnection, createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+
+const found = () => spawnSync('redis-server', ['--version']).status === 0;
+
+/** Makes sure that `redis-server` is on the PATH; throws with the command to type when it cannot be installed. */
+export function ensureRedisServer(): void {
+  if (found()) return;
+  console.error('redis-server is missing: installing it with apt-get');
+  const env = { ...process.env, DEBIAN_FRONTEND: 'noninteractive' };
+  const run = (...args: string[]) => spawnSync('apt-get', args, { stdio: 'inherit', env });
+  run('update', '-qq');
+  run('install', '-y', '-qq', 'redis-server');
+  if (!found()) throw new Error('redis-server is needed: install it (apt-get install redis-server) and run again');
+}
+
+/** A port that was free a moment ago. */
+export async function freePort(): Promise<number> {
+  const server = createServer().listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const { port } = server.address() as { port: number };
+  server.close();
+  await once(server, 'close');
+  return port;
+}
+
+/** A private Redis on loopback with its own folder; ends with `await using`. */
+export interface RedisServer extends AsyncDisposable {
+  readonly port: number;
+  readonly url: string;
+  /** Ends the process (SIGKILL unless told), keeps its folder and port. */
+  stop(signal?: NodeJS.Signals): Promise<void>;
+  /** Starts it again on the same port; it loads what it had saved. */
+  start(): Promise<void>;
+}
+
+async function answers(port: number): Promise<boolean> {
+  const socket = createConnection(port, '127.0.0.1');
+  try {
+    await once(socket, 'connect');
+    socket.write('PING\r\n');
+    const [reply] = await once(socket, 'data');
+    return String(reply).startsWith('+PONG');
+  } catch {
+    return false;
+  } finally {
+    socket.destroy();
+  }
+}
+
+/** Starts a private redis-server with `extra` arguments, and resolves once it answers. */
+export async function startRedis(...extra: string[]): Promise<RedisServer> {
+  const dir = mkdtempSync(join(tmpdir(), 'doorward-redis-'));
+  const port = await freePort();
+  const args = [
+    '--port',
+    String(port),
+    '--bind',
+    '127.0.0.1',
+    '--dir',
+    dir,
+    '--save',
+    '',
+    '--appendonly',
+    'no',
+    ...extra,
+  ];
+  let child: ChildProcess | undefined;
+  const start = async () => {
+    child = spawn('redis-server', args, { stdio: 'ignore' });
+    for (let attempt = 0; attempt < 200; attempt += 1) {
+      if (await answers(port)) return;
+      await sleep(25);
+    }
+    throw new Error(`redis-server did not answer on port ${port}`);
+  };
+  const stop = async (signal: NodeJS.Signals = 'SIGKILL') => {
+    if (child === undefined || child.exitCode !== null) return;
+    const ended = once(child, 'exit');
+    child.kill(signal);
+    await ended;
+    child = undefined;
+  };
+  await start();
+  return {
+    port,
+    url: `redis://127.0.0.1:${port}/0`,
+    start,
+    stop,
+    async [Symbol.asyncDispose]() {
+      await stop();
+      rmSync(dir, { recursive: true, force: true });
+    },
+  };
+}
