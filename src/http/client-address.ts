@@ -1,0 +1,150 @@
+// Who is calling: the peer, or, behind proxies that the operator trusts, the right-most address that is not one of them
+// (design 4.3). Everything further left was written by somebody we do not know. RFC 7239.
+import ipaddr from 'ipaddr.js';
+
+/** An address to show, and the one to count under. */
+export interface ClientAddress {
+  /** Canonical text; an IPv4-mapped IPv6 address is shown as IPv4. */
+  readonly address: string;
+  /** IPv4 address, or the /64 of an IPv6 one, because one subscriber owns all of it. */
+  readonly key: string;
+}
+
+/** What is believed of a peer. */
+export interface Peer extends ClientAddress {
+  readonly trusted: boolean;
+}
+
+type Address = ipaddr.IPv4 | ipaddr.IPv6;
+
+/** More hops than any real chain; a longer one is not searched. */
+const MAX_HOPS = 64;
+const MAX_CACHED = 10_000;
+
+/** Parses CIDRs and single addresses; throws TypeError on anything else (config/validate.ts has refused it before). */
+export function addressMatcher(cidrs: readonly string[]): (address: string) => boolean {
+  const ranges = cidrs.map((cidr) => ipaddr.parseCIDR(cidr.includes('/') ? cidr : `${cidr}/${widest(cidr)}`));
+  return (text) => {
+    const address = parseAddress(text);
+    return (
+      address !== undefined &&
+      ranges.some(([base, bits]) => base.kind() === address.kind() && address.match(base as never, bits))
+    );
+  };
+}
+
+const widest = (text: string) => (ipaddr.parse(text).kind() === 'ipv4' ? 32 : 128);
+
+function parseAddress(text: string): Address | undefined {
+  if (!ipaddr.isValid(text) || (ipaddr.IPv4.isValid(text) && !ipaddr.IPv4.isValidFourPartDecimal(text)))
+    return undefined;
+  const address = ipaddr.process(text);
+  return address;
+}
+
+function clientAddress(address: Address): ClientAddress {
+  if (address.kind() === 'ipv4') return { address: address.toString(), key: address.toString() };
+  const words = (address as ipaddr.IPv6).parts.slice(0, 4).map((word) => word.toString(16));
+  return { address: address.toString(), key: `${words.join(':')}::/64` };
+}
+
+/** Address of one element of a forwarded chain: `1.2.3.4`, `1.2.3.4:5`, `[::1]`, `[::1]:5`, `::1`; undefined for others. */
+export function elementAddress(element: string): ClientAddress | undefined {
+  const match = /^(?:\[([0-9A-Fa-f:.]+)\]|(\d{1,3}(?:\.\d{1,3}){3}))(?::\d{1,5})?$|^([0-9A-Fa-f:.]+)$/.exec(element);
+  if (match === null) return undefined;
+  const address = parseAddress((match[1] ?? match[2] ?? match[3]) as string);
+  return address === undefined ? undefined : clientAddress(address);
+}
+
+/** Finds the client address of requests; caches what it learned of peers, bounded. */
+export interface AddressReader {
+  /** What the socket says; `unix` for a Unix socket, which is never trusted implicitly. */
+  peer(remoteAddress: string | undefined): Peer;
+  /**
+   * The client behind a trusted peer. `lines` are all field lines of the configured field, in order; anything unreadable on
+   * the way (`unknown`, `_hidden`, garbage, more than 64 hops) ends the search at the peer.
+   */
+  behind(peer: Peer, lines: readonly string[]): ClientAddress;
+}
+
+/** Builds the reader for one configuration. */
+export function addressReader(
+  trustedProxies: readonly string[],
+  field: 'x_forwarded_for' | 'forwarded',
+): AddressReader {
+  const isTrusted = addressMatcher(trustedProxies);
+  const peers = new Map<string, Peer>();
+  const elementsOf = field === 'forwarded' ? forwardedElements : listElements;
+  return {
+    peer(remoteAddress) {
+      const known = peers.get(remoteAddress ?? '');
+      if (known !== undefined) return known;
+      const parsed = remoteAddress === undefined ? undefined : parseAddress(remoteAddress.split('%')[0] as string);
+      const shown = parsed === undefined ? { address: 'unix', key: 'unix' } : clientAddress(parsed);
+      const peer = { ...shown, trusted: parsed !== undefined && isTrusted(shown.address) };
+      if (peers.size >= MAX_CACHED) peers.clear();
+      peers.set(remoteAddress ?? '', peer);
+      return peer;
+    },
+    behind(peer, lines) {
+      const elements = elementsOf(lines);
+      if (elements === undefined) return peer;
+      let client: ClientAddress = peer;
+      for (let index = elements.length - 1; index >= 0; index -= 1) {
+        const address = elementAddress(elements[index] as string);
+        if (address === undefined || elements.length - index > MAX_HOPS) return peer;
+        client = address;
+        if (!isTrusted(address.address)) return client;
+      }
+      return client;
+    },
+  };
+}
+
+function listElements(lines: readonly string[]): readonly string[] | undefined {
+  const text = lines.join(',');
+  return text.trim() === ''
+    ? undefined
+    : text
+        .split(',')
+        .slice(-MAX_HOPS - 1)
+        .map((element) => element.trim());
+}
+
+const FORWARDED_PAIR = /^\s*([!#$%&'*+.^_`|~0-9A-Za-z-]+)=(?:([!#$%&'*+.^_`|~0-9A-Za-z-]+)|"((?:[^"\\]|\\.)*)")\s*$/;
+
+/** `for=` of every RFC 7239 element; undefined when the field is malformed, since then nothing in it can be believed. */
+export function forwardedElements(lines: readonly string[]): readonly string[] | undefined {
+  const elements: string[] = [];
+  for (const element of splitOutsideQuotes(lines.join(','), ',').slice(-MAX_HOPS - 1)) {
+    let found = '';
+    const seen = new Set<string>();
+    for (const pair of splitOutsideQuotes(element, ';')) {
+      const match = FORWARDED_PAIR.exec(pair);
+      if (match === null) return undefined;
+      const name = (match[1] as string).toLowerCase();
+      if (seen.has(name)) return undefined;
+      seen.add(name);
+      if (name === 'for') found = (match[2] ?? match[3]?.replace(/\\(.)/g, '$1')) as string;
+    }
+    elements.push(found);
+  }
+  return elements.length === 0 ? undefined : elements;
+}
+
+function splitOutsideQuotes(text: string, separator: string): readonly string[] {
+  const parts: string[] = [];
+  let from = 0;
+  let quoted = false;
+  for (let at = 0; at < text.length; at += 1) {
+    const char = text[at];
+    if (quoted && char === '\\') at += 1;
+    else if (char === '"') quoted = !quoted;
+    else if (char === separator && !quoted) {
+      parts.push(text.slice(from, at));
+      from = at + 1;
+    }
+  }
+  parts.push(text.slice(from));
+  return parts;
+}

@@ -1,0 +1,72 @@
+// Field names and what a proxy does with them: hop-by-hop fields, forwarded fields, look-alikes. Pure; the one pass over a
+// request's fields is proxy/inbound/strip.ts. RFC 9110 sections 5 and 7.6.1.
+
+/** Fields that belong to one connection and are never passed on, in either direction. */
+export const hopByHop: ReadonlySet<string> = new Set([
+  'connection',
+  'keep-alive',
+  'proxy-authenticate',
+  'proxy-authorization',
+  'proxy-connection',
+  'te',
+  'trailer',
+  'transfer-encoding',
+  'upgrade',
+  'http2-settings',
+]);
+
+/**
+ * Fields with which a client could pose as a proxy, or make the upstream see another URL, method or address than we judged.
+ * Compared after {@link foldName}; a name that ends in `-` is a prefix.
+ */
+export const overrideFields: readonly string[] = [
+  'forwarded',
+  'x-forwarded',
+  'x-forwarded-',
+  'x-original-',
+  'x-rewrite-url',
+  'x-envoy-',
+  'x-real-ip',
+  'x-client-ip',
+  'client-ip',
+  'true-client-ip',
+  'cf-connecting-ip',
+  'x-cluster-client-ip',
+  'x-remote-addr',
+  'x-remote-ip',
+  'x-http-method',
+  'x-http-method-override',
+  'x-method-override',
+  'x-http-host-override',
+  'x-host',
+];
+
+/**
+ * One spelling for all names that some server reads alike: CGI and WSGI turn `-` into `_`, others `.` too, and names are
+ * case-insensitive. `X_Auth.Subject` folds to `x-auth-subject`.
+ */
+export function foldName(name: string): string {
+  return name.toLowerCase().replace(/[_.]/g, '-');
+}
+
+/** True when `folded` is one of {@link overrideFields}. */
+export function isOverride(folded: string): boolean {
+  return overrideFields.some((field) => (field.endsWith('-') ? folded.startsWith(field) : folded === field));
+}
+
+/** Lower-cased tokens of a comma-separated list field. */
+export function listTokens(value: string): readonly string[] {
+  return value
+    .toLowerCase()
+    .split(',')
+    .map((token) => token.trim())
+    .filter((token) => token !== '');
+}
+
+/** First value of a field in a flat array of names and values; `name` in lower case. */
+export function findField(raw: readonly string[], name: string): string | undefined {
+  for (let at = 0; at < raw.length; at += 2) {
+    if ((raw[at] as string).toLowerCase() === name) return raw[at + 1];
+  }
+  return undefined;
+}

@@ -1,0 +1,111 @@
+// One record per request (design 4.13): what was decided, why, and what it cost. Counts it, samples it into the log, and
+// keeps refusals for `doorward why`. The closed list of reasons is core/reasons.ts.
+import { digest } from '../core/encoding.ts';
+import { type Reason, reasons } from '../core/reasons.ts';
+import type { Log } from './log.ts';
+import type { Metrics, Tally } from './metrics.ts';
+
+/** What the planes know about a decided request. Times in ms. */
+export interface Decision {
+  readonly requestId: string;
+  readonly reason: Reason;
+  /** True when the request went on, also in spite of a refusal in shadow mode. */
+  readonly allowed: boolean;
+  readonly shadow: boolean;
+  /** Stage that decided. */
+  readonly stage: string;
+  readonly route: string | undefined;
+  readonly method: string;
+  readonly path: string;
+  readonly host: string;
+  readonly address: string;
+  readonly subject: string | undefined;
+  readonly client: string | undefined;
+  readonly tokenId: string | undefined;
+  readonly issuer: string | undefined;
+  /** Status that the client got; 0 when the connection ended first. */
+  readonly status: number;
+  readonly limits: readonly string[] | undefined;
+  readonly ownMs: number;
+  readonly upstreamMs: number | undefined;
+  /** One line for operators: which rule, where it stands. */
+  readonly rule: string | undefined;
+}
+
+/** How decisions are logged (`log` in sidecar.yaml). */
+export interface DecisionSettings {
+  readonly allow: number;
+  readonly deny: number;
+  readonly subject: 'digest' | 'plain' | 'off';
+}
+
+/** Receives decisions; the hot path calls `record` once per request. */
+export interface DecisionRecorder {
+  record(decision: Decision): void;
+}
+
+/** Builds the recorder. `random` is replaced by tests; `keep` receives refusals as plain JSON. */
+export function decisionRecorder(options: {
+  readonly log: Log;
+  readonly metrics: Metrics;
+  readonly settings: () => DecisionSettings;
+  readonly keep: (decision: Readonly<Record<string, unknown>> & { readonly request_id: string }) => void;
+  readonly nowMs: () => number;
+  readonly random?: () => number;
+}): DecisionRecorder {
+  const { log, metrics, settings, keep, nowMs, random = Math.random } = options;
+  const tallies = new Map<string, Tally>();
+  const tally = (outcome: string, reason: Reason, route: string): Tally => {
+    const key = `${outcome} ${reason} ${route}`;
+    let found = tallies.get(key);
+    if (found === undefined) {
+      found = metrics.decisions.labels(outcome, reason, route);
+      tallies.set(key, found);
+    }
+    return found;
+  };
+  return {
+    record(decision) {
+      const outcome = decision.allowed ? 'allow' : 'deny';
+      tally(outcome, decision.reason, decision.route ?? '').inc();
+      const refused = !decision.allowed || decision.shadow;
+      const share = refused ? settings().deny : settings().allow;
+      const sampled = share >= 1 || (share > 0 && random() < share);
+      if (!sampled && !refused) return;
+      const fields = decisionFields(decision, settings().subject);
+      if (sampled) log.info(fields, 'decision');
+      if (refused) keep({ ...fields, time: new Date(nowMs()).toISOString() });
+    },
+  };
+}
+
+function decisionFields(decision: Decision, subject: DecisionSettings['subject']) {
+  const named = (value: string | undefined) => {
+    if (value === undefined || subject === 'off') return undefined;
+    return subject === 'plain' ? value : `sha256:${digest(value).slice(0, 22)}`;
+  };
+  return {
+    request_id: decision.requestId,
+    outcome: decision.allowed ? 'allow' : 'deny',
+    reason: decision.reason,
+    code: reasons[decision.reason].code,
+    status: decision.status,
+    stage: decision.stage,
+    route: decision.route,
+    method: decision.method,
+    host: decision.host,
+    path: decision.path.length > 512 ? `${decision.path.slice(0, 512)}…` : decision.path,
+    address: decision.address,
+    issuer: decision.issuer,
+    subject: named(decision.subject),
+    client: named(decision.client),
+    token_id: decision.tokenId,
+    shadow: decision.shadow || undefined,
+    limits: decision.limits,
+    own_ms: round(decision.ownMs),
+    upstream_ms: decision.upstreamMs === undefined ? undefined : round(decision.upstreamMs),
+    rule: decision.rule,
+  };
+}
+
+const round = (ms: number) => Math.round(ms * 1000) / 1000;

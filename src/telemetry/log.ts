@@ -1,0 +1,21 @@
+// The log: one JSON line per event on standard output: time, level, event, then bindings. Planes log; library modules do not.
+import { type DestinationStream, type Logger, pino } from 'pino';
+
+/** The logger that planes are handed. Call as `log.info({ event: 'listening', … })`. */
+export type Log = Logger;
+
+// A second net only: nothing of ours puts these into a binding.
+const redacted = ['authorization', 'cookie', 'token', 'secret', 'password', '*.authorization', '*.cookie', '*.token'];
+
+/** Opens the log. `destination` is given by tests; default is standard output. */
+export function openLog(level: string, destination?: DestinationStream): Log {
+  const options = {
+    level,
+    base: null,
+    messageKey: 'event',
+    timestamp: () => `,"time":"${new Date().toISOString()}"`,
+    formatters: { level: (label: string) => ({ level: label }) },
+    redact: { paths: redacted, censor: '[secret]' },
+  };
+  return destination === undefined ? pino(options) : pino(options, destination);
+}
