@@ -1,0 +1,105 @@
+// Issues access tokens of our own issuer (RFC 9068). Who may ask for one is decided by the planes.
+import { SignJWT } from 'jose';
+import type { IssuerConfig } from '../config/schema.ts';
+import type { Clock } from '../core/clock.ts';
+import { SidecarError } from '../core/errors.ts';
+import { randomId } from '../core/ids.ts';
+import { misconfigured } from './refusal.ts';
+import { type ClaimPath, rulesOf } from './rules.ts';
+import type { SigningKey } from './signing-key.ts';
+import { isJsonObject } from './strict-json.ts';
+
+/** What an access token shall say. Durations in ms. */
+export interface AccessTokenRequest {
+  readonly subject: string;
+  readonly client: string;
+  readonly scopes?: readonly string[];
+  readonly roles?: readonly string[];
+  readonly tenant?: string;
+  readonly session?: string;
+  /** Default: the audiences of the issuer block. */
+  readonly audience?: readonly string[];
+  /** Default `sign.lifetime`; never more than max_lifetime of the block. Whole seconds count. */
+  readonly lifetimeMs?: number;
+  /** Further claims; those that we set or that would change what the token is are refused. */
+  readonly claims?: Readonly<Record<string, unknown>>;
+}
+
+/** An issued access token. */
+export interface IssuedToken {
+  readonly token: string;
+  /** `jti`. */
+  readonly tokenId: string;
+  readonly expiresAtMs: number;
+}
+
+/** Our own issuer's pen. */
+export interface Signer {
+  readonly keyId: string;
+  /** Rejects with `malformed` when the request asks for a claim that it may not set. */
+  issueAccessToken(request: AccessTokenRequest): Promise<IssuedToken>;
+  /** The JWKS to publish; public members only (RFC 7517 section 9). */
+  publicJwks(): { readonly keys: readonly Readonly<Record<string, unknown>>[] };
+}
+
+const RESERVED = new Set([
+  'iss', 'sub', 'aud', 'exp', 'nbf', 'iat', 'jti', 'client_id', 'azp', 'scope', 'scp', 'cnf', 'act', 'may_act', 'nonce',
+  'at_hash', 'c_hash', 'family', '__proto__',
+]); // biome-ignore format: one list reads better
+
+function put(claims: Record<string, unknown>, path: ClaimPath, value: unknown): void {
+  let at = claims;
+  for (const name of path.slice(0, -1)) {
+    const next = Object.hasOwn(at, name) ? at[name] : undefined;
+    // Copied, so that an object the caller passed in is never changed.
+    const inner: Record<string, unknown> = isJsonObject(next) ? { ...next } : {};
+    at[name] = inner;
+    at = inner;
+  }
+  at[path.at(-1) as string] = value;
+}
+
+function refuseReserved(claims: Readonly<Record<string, unknown>>): void {
+  const reserved = Object.keys(claims).find((name) => RESERVED.has(name));
+  if (reserved === undefined) return;
+  throw new SidecarError('malformed', 'request_malformed', `the claim ${reserved} cannot be asked for`);
+}
+
+/**
+ * The signer of an issuer block with `sign`. Claims are put where the block's `claims` says they are read, so that what we
+ * issue is what we accept. Throws `misconfigured` when the block has no `sign` or asks for another algorithm.
+ */
+export function createSigner(config: IssuerConfig, key: SigningKey, clock: Clock): Signer {
+  const { sign } = config;
+  if (sign === undefined) throw misconfigured('the issuer block has no sign');
+  if (key.algorithm !== sign.algorithm) throw misconfigured(`the signing key is not for ${sign.algorithm}`);
+  const rules = rulesOf('', config);
+  const [clientPath, scopePath] = [rules.client[0] ?? ['client_id'], rules.scopes[0] ?? ['scope']];
+
+  const claimsOf = (request: AccessTokenRequest): Record<string, unknown> => {
+    refuseReserved(request.claims ?? {});
+    const claims: Record<string, unknown> = { ...request.claims };
+    const audience = request.audience ?? config.audience;
+    put(claims, [config.audience_claim], audience.length === 1 ? audience[0] : audience);
+    put(claims, rules.subject, request.subject);
+    put(claims, clientPath, request.client);
+    if (request.scopes?.length) put(claims, scopePath, request.scopes.join(' '));
+    if (request.roles?.length) put(claims, rules.roles, request.roles);
+    if (request.tenant !== undefined) put(claims, rules.tenant, request.tenant);
+    if (request.session !== undefined) put(claims, rules.session, request.session);
+    return claims;
+  };
+
+  const issueAccessToken = async (request: AccessTokenRequest): Promise<IssuedToken> => {
+    const lifetimeMs = Math.min(request.lifetimeMs ?? sign.lifetime, config.max_lifetime);
+    const iat = Math.floor(clock.nowMs() / 1000);
+    const exp = iat + Math.max(Math.floor(lifetimeMs / 1000), 1);
+    const jti = randomId();
+    const token = await new SignJWT({ ...claimsOf(request), iss: config.issuer, jti, iat, exp })
+      .setProtectedHeader({ alg: key.algorithm, kid: key.kid, typ: 'at+jwt' })
+      .sign(key.privateKey);
+    return { token, tokenId: jti, expiresAtMs: exp * 1000 };
+  };
+
+  return { keyId: key.kid, issueAccessToken, publicJwks: () => ({ keys: [key.publicJwk] }) };
+}

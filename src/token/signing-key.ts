@@ -1,0 +1,96 @@
+// The private key of our own issuer: from a PEM secret, or made once and kept in the state folder. Its kid is its RFC 7638
+// thumbprint, so a restart keeps it. Signing is issue.ts; key states and rotation come with the control plane.
+import { createPrivateKey, createPublicKey, generateKeyPairSync, type KeyObject, type webcrypto } from 'node:crypto';
+import {
+  chmodSync,
+  closeSync,
+  fsyncSync,
+  linkSync,
+  mkdirSync,
+  openSync,
+  readFileSync,
+  rmSync,
+  writeSync,
+} from 'node:fs';
+import { dirname } from 'node:path';
+import { randomId } from '../core/ids.ts';
+import { misconfigured } from './refusal.ts';
+import { jwkThumbprint, keyFromJwk } from './verification-key.ts';
+
+/** Algorithms we sign with. */
+export type SigningAlgorithm = 'ES256' | 'RS256' | 'EdDSA';
+
+/** A private key with what may be published of it. */
+export interface SigningKey {
+  readonly algorithm: SigningAlgorithm;
+  /** RFC 7638 thumbprint of the public part. */
+  readonly kid: string;
+  readonly privateKey: KeyObject;
+  /** Public members, `kid`, `alg` and `use: sig`; never a private one (attack 85). Frozen. */
+  readonly publicJwk: Readonly<Record<string, unknown>>;
+}
+
+function generate(algorithm: SigningAlgorithm): KeyObject {
+  if (algorithm === 'RS256') return generateKeyPairSync('rsa', { modulusLength: 2048 }).privateKey;
+  if (algorithm === 'EdDSA') return generateKeyPairSync('ed25519').privateKey;
+  return generateKeyPairSync('ec', { namedCurve: 'P-256' }).privateKey;
+}
+
+/** Reads a PKCS8 PEM key; throws `misconfigured` when it is none, or is not for `algorithm`. `from` names it in messages. */
+export function signingKeyFromPem(pem: string, algorithm: SigningAlgorithm, from: string): SigningKey {
+  let privateKey: KeyObject;
+  let jwk: webcrypto.JsonWebKey;
+  try {
+    privateKey = createPrivateKey(pem);
+    jwk = createPublicKey(privateKey).export({ format: 'jwk' });
+  } catch (cause) {
+    throw misconfigured(`${from} holds no private key in PEM that can be read`, { cause });
+  }
+  const usable = keyFromJwk(jwk, new Set([algorithm]));
+  if ('why' in usable) throw misconfigured(`${from} holds no key for ${algorithm}: ${usable.why}`);
+  const kid = jwkThumbprint(jwk as Record<string, unknown>);
+  return { algorithm, kid, privateKey, publicJwk: Object.freeze({ ...jwk, kid, alg: algorithm, use: 'sig' }) };
+}
+
+function readIfPresent(path: string): string | undefined {
+  try {
+    return readFileSync(path, 'utf8');
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
+    throw misconfigured(`the signing key in ${path} cannot be read`, { cause: error });
+  }
+}
+
+/** Writes the whole file under another name and links it in place, so that nobody ever reads half a key. */
+function createFile(path: string, text: string): void {
+  const draft = `${path}.${randomId()}`;
+  const file = openSync(draft, 'wx', 0o600);
+  try {
+    writeSync(file, text);
+    fsyncSync(file);
+    linkSync(draft, path);
+  } catch (error) {
+    // Another process of ours was first: its key counts.
+    if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
+  } finally {
+    closeSync(file);
+    rmSync(draft, { force: true });
+  }
+}
+
+/**
+ * The key kept in `path` (mode 0600, in a folder of mode 0700), made on the first call. A file that cannot be read or
+ * holds another kind of key throws `misconfigured` and is never overwritten: tokens in the wild depend on it.
+ */
+export function openSigningKey(path: string, algorithm: SigningAlgorithm): SigningKey {
+  const present = readIfPresent(path);
+  if (present !== undefined) return signingKeyFromPem(present, algorithm, path);
+  const folder = dirname(path);
+  try {
+    if (mkdirSync(folder, { recursive: true, mode: 0o700 }) !== undefined) chmodSync(folder, 0o700);
+    createFile(path, generate(algorithm).export({ type: 'pkcs8', format: 'pem' }) as string);
+  } catch (cause) {
+    throw misconfigured(`the signing key cannot be kept in ${path}`, { cause });
+  }
+  return signingKeyFromPem(readIfPresent(path) ?? '', algorithm, path);
+}

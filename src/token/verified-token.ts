@@ -1,0 +1,31 @@
+// A token that has verified, as the caches and the later stages hold it.
+import type { Principal } from '../core/principal.ts';
+
+/**
+ * What `peek` and `verify` yield. It says nothing about the route: the caller must check that `principal.issuerName` is
+ * one of the issuers its route allows, because a cached token is found whoever asks (attack 73).
+ *
+ * The writable members are memos of other stages, all made in the constructor so that every token has one shape.
+ */
+export class VerifiedToken {
+  readonly principal: Principal;
+  /** SHA-256 of `header.payload`, base64url; the signature is left out because anybody can vary it. */
+  readonly digest: string;
+  /** `nbf` (or `iat`) minus clock_tolerance, in ms since the epoch; 0 without one. */
+  readonly notBeforeMs: number;
+  /** `exp` plus clock_tolerance, in ms since the epoch: refused from this moment on. */
+  readonly notAfterMs: number;
+  /** Encoded identity headers, name and value in turn; filled by proxy/outbound/identity. */
+  identityHeaders: readonly string[] | undefined = undefined;
+  /** Revocation sequence at which it was last found clear; -1 for never. */
+  clearedAt = -1;
+  /** Limit keys by limit name; filled by the limits stage. */
+  limitKeys: Map<string, string> | undefined = undefined;
+
+  constructor(principal: Principal, digest: string, notBeforeMs: number, notAfterMs: number) {
+    this.principal = principal;
+    this.digest = digest;
+    this.notBeforeMs = notBeforeMs;
+    this.notAfterMs = notAfterMs;
+  }
+}

@@ -1,0 +1,150 @@
+// Authenticates an access token: parse, issuer, header, claims, keys, signature, in that order (design 4.7). Claims come
+// before the signature because refusing is all they can do there, and it is cheaper. The result says who; what a route
+// allows is decided by proxy/decide, revocation and limits by the check.
+import type { Clock } from '../core/clock.ts';
+import { digest } from '../core/encoding.ts';
+import { SidecarError } from '../core/errors.ts';
+import type { Reason } from '../core/reasons.ts';
+import { principalOf, validateClaims } from './claims.ts';
+import { acceptHeader } from './header.ts';
+import type { Issuer } from './issuers.ts';
+import { MAX_TOKEN_LENGTH, type ParsedToken, parseAccessToken, tokenTooLarge } from './parse.ts';
+import { misconfigured, refusal } from './refusal.ts';
+import { verifySignature } from './signature.ts';
+import { VerifiedCache } from './verified-cache.ts';
+import { VerifiedToken } from './verified-token.ts';
+
+/** What a verifier is made of. */
+export interface VerifierOptions {
+  /** By the name of the issuer block. The verifier does not own them. */
+  readonly issuers: ReadonlyMap<string, Issuer>;
+  readonly clock: Clock;
+  /** Most verified tokens remembered; default 50,000. */
+  readonly cacheSize?: number;
+  /** Most refusals remembered; default 10,000. */
+  readonly refusalCacheSize?: number;
+  /** How long a refusal is remembered, in ms; default 10,000. */
+  readonly refusalTtlMs?: number;
+}
+
+/** Authenticates tokens of one configuration; a reload makes a new one, so nothing cached outlives its rules. */
+export interface Verifier extends Disposable {
+  /**
+   * What is known of the token without any waiting: the hot path. undefined: call `verify`. The caller must still check
+   * that its route allows `principal.issuerName`. The token is not kept; equal bytes are found whoever sends them.
+   */
+  peek(token: string): VerifiedToken | SidecarError | undefined;
+  /**
+   * The full path. Rejects with a SidecarError: `unauthenticated` with the reason, or `keys_unavailable`. Nothing is
+   * fetched for issuers that are not in `allowedIssuers` (names of issuer blocks). Calls for one token share the work.
+   */
+  verify(token: string, allowedIssuers: readonly string[]): Promise<VerifiedToken>;
+  /** Forgets everything. */
+  clear(): void;
+  /** Forgets the tokens of one issuer block. */
+  forgetIssuer(name: string): void;
+  /** Forgets the tokens that one key of one issuer block verified. */
+  forgetKey(name: string, keyId: string): void;
+  /** How many tokens and refusals are remembered. */
+  sizes(): { readonly verified: number; readonly refused: number };
+}
+
+const issuerUnknown = refusal('token_issuer_unknown', 'iss is no issuer that the route accepts');
+
+// Refusals that may turn into acceptance by themselves: another key arrives, or time passes.
+const passing: ReadonlySet<Reason> = new Set<Reason>(['token_key_unknown', 'token_not_yet_valid', 'keys_unavailable']);
+
+function indexByIssuer(issuers: ReadonlyMap<string, Issuer>): ReadonlyMap<unknown, Issuer> {
+  const index = new Map<unknown, Issuer>();
+  for (const issuer of issuers.values()) {
+    if (index.has(issuer.rules.issuer)) throw misconfigured(`two issuer blocks have the issuer ${issuer.rules.issuer}`);
+    index.set(issuer.rules.issuer, issuer);
+  }
+  return index;
+}
+
+async function authenticate(parsed: ParsedToken, { rules, keys }: Issuer, clock: Clock): Promise<VerifiedToken> {
+  const { algorithm, kid } = acceptHeader(parsed.header, rules);
+  const valid = validateClaims(parsed.claims, rules, clock.nowMs());
+  const found = keys.find(kid, algorithm);
+  const candidates = found instanceof Promise ? await found : found;
+  const key = await verifySignature(parsed, algorithm, candidates);
+  const signed = digest(parsed.signingInput);
+  const principal = principalOf(valid, parsed.claims, key.id, signed);
+  return new VerifiedToken(principal, signed, valid.notBeforeMs, valid.notAfterMs);
+}
+
+/** Makes a verifier; throws `misconfigured` when two blocks share an issuer. Dispose it when its configuration goes. */
+export function createVerifier(options: VerifierOptions): Verifier {
+  const { clock, issuers } = options;
+  const byIssuer = indexByIssuer(issuers);
+  const cache = new VerifiedCache({
+    clock,
+    size: options.cacheSize ?? 50_000,
+    refusals: options.refusalCacheSize ?? 10_000,
+    refusalTtlMs: options.refusalTtlMs ?? 10_000,
+  });
+  const pending = new Map<string, Promise<VerifiedToken>>();
+  let generation = 0;
+
+  const forget = (name: string, keyIds?: readonly string[]) => {
+    generation += 1;
+    cache.forget(({ principal }) => principal.issuerName === name && (keyIds?.includes(principal.keyId) ?? true));
+  };
+  const unsubscribe = [...issuers.values()].map((issuer) =>
+    issuer.keys.onKeysRemoved((keyIds) => forget(issuer.name, keyIds)),
+  );
+
+  const remember = async (key: string, work: Promise<VerifiedToken>): Promise<VerifiedToken> => {
+    const startedIn = generation;
+    try {
+      const token = await work;
+      // A key may have been removed while its signature was being checked: then the result is used, but not kept.
+      if (startedIn === generation) cache.put(key, token);
+      return token;
+    } catch (error) {
+      if (error instanceof SidecarError && !passing.has(error.reason)) cache.refuse(key, error);
+      throw error;
+    } finally {
+      pending.delete(key);
+    }
+  };
+
+  const verify = async (token: string, allowedIssuers: readonly string[]): Promise<VerifiedToken> => {
+    if (token.length > MAX_TOKEN_LENGTH) throw tokenTooLarge;
+    const key = digest(token);
+    let parsed: ParsedToken;
+    try {
+      parsed = parseAccessToken(token);
+    } catch (error) {
+      cache.refuse(key, error as SidecarError);
+      throw error;
+    }
+    // Exactly one string; an array or object that holds a trusted issuer finds nothing (attack 64).
+    const issuer = byIssuer.get(parsed.claims.iss);
+    // Not remembered: another route may allow the issuer.
+    if (issuer === undefined || !allowedIssuers.includes(issuer.name)) throw issuerUnknown;
+    let work = pending.get(key);
+    if (work === undefined) {
+      work = remember(key, authenticate(parsed, issuer, clock));
+      pending.set(key, work);
+    }
+    return await work;
+  };
+
+  return {
+    peek: (token) => (token.length > MAX_TOKEN_LENGTH ? tokenTooLarge : cache.get(digest(token))),
+    verify,
+    clear: () => {
+      generation += 1;
+      cache.clear();
+    },
+    forgetIssuer: (name) => forget(name),
+    forgetKey: (name, keyId) => forget(name, [keyId]),
+    sizes: () => cache.sizes(),
+    [Symbol.dispose]: () => {
+      for (const undo of unsubscribe) undo();
+      cache.clear();
+    },
+  };
+}
