@@ -7,7 +7,7 @@ import type { RevocationHead } from './revocations.ts';
 export interface Charge {
   /** Digest that already holds application name, limit name and key parts; unique per limit and caller. */
   readonly key: string;
-  /** One counter per rate. */
+  /** One counter per rate, kept under (key, algorithm, window): a changed quota keeps its count. Windows must differ. */
   readonly rates: readonly Rate[];
   /** `sliding` weighs the previous window by its remaining share; `log` remembers each hit and is exact. */
   readonly algorithm: 'sliding' | 'log';
@@ -17,7 +17,9 @@ export interface Charge {
 
 /**
  * Two numbers per rate of every charge, in order: `remaining` (whole requests left after this one; -1 when this rate
- * refuses) and `resetMs` (ms until one more request can succeed when refused or empty, else until the window ends).
+ * refuses) and `resetMs` (ms until one more request can succeed when refused or empty, else until the window ends; for
+ * `log` until the oldest hit leaves). A request was refused when an enforced charge has a -1: then nothing was charged,
+ * and `remaining` of the other rates is what they have left.
  */
 export type RateStates = readonly number[];
 
@@ -31,10 +33,12 @@ export interface CheckReply {
 /**
  * Guarantees every backend gives:
  * - atomic per batch: N parallel requests at limit L in a fresh window admit exactly L, over all replicas;
- * - all or nothing: a request refused by any enforced rate charges none of its rates, shadow ones included;
+ * - all or nothing: a request refused by any enforced rate charges none of its rates, shadow ones included; a shadow
+ *   charge that is over any of its own rates is not charged and refuses nobody;
  * - a window index never goes back and elapsed time is clamped to the window, so a failover to a skewed clock neither
  *   frees nor blocks;
  * - nothing is kept longer than twice its window;
+ * - a store that can be read but not written (full, read-only) still answers the head: each charged request is an Error;
  * - rejects with `store_unavailable` within the configured timeout when the store is away.
  */
 export interface CheckStore {

@@ -40,10 +40,13 @@ export interface RevocationEntry extends RevocationDraft {
   readonly revokedAtMs: number;
 }
 
-/** A step of the log since some seq. */
+/**
+ * A step of the log since some seq. `restored` marks an entry that a rebuild put back: a replica that saw it undone takes
+ * it back again. An undo carries the entry it removed, so that no index needs a second map by id.
+ */
 export type RevocationEvent =
-  | { readonly type: 'put'; readonly entry: RevocationEntry }
-  | { readonly type: 'undo'; readonly entryId: string; readonly seq: number };
+  | { readonly type: 'put'; readonly entry: RevocationEntry; readonly restored: boolean }
+  | { readonly type: 'undo'; readonly entry: RevocationEntry; readonly seq: number };
 
 /** All active entries at one head. */
 export interface RevocationSnapshot {
@@ -53,10 +56,11 @@ export interface RevocationSnapshot {
 
 /**
  * Guarantees: appends are ordered by `seq` without gaps; an entry is visible in the head of the next check on every
- * replica once `append` resolved; expired entries leave the store by themselves; every call rejects with
+ * replica once `append` resolved; expired entries leave the store by themselves, without an event; every call rejects with
  * `store_unavailable` when the store is away.
  */
 export interface RevocationLog {
+  /** Rejects with `store_unavailable` where there is no log, or one behind what this replica has seen: rebuild first. */
   append(draft: RevocationDraft): Promise<RevocationEntry>;
   /** Takes an entry back; false when there is none. */
   undo(entryId: string): Promise<boolean>;
@@ -67,10 +71,11 @@ export interface RevocationLog {
   /** Events after `head.seq` in order; undefined when the stream no longer reaches back that far or the epoch differs. */
   since(head: RevocationHead): Promise<readonly RevocationEvent[] | undefined>;
   /**
-   * Makes a log where there is none, under a new epoch whose seq starts above `atLeastSeq`, and puts `entries` that it does
-   * not hold yet. Replicas that race make one log; each may add what only it knew.
+   * Makes a log where there is none, or where the one there fell behind `last` (what this replica had seen), under a new
+   * epoch whose seq starts at or above `last.seq`, and puts `entries` that it does not hold yet, or holds from an earlier
+   * `revokedAtMs`. Replicas that race make one log; each may add what only it knew. Put entries get new seqs.
    */
-  rebuild(entries: readonly RevocationEntry[], atLeastSeq: number): Promise<RevocationHead>;
+  rebuild(entries: readonly RevocationEntry[], last: RevocationHead | undefined): Promise<RevocationHead>;
   /** Calls back soon after any append, undo, rebuild or limit reset by any replica, also without traffic. */
   watch(onNotice: (notice: StoreNotice) => void): Promise<AsyncDisposable>;
 }

@@ -1,0 +1,8 @@
+// The id of a revocation entry. It stands with the contract because every backend and the index must derive it alike.
+import { digest } from '../../core/encoding.ts';
+import type { RevocationKind } from './revocations.ts';
+
+/** Stable id of the entry for (kind, issuer, id); injective, so that no crafted id can replace another's entry. */
+export function revocationEntryId(kind: RevocationKind, issuer: string, id: string): string {
+  return digest(JSON.stringify([kind, issuer, id]));
+}

@@ -1,0 +1,133 @@
+// Reference implementation of the revocation log: a map of entries and an array of events. Expired entries leave on every
+// append and on sweep(). Entry semantics (what is refused) are revocation/index.ts's.
+import type { Clock } from '../../core/clock.ts';
+import { storeUnavailable } from '../../core/errors.ts';
+import { randomId } from '../../core/ids.ts';
+import { revocationEntryId } from '../contracts/entry-id.ts';
+import type {
+  RevocationDraft,
+  RevocationEntry,
+  RevocationEvent,
+  RevocationHead,
+  RevocationLog,
+  RevocationSnapshot,
+  StoreNotice,
+} from '../contracts/revocations.ts';
+
+const MAX_EVENTS = 10_000;
+
+/** {@link RevocationLog} in memory. It holds no log until the first rebuild, as an empty Redis does. */
+export class MemoryRevocations implements RevocationLog {
+  readonly #clock: Pick<Clock, 'nowMs'>;
+  readonly #watchers = new Set<(notice: StoreNotice) => void>();
+  #entries = new Map<string, RevocationEntry>();
+  #events: RevocationEvent[] = [];
+  #head: RevocationHead | undefined;
+
+  constructor(clock: Pick<Clock, 'nowMs'>) {
+    this.#clock = clock;
+  }
+
+  /** The head without a promise, for the synchronous check. */
+  current(): RevocationHead | undefined {
+    return this.#head;
+  }
+
+  async head(): Promise<RevocationHead | undefined> {
+    return this.#head;
+  }
+
+  async append(draft: RevocationDraft): Promise<RevocationEntry> {
+    if (this.#head === undefined) throw storeUnavailable('there is no revocation log');
+    this.sweep();
+    const entry = this.#put(draft, this.#clock.nowMs(), false);
+    this.#notifyHead();
+    return entry;
+  }
+
+  async undo(entryId: string): Promise<boolean> {
+    const entry = this.#entries.get(entryId);
+    if (entry === undefined || this.#head === undefined) return false;
+    this.#entries.delete(entryId);
+    this.#record({ type: 'undo', entry, seq: this.#nextSeq() });
+    this.#notifyHead();
+    return true;
+  }
+
+  async snapshot(): Promise<RevocationSnapshot | undefined> {
+    return this.#head && { head: this.#head, entries: [...this.#entries.values()] };
+  }
+
+  async since(head: RevocationHead): Promise<readonly RevocationEvent[] | undefined> {
+    if (this.#head?.epoch !== head.epoch || this.#head.seq < head.seq) return undefined;
+    const events = this.#events.filter((event) => seqOf(event) > head.seq);
+    return events.length === this.#head.seq - head.seq ? events : undefined;
+  }
+
+  async rebuild(entries: readonly RevocationEntry[], last: RevocationHead | undefined): Promise<RevocationHead> {
+    const behind = last !== undefined && this.#head?.epoch === last.epoch && this.#head.seq < last.seq;
+    if (this.#head === undefined || behind) {
+      this.#head = { epoch: randomId(), seq: Math.max(last?.seq ?? 0, this.#head?.seq ?? 0) };
+      this.#events = [];
+    }
+    for (const entry of entries) {
+      const held = this.#entries.get(entry.entryId);
+      if (held === undefined || held.revokedAtMs < entry.revokedAtMs) this.#put(entry, entry.revokedAtMs, true);
+    }
+    this.#notifyHead();
+    return this.#head;
+  }
+
+  async watch(onNotice: (notice: StoreNotice) => void): Promise<AsyncDisposable> {
+    this.#watchers.add(onNotice);
+    return { [Symbol.asyncDispose]: async () => void this.#watchers.delete(onNotice) };
+  }
+
+  /** Tells all watchers; also used for limit resets. */
+  notify(notice: StoreNotice): void {
+    for (const watcher of this.#watchers) watcher(notice);
+  }
+
+  /** Removes what has expired; answers how many left. */
+  sweep(): number {
+    const before = this.#entries.size;
+    const nowMs = this.#clock.nowMs();
+    for (const [entryId, { untilMs }] of this.#entries) {
+      if (untilMs !== 'forever' && untilMs <= nowMs) this.#entries.delete(entryId);
+    }
+    return before - this.#entries.size;
+  }
+
+  /** Forgets everything, as a flushed store would; for tests of what follows. */
+  lose(): void {
+    this.#head = undefined;
+    this.#entries = new Map();
+    this.#events = [];
+  }
+
+  #put(draft: RevocationDraft, revokedAtMs: number, restored: boolean): RevocationEntry {
+    const entryId = revocationEntryId(draft.kind, draft.issuer, draft.id);
+    const { kind, issuer, id, untilMs, notBeforeMs, reason } = draft;
+    const bounds = notBeforeMs === undefined ? { untilMs } : { untilMs, notBeforeMs };
+    const entry = Object.freeze({ kind, issuer, id, ...bounds, reason, entryId, seq: this.#nextSeq(), revokedAtMs });
+    this.#entries.set(entryId, entry);
+    this.#record({ type: 'put', entry, restored });
+    return entry;
+  }
+
+  #nextSeq(): number {
+    return (this.#head?.seq ?? 0) + 1;
+  }
+
+  #record(event: RevocationEvent): void {
+    this.#events.push(event);
+    if (this.#events.length > MAX_EVENTS * 2) this.#events = this.#events.slice(-MAX_EVENTS);
+    this.#head = { epoch: (this.#head as RevocationHead).epoch, seq: seqOf(event) };
+  }
+
+  #notifyHead(): void {
+    if (this.#head) this.notify({ type: 'revocations', head: this.#head });
+  }
+}
+
+const seqOf = (event: RevocationEvent) => (event.type === 'put' ? event.entry.seq : event.seq);

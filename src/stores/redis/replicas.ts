@@ -1,0 +1,41 @@
+// Heartbeats: how many replicas share this Redis, for the local share of limits while Redis is away.
+import type { Redis } from 'ioredis';
+import type { Keyspace } from './keyspace.ts';
+import { loadScript, run } from './scripts.ts';
+
+const EVERY_MS = 5000;
+const LIFETIME_MS = 15_000;
+
+/** A beating heart. */
+export interface Heartbeat extends AsyncDisposable {
+  /** Live replicas, this one included; frozen at the last count while Redis is away. */
+  count(): number;
+  /** Beats now. */
+  beat(): Promise<void>;
+}
+
+/** Starts beating under `instanceId`; disposing takes this replica out of the count at once. */
+export function startHeartbeat(redis: Redis, names: Keyspace, instanceId: string): Heartbeat {
+  const script = loadScript('heartbeat');
+  let replicas = 1;
+  const call = async (lifetimeMs: number) =>
+    Math.max(1, Number(await run(redis, script, [names.replicas], [instanceId, lifetimeMs])) || 1);
+  const beat = async () => {
+    try {
+      replicas = await call(LIFETIME_MS);
+    } catch {
+      // Frozen at the last count on purpose: a replica that cannot see Redis must not take the whole limit.
+    }
+  };
+  const timer = setInterval(beat, EVERY_MS).unref();
+  redis.on('ready', beat);
+  return {
+    count: () => replicas,
+    beat,
+    async [Symbol.asyncDispose]() {
+      clearInterval(timer);
+      redis.off('ready', beat);
+      if (redis.status === 'ready') await call(0).catch(() => undefined);
+    },
+  };
+}

@@ -1,0 +1,174 @@
+// What every RevocationLog must do, told as tests. Names no backend.
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { revocationEntryId } from '../../src/stores/contracts/entry-id.ts';
+import type {
+  RevocationDraft,
+  RevocationHead,
+  RevocationLog,
+  StoreNotice,
+} from '../../src/stores/contracts/revocations.ts';
+
+/** An opened backend. */
+export interface OpenedLog extends AsyncDisposable {
+  readonly log: RevocationLog;
+  /** Another replica's handle on the same data. */
+  readonly other: RevocationLog;
+  /** Moves the log's time. */
+  advance(ms: number): void;
+  nowMs(): number;
+  /** Loses all data, as FLUSHALL would. */
+  lose(): Promise<void>;
+  /** Removes what has expired; a backend does so by itself, this makes it now. */
+  sweep(): Promise<unknown>;
+}
+
+/** A draft for `id`, an hour long unless told. */
+export const draft = (id: string, more: Partial<RevocationDraft> = {}): RevocationDraft => ({
+  kind: 'token',
+  issuer: 'https://id.example',
+  id,
+  untilMs: 4_000_000_000_000,
+  reason: 'leaked',
+  ...more,
+});
+
+/** Contract and concurrency tiers. */
+export function revocationLogConformance(backend: string, open: () => Promise<OpenedLog>): void {
+  const it = (name: string, body: (opened: OpenedLog, made: RevocationHead) => Promise<void>) =>
+    test(`${backend} revocations: ${name}`, async () => {
+      await using opened = await open();
+      await body(opened, await opened.log.rebuild([], undefined));
+    });
+
+  test(`${backend} revocations: an empty store holds no log, and appending to it is store_unavailable`, async () => {
+    await using opened = await open();
+    assert.equal(await opened.log.head(), undefined);
+    assert.equal(await opened.log.snapshot(), undefined);
+    await assert.rejects(opened.log.append(draft('a')), { kind: 'store_unavailable' });
+  });
+
+  it('L6 L7: an entry comes back whole, and revoking again replaces it', async ({ log, other }, made) => {
+    const forever = draft('Ω:"\n{}', { kind: 'tenant', untilMs: 'forever', notBeforeMs: 1_700_000_000_123 });
+    const first = await log.append(forever);
+    assert.deepEqual(first, {
+      ...forever,
+      entryId: revocationEntryId('tenant', forever.issuer, forever.id),
+      seq: made.seq + 1,
+      revokedAtMs: first.revokedAtMs,
+    });
+    const second = await other.append({ ...forever, reason: 'again' });
+    assert.equal(second.entryId, first.entryId);
+    const snapshot = await other.snapshot();
+    assert.deepEqual(snapshot, { head: { epoch: made.epoch, seq: made.seq + 2 }, entries: [second] });
+  });
+
+  it('attack 92: a time far beyond 2038 is kept to the millisecond', async ({ log }) => {
+    const untilMs = 253_402_300_799_999;
+    await log.append(draft('far', { untilMs, notBeforeMs: untilMs - 1 }));
+    const [entry] = (await log.snapshot())?.entries ?? [];
+    assert.deepEqual([entry?.untilMs, entry?.notBeforeMs], [untilMs, untilMs - 1]);
+  });
+
+  it('events since a head are complete and in order; undo tells what it removed', async ({ log, other }, made) => {
+    const a = await log.append(draft('a'));
+    const b = await other.append(draft('b'));
+    assert.equal(await log.undo(a.entryId), true);
+    assert.equal(await log.undo(a.entryId), false);
+    assert.equal(await log.undo('nothing'), false);
+    assert.deepEqual(await other.since(made), [
+      { type: 'put', entry: a, restored: false },
+      { type: 'put', entry: b, restored: false },
+      { type: 'undo', entry: a, seq: made.seq + 3 },
+    ]);
+    const head = { epoch: made.epoch, seq: made.seq + 3 };
+    assert.deepEqual(await log.head(), head);
+    assert.deepEqual(await log.since(head), []);
+    assert.equal(await log.since({ ...head, seq: head.seq + 1 }), undefined, 'behind');
+    assert.equal(await log.since({ ...head, epoch: 'other' }), undefined, 'another epoch');
+  });
+
+  it('L8 L9 H10: entries leave when they expire, not before', async (opened) => {
+    const { log } = opened;
+    await log.append(draft('short', { untilMs: opened.nowMs() + 1000 }));
+    await log.append(draft('long', { untilMs: opened.nowMs() + 60_000 }));
+    opened.advance(999);
+    await opened.sweep();
+    assert.equal((await log.snapshot())?.entries.length, 2);
+    opened.advance(1);
+    await opened.sweep();
+    assert.deepEqual(
+      (await log.snapshot())?.entries.map(({ id }) => id),
+      ['long'],
+    );
+    opened.advance(60_000);
+    await log.append(draft('new', { untilMs: 'forever', kind: 'client' }));
+    assert.deepEqual(
+      (await log.snapshot())?.entries.map(({ id }) => id),
+      ['new'],
+      'append purges too',
+    );
+  });
+
+  it('replicas that rebuild at once make one log with what all of them knew', async ({ log, other, lose }, made) => {
+    const entries = await Promise.all(['a', 'b', 'c'].map((id) => log.append(draft(id))));
+    const last = { epoch: made.epoch, seq: made.seq + 3 };
+    await lose();
+    assert.equal(await log.head(), undefined);
+    const heads = await Promise.all([log.rebuild(entries.slice(0, 2), last), other.rebuild(entries.slice(1), made)]);
+    assert.equal(heads[0]?.epoch, heads[1]?.epoch);
+    assert.notEqual(heads[0]?.epoch, made.epoch);
+    const snapshot = await log.snapshot();
+    assert.deepEqual(snapshot?.entries.map(({ id }) => id).sort(), ['a', 'b', 'c']);
+    assert.ok((snapshot?.head.seq ?? 0) >= last.seq);
+    assert.deepEqual(
+      snapshot?.entries.map(({ revokedAtMs }) => revokedAtMs).sort(),
+      entries.map(({ revokedAtMs }) => revokedAtMs).sort(),
+    );
+    const events = await log.since({ epoch: heads[0]?.epoch as string, seq: (snapshot?.head.seq ?? 0) - 1 });
+    assert.equal(events?.[0]?.type === 'put' && events[0].restored, true);
+  });
+
+  it('a log that fell behind what was seen gets a new epoch; an equal one stays', async ({ log }, made) => {
+    const a = await log.append(draft('a'));
+    assert.deepEqual(await log.rebuild([a], { epoch: made.epoch, seq: made.seq + 1 }), {
+      epoch: made.epoch,
+      seq: made.seq + 1,
+    });
+    const head = await log.rebuild([], { epoch: made.epoch, seq: made.seq + 9 });
+    assert.notEqual(head.epoch, made.epoch);
+    assert.ok(head.seq >= made.seq + 9);
+    assert.equal((await log.snapshot())?.entries.length, 1, 'what it held stays');
+  });
+
+  it('1,200 entries are rebuilt whole', async ({ log, lose }) => {
+    const entries = [];
+    for (let n = 0; n < 1200; n += 1) entries.push(log.append(draft(`n${n}`)));
+    const all = await Promise.all(entries);
+    await lose();
+    const head = await log.rebuild(all, undefined);
+    const snapshot = await log.snapshot();
+    assert.deepEqual(snapshot?.head, head);
+    assert.equal(snapshot?.entries.length, 1200);
+  });
+
+  it('parallel appends lose none and leave no gap', async ({ log, other }, made) => {
+    const appended = await Promise.all(
+      Array.from({ length: 100 }, (_, n) => (n % 2 ? log : other).append(draft(`p${n}`))),
+    );
+    const seqs = appended.map(({ seq }) => seq).sort((a, b) => a - b);
+    assert.deepEqual(
+      seqs,
+      Array.from({ length: 100 }, (_, n) => made.seq + 1 + n),
+    );
+    assert.equal((await log.since(made))?.length, 100);
+  });
+
+  it('a change by one replica is noticed by another without traffic', async ({ log, other }, made) => {
+    const { promise, resolve } = Promise.withResolvers<StoreNotice>();
+    const isNew = (notice: StoreNotice) => notice.type === 'revocations' && notice.head.seq > made.seq;
+    await using _ = await other.watch((notice) => isNew(notice) && resolve(notice));
+    await log.append(draft('a'));
+    assert.deepEqual(await promise, { type: 'revocations', head: { epoch: made.epoch, seq: made.seq + 1 } });
+  });
+}
