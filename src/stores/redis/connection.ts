@@ -4,7 +4,7 @@
 // The ACL line that Doorward needs (prefix `doorward`), tested in test/stores/redis-acl.test.ts:
 //   ACL SETUSER doorward on >PASSWORD ~doorward:* &doorward:* -@all +auth +hello +select +ping +info +time +evalsha +eval
 //     +get +set +psetex +setrange +del +hget +hset +hdel +hscan +zadd +zrem +zrangebyscore +zremrangebyscore +zcard
-//     +lindex +llen +lpop +rpush +pexpire +xadd +xrange +xrevrange +publish +subscribe +unsubscribe
+//     +lindex +llen +ltrim +rpush +pexpire +xadd +xrange +xrevrange +publish +subscribe +unsubscribe
 import { Redis, type RedisOptions } from 'ioredis';
 
 /** What a connection is made of; secrets already resolved. */

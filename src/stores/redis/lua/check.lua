@@ -57,16 +57,21 @@ local function load_sliding(key, window)
 end
 
 local function load_log(key, window)
+  local at = { log = true, key = key, len = 0, gone = 0, time = now, hits = 0, window = window }
   local newest = call('LINDEX', key, -1)
-  local time = newest and max(now, tonumber(newest)) or now
-  if newest then
-    local oldest = call('LINDEX', key, 0)
-    while oldest and tonumber(oldest) <= time - window do
-      call('LPOP', key)
-      oldest = call('LINDEX', key, 0)
-    end
+  if not newest then return at end
+  at.time = max(now, tonumber(newest))
+  local hit = call('LINDEX', key, 0)
+  while hit and tonumber(hit) <= at.time - window do
+    at.gone = at.gone + 1
+    hit = call('LINDEX', key, at.gone)
   end
-  return { log = true, key = key, len = newest and call('LLEN', key) or 0, time = time, hits = 0, window = window }
+  if charging and at.gone > 0 then
+    call('LTRIM', key, at.gone, -1)
+    at.gone = 0
+  end
+  at.len = call('LLEN', key) - at.gone
+  return at
 end
 
 local function load(key, rate)
@@ -100,7 +105,7 @@ local function reset_log(at, limit)
   local count = at.len + at.hits
   if count == 0 then return at.window end
   local place = max(0, count - limit)
-  local leaving = place < at.len and tonumber(call('LINDEX', at.key, place)) or at.time
+  local leaving = place < at.len and tonumber(call('LINDEX', at.key, at.gone + place)) or at.time
   return min(at.window, leaving + at.window - now)
 end
 
