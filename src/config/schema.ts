@@ -20,8 +20,12 @@ const algorithm = z.enum([
 ]); // biome-ignore format: one line reads better
 
 const drain = z.strictObject({
-  delay: duration().prefault('5s').meta(doc('How long to keep serving after /readyz fails, so that balancers notice.')),
-  timeout: duration().prefault('20s').meta(doc('How long requests in flight may take to finish after that.')),
+  delay: duration({ zero: true })
+    .prefault('5s')
+    .meta(doc('How long to keep serving after /readyz fails, so that balancers notice.')),
+  timeout: duration({ zero: true })
+    .prefault('20s')
+    .meta(doc('How long requests in flight may take to finish after that.')),
 });
 
 const proxy = z.strictObject({
@@ -65,7 +69,7 @@ const upstream = z.strictObject({
   url: originUrl().meta(doc('Origin of the application.')),
   connections: z.int().min(1).max(65_535).prefault(128).meta(doc('Connections kept to it.')),
   queue: z.int().min(0).prefault(256).meta(doc('Requests that may wait for a connection; more are 503 upstream_busy.')),
-  queue_timeout: duration().prefault('1s').meta(doc('How long one may wait.')),
+  queue_timeout: duration({ zero: true }).prefault('1s').meta(doc('How long one may wait.')),
   streams: z.int().min(0).prefault(1024).meta(doc('WebSockets and event streams open at once.')),
   connect_timeout: duration().prefault('1s').meta(doc('How long connecting may take.')),
   keep_alive: duration().prefault('4s').meta(doc('Idle connections close after this; below the 5s of Node upstreams.')),
@@ -82,10 +86,14 @@ const upstream = z.strictObject({
 const keys = z.strictObject({
   discover: z.boolean().optional().meta(doc('Find jwks_uri through the issuer metadata (the default).')),
   url: z
-    .url({ protocol: /^https?$/ })
+    .url({ protocol: /^https?$/, error: 'needs an http:// or https:// URL' })
     .optional()
     .meta(doc('Fetch the JWKS here.')),
-  file: z.string().min(1).optional().meta(doc('Read a JWKS from this file; followed when it changes.')),
+  file: z
+    .string()
+    .min(1)
+    .optional()
+    .meta(doc('Read a JWKS from this file (relative to this one); followed when it changes.')),
   inline: z
     .strictObject({ keys: z.array(z.record(z.string(), z.unknown())).min(1) })
     .optional()
@@ -94,7 +102,9 @@ const keys = z.strictObject({
   secret: secret().optional().meta(doc('Shared secret for HS256/384/512, at least as long as the hash.')),
   refresh: duration().prefault('10m').meta(doc('Fetch again this long after the last fetch, ahead of need.')),
   cooldown: duration().prefault('30s').meta(doc('An unknown kid causes at most one fetch per this time.')),
-  stale_for: duration().prefault('24h').meta(doc('How long the last good keys serve while the endpoint fails.')),
+  stale_for: duration({ span: true })
+    .prefault('24h')
+    .meta(doc('How long the last good keys serve while the endpoint fails.')),
   timeout: duration().prefault('5s').meta(doc('Limit of one fetch.')),
 });
 
@@ -126,7 +136,9 @@ const issuer = z.strictObject({
   sign: z
     .strictObject({
       algorithm: z.enum(['ES256', 'RS256', 'EdDSA']).prefault('ES256').meta(doc('Algorithm of our signing key.')),
-      lifetime: duration().prefault('15m').meta(doc('Lifetime of issued access tokens unless asked shorter.')),
+      lifetime: duration({ span: true })
+        .prefault('15m')
+        .meta(doc('Lifetime of issued access tokens unless asked shorter.')),
       key: secret()
         .optional()
         .meta(doc('PKCS8 PEM of the signing key. Default: made in state_dir; required once redis is set.')),
@@ -138,8 +150,8 @@ const issuer = z.strictObject({
     .min(1)
     .optional()
     .meta(doc('Accepted `alg`; default ES256, RS256, EdDSA (HS256 for keys.secret).')),
-  clock_tolerance: duration().prefault('60s').meta(doc('Allowed clock skew on exp, nbf and iat.')),
-  max_lifetime: duration().prefault('24h').meta(doc('exp - iat above this is refused.')),
+  clock_tolerance: duration({ zero: true }).prefault('60s').meta(doc('Allowed clock skew on exp, nbf and iat.')),
+  max_lifetime: duration({ span: true }).prefault('24h').meta(doc('exp - iat above this is refused.')),
   require: z
     .record(
       z.string(),
@@ -343,7 +355,9 @@ export const sidecarSchema = z.strictObject({
         .enum(['known', 'deny', 'allow'])
         .prefault('known')
         .meta(doc('Redis away: answer from the index, 503, or accept.')),
-      known_for: duration().prefault('15m').meta(doc('How long `known` holds without contact before it becomes deny.')),
+      known_for: duration({ span: true })
+        .prefault('15m')
+        .meta(doc('How long `known` holds without contact before it becomes deny.')),
     })
     .prefault({})
     .meta(doc('The revocation check.')),
