@@ -87,8 +87,13 @@ export function createVerifier(options: VerifierOptions): Verifier {
   const pending = new Map<string, Promise<VerifiedToken>>();
   let generation = 0;
 
-  const forget = (name: string, keyIds?: readonly string[]) => {
+  // Work under way rests on the keys as they were: it ends for those who wait, and nobody joins it or finds its result.
+  const turn = () => {
     generation += 1;
+    pending.clear();
+  };
+  const forget = (name: string, keyIds?: readonly string[]) => {
+    turn();
     cache.forget(({ principal }) => principal.issuerName === name && (keyIds?.includes(principal.keyId) ?? true));
   };
   const unsubscribe = [...issuers.values()].map((issuer) =>
@@ -99,14 +104,14 @@ export function createVerifier(options: VerifierOptions): Verifier {
     const startedIn = generation;
     try {
       const token = await work;
-      // A key may have been removed while its signature was being checked: then the result is used, but not kept.
       if (startedIn === generation) cache.put(key, token);
       return token;
     } catch (error) {
-      if (error instanceof SidecarError && !passing.has(error.reason)) cache.refuse(key, error);
+      const lasting = error instanceof SidecarError && !passing.has(error.reason);
+      if (lasting && startedIn === generation) cache.refuse(key, error);
       throw error;
     } finally {
-      pending.delete(key);
+      if (startedIn === generation) pending.delete(key);
     }
   };
 
@@ -136,7 +141,7 @@ export function createVerifier(options: VerifierOptions): Verifier {
     peek: (token) => (token.length > MAX_TOKEN_LENGTH ? tokenTooLarge : cache.get(digest(token))),
     verify,
     clear: () => {
-      generation += 1;
+      turn();
       cache.clear();
     },
     forgetIssuer: (name) => forget(name),
