@@ -94,6 +94,13 @@ export const reasons = {
   upstream_busy: row(503, 'upstream_busy', 'Service unavailable', 'Raise connections or queue of the upstream.'),
   upstream_timeout: row(504, 'upstream_timeout', 'Gateway timeout', 'No response head within response_timeout.'),
   client_aborted: row(499, 'client_aborted', 'Client closed request', 'The client went away; nothing to do.'),
+  media_type_unsupported: row(415, 'unsupported_media_type', 'Unsupported media type', 'Send application/json.'),
+  fields_invalid: row(422, 'invalid_fields', 'Unprocessable content', 'Mend the fields that `errors` names.'),
+  config_refused: row(422, 'config_refused', 'Configuration refused', 'Mend what `errors` names; the old one serves.'),
+  operator_token_refused: row(401, 'invalid_token', 'Unauthorized', 'Send a token of state_dir/operators.json.'),
+  operator_forbidden: forbidden('forbidden', 'The operator lacks the permission of this endpoint.'),
+  operator_failures: row(429, 'rate_limited', 'Too many requests', 'Too many wrong operator tokens; wait a minute.'),
+  host_refused: forbidden('forbidden', 'Call the admin port by the address it listens on, or by a loopback name.'),
   not_configured: row(501, 'not_configured', 'Not configured', 'Set what the operation needs in sidecar.yaml.'),
   internal: row(500, 'internal', 'Internal error', 'A defect: please report it with the log line.'),
 } as const satisfies Record<string, ReasonRow>;

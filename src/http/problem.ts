@@ -16,6 +16,14 @@ export interface ProblemDetails {
   readonly allow?: string | undefined;
   /** For operators' endpoints only: what exactly is wrong with the input. */
   readonly detail?: string | undefined;
+  /** For operators' endpoints only: every field that is wrong. */
+  readonly errors?: readonly FieldProblem[] | undefined;
+}
+
+/** One wrong field of a request body; `problem` never quotes the value. */
+export interface FieldProblem {
+  readonly path: string;
+  readonly problem: string;
 }
 
 /** A refusal, ready to be written by any listener. */
@@ -45,6 +53,7 @@ export function problem(
     request_id: requestId,
     ...(options.showReason ? { reason } : {}),
     ...(details.detail === undefined ? {} : { detail: details.detail }),
+    ...(details.errors === undefined ? {} : { errors: details.errors }),
     ...(details.violatedPolicies === undefined ? {} : { 'violated-policies': details.violatedPolicies }),
     ...(details.requiredScopes === undefined ? {} : { required: details.requiredScopes }),
     ...(details.providedScopes === undefined ? {} : { provided: details.providedScopes }),
