@@ -1,0 +1,84 @@
+// What answers say about limits: RateLimit and RateLimit-Policy (draft-ietf-httpapi-ratelimit-headers, sections 3 and 4)
+// and Retry-After (RFC 9110 10.2.3). Names are the limits' own; no partition key, which could tell an address or a client.
+import type { Rate } from '../core/units.ts';
+import type { RateStates } from '../stores/contracts/checks.ts';
+
+/** What is needed of a charge. */
+export interface ShownCharge {
+  readonly names: readonly string[];
+  readonly shadow: boolean;
+}
+
+/** Values of the fields; undefined ones are not sent. */
+export interface LimitFields {
+  readonly rateLimit: string | undefined;
+  /** Whole seconds, at least 1; only for a refusal. After it the request passes unless others were faster. */
+  readonly retryAfter: number | undefined;
+  /** Names of the limits that refuse, for `violated-policies` and the decision record. */
+  readonly violated: readonly string[];
+}
+
+/** `per_ip`, then `per_ip_2`, `per_ip_3` for further rates of one limit. */
+export function rateNames(name: string, rates: number): readonly string[] {
+  return Array.from({ length: rates }, (_, at) => (at === 0 ? name : `${name}_${at + 1}`));
+}
+
+const seconds = (ms: number) => Math.max(1, Math.ceil(ms / 1000));
+
+/** Items of `RateLimit-Policy`: quota and window in whole seconds, rounded up so that it never promises too much. */
+export function policyOf(names: readonly string[], rates: readonly Rate[]): string {
+  return rates.map(({ limit, windowMs }, at) => `"${names[at]}";q=${limit};w=${seconds(windowMs)}`).join(', ');
+}
+
+/**
+ * Field values for the states of a request. Shadow limits are not shown. A NaN state is unknown and left out. In a refusal
+ * only refusing rates carry `t`, so that Retry-After is never earlier than any `t` beside it (section 5 of the draft).
+ */
+export function limitFields(charges: readonly ShownCharge[], states: RateStates): LimitFields {
+  const violated: string[] = [];
+  let wait = 0;
+  eachRate(charges, states, (name, remaining, resetMs) => {
+    if (remaining !== -1) return;
+    violated.push(name);
+    wait = Math.max(wait, resetMs);
+  });
+  const refused = violated.length > 0;
+  let rateLimit = '';
+  eachRate(charges, states, (name, remaining, resetMs) => {
+    const separator = rateLimit === '' ? '' : ', ';
+    const time = refused && remaining !== -1 ? '' : `;t=${seconds(resetMs)}`;
+    rateLimit += `${separator}"${name}";r=${Math.max(0, remaining)}${time}`;
+  });
+  return {
+    rateLimit: rateLimit === '' ? undefined : rateLimit,
+    retryAfter: refused ? seconds(wait) : undefined,
+    violated,
+  };
+}
+
+/** True when an enforced charge refuses. */
+export function isRefused(
+  charges: readonly { readonly shadow: boolean; readonly rates: readonly Rate[] }[],
+  states: RateStates,
+): boolean {
+  let at = 0;
+  for (const { shadow, rates } of charges) {
+    for (let rate = 0; rate < rates.length; rate += 1, at += 2) if (states[at] === -1 && !shadow) return true;
+  }
+  return false;
+}
+
+function eachRate(
+  charges: readonly ShownCharge[],
+  states: RateStates,
+  visit: (name: string, remaining: number, resetMs: number) => void,
+): void {
+  let at = 0;
+  for (const { names, shadow } of charges) {
+    for (const name of names) {
+      const remaining = states[at] as number;
+      if (!shadow && !Number.isNaN(remaining)) visit(name, remaining, states[at + 1] as number);
+      at += 2;
+    }
+  }
+}

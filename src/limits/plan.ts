@@ -1,0 +1,146 @@
+// Which charges a request brings. Runs for every request, so whole lists are remembered per token, or per address for
+// requests without one, and the same objects are handed out again and again; stores remember what they encoded for them.
+import { LRUCache } from 'lru-cache';
+import type { Principal } from '../core/principal.ts';
+import type { ClientRecord, ClientRecords } from './clients.ts';
+import {
+  type CompiledLimit,
+  compileLimit,
+  type LimitCharge,
+  type LimitSettings,
+  type LimitSubject,
+} from './compile.ts';
+
+const ADDRESSES_KEPT = 10_000;
+
+/** What one request is charged, and what its answer says about it. */
+export interface RequestCharges {
+  readonly charges: readonly LimitCharge[];
+  /** Value of `RateLimit-Policy`; '' when no limit shows. */
+  readonly policy: string;
+  /** The client record says that every token of this client is refused. */
+  readonly disabled: boolean;
+}
+
+/** The limits of one route. */
+export interface LimitPlan {
+  readonly route: string;
+  readonly limits: readonly CompiledLimit[];
+  readonly clients: ClientRecords;
+  /** Charges of requests without a principal, by address. */
+  readonly anonymous: LRUCache<string, RequestCharges>;
+}
+
+interface Remembered {
+  readonly address: string;
+  readonly result: RequestCharges;
+}
+
+/** Kept beside a verified token by its cache; empty when new. Holds nothing that outlives the token. */
+export class LimitMemo {
+  /** Charges that do not depend on the address. */
+  readonly byLimit = new Map<CompiledLimit, Map<string, LimitCharge>>();
+  /** The last list per route. */
+  readonly last = new Map<LimitPlan, Remembered>();
+  /** Version of the client records it was worked out from. */
+  version = -1;
+}
+
+/** What of a configuration limits are compiled from. */
+export interface LimitsConfig {
+  readonly limits: Readonly<Record<string, LimitSettings>>;
+  readonly defaults: { readonly limits: readonly string[] };
+  readonly routes: Readonly<Record<string, { readonly limits?: readonly string[] | undefined }>>;
+}
+
+/** A plan per route. Throws `misconfigured` for an unknown limit or one without usable rates. */
+export function compileLimits(
+  config: LimitsConfig,
+  applicationName: string | undefined,
+  clients: ClientRecords,
+): ReadonlyMap<string, LimitPlan> {
+  const compiled = new Map(
+    Object.entries(config.limits).map(([name, settings]) => [name, compileLimit(name, settings, applicationName)]),
+  );
+  const plans = new Map<string, LimitPlan>();
+  for (const [route, { limits: names = config.defaults.limits }] of Object.entries(config.routes)) {
+    const limits = [...new Set(names)].map((name) => {
+      const limit = compiled.get(name);
+      if (limit === undefined) throw new TypeError(`route ${route} names an unknown limit: ${name}`);
+      return limit;
+    });
+    plans.set(route, { route, limits, clients, anonymous: new LRUCache({ max: ADDRESSES_KEPT }) });
+  }
+  return plans;
+}
+
+/**
+ * What this request is charged. `addressKey` is address.ts's bucket of `address`; `memo` belongs to the verified token.
+ * Answers the same objects for the same circumstances.
+ */
+export function chargesFor(
+  plan: LimitPlan,
+  address: string,
+  addressKey: string,
+  principal: Principal | undefined,
+  memo: LimitMemo | undefined,
+): RequestCharges {
+  if (principal === undefined || memo === undefined) return anonymousCharges(plan, address, addressKey, principal);
+  if (memo.version !== plan.clients.version) {
+    memo.byLimit.clear();
+    memo.last.clear();
+    memo.version = plan.clients.version;
+  }
+  const last = memo.last.get(plan);
+  if (last !== undefined && last.address === address) return last.result;
+  const result = build(plan, { address, addressKey, route: plan.route, principal }, memo);
+  memo.last.set(plan, { address, result });
+  return result;
+}
+
+function anonymousCharges(
+  plan: LimitPlan,
+  address: string,
+  addressKey: string,
+  principal: Principal | undefined,
+): RequestCharges {
+  const kept = principal === undefined ? plan.anonymous.get(address) : undefined;
+  if (kept) return kept;
+  const result = build(plan, { address, addressKey, route: plan.route, principal }, undefined);
+  if (principal === undefined) plan.anonymous.set(address, result);
+  return result;
+}
+
+function build(plan: LimitPlan, subject: LimitSubject, memo: LimitMemo | undefined): RequestCharges {
+  const { principal } = subject;
+  const record = principal?.client === undefined ? undefined : plan.clients.get(principal.issuerName, principal.client);
+  const charges: LimitCharge[] = [];
+  for (const limit of plan.limits) {
+    if (!limit.exempts?.(subject.address)) charges.push(chargeOf(limit, subject, record, memo));
+  }
+  const policy = charges.flatMap((charge) => (charge.policy === '' ? [] : [charge.policy])).join(', ');
+  return { charges, policy, disabled: record?.disabled ?? false };
+}
+
+/** Digests of what hangs on the token alone are worked out once per token and route. */
+function chargeOf(
+  limit: CompiledLimit,
+  subject: LimitSubject,
+  record: ClientRecord | undefined,
+  memo: LimitMemo | undefined,
+): LimitCharge {
+  if (memo === undefined || !limit.byPrincipal || limit.byAddress) return limit.charge(subject, record);
+  let byRoute = memo.byLimit.get(limit);
+  if (byRoute === undefined) {
+    byRoute = new Map();
+    memo.byLimit.set(limit, byRoute);
+  }
+  const slot = limit.byRoute ? subject.route : '';
+  let charge = byRoute.get(slot);
+  if (charge === undefined) {
+    charge = limit.charge(subject, record);
+    // Without a subject a missing word falls back to the address: then it is the address' charge, not the token's.
+    if (subject.principal?.subject !== undefined) byRoute.set(slot, charge);
+  }
+  return charge;
+}
