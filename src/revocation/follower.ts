@@ -232,7 +232,8 @@ export class RevocationFollower implements AsyncDisposable {
     } else {
       if (event.restored && this.#tombstones.covers(event.entry)) this.#takeBack([event.entry]);
       if (!event.restored) this.#tombstones.remove(event.entry.entryId);
-      if (this.#index.get(event.entry.kind, event.entry.issuer, event.entry.id)?.seq !== 0) {
+      const { kind, issuer, id, seq } = event.entry;
+      if (this.#index.get(kind, issuer, id)?.seq !== seq) {
         this.#options.onPropagation?.(Math.max(0, this.#options.clock.nowMs() - event.entry.revokedAtMs));
       }
     }
@@ -251,9 +252,10 @@ export class RevocationFollower implements AsyncDisposable {
     for (let attempt = 0; attempt < 2; attempt += 1) {
       try {
         const entry = await this.#log.append(local);
-        const reached = await this.#reachHead(undefined);
         this.#pending.settle(local);
-        if (!reached) this.#index.put(entry);
+        this.#index.put(entry);
+        // A reload that began before the append would have dropped it again.
+        if (!(await this.#reachHead(undefined))) this.#index.put(entry);
         return entry;
       } catch (error) {
         if (!(error instanceof SidecarError) || error.kind !== 'store_unavailable') throw error;

@@ -105,6 +105,15 @@ export class MemoryRevocations implements RevocationLog {
     this.#events = [];
   }
 
+  /** Forgets the last `count` changes, as a failover to a lagging replica would; for tests of what follows. */
+  rewind(count: number): void {
+    for (const event of this.#events.splice(-count)) {
+      if (event.type === 'put') this.#entries.delete(event.entry.entryId);
+      else this.#entries.set(event.entry.entryId, event.entry);
+      if (this.#head) this.#head = { epoch: this.#head.epoch, seq: this.#head.seq - 1 };
+    }
+  }
+
   #put(draft: RevocationDraft, revokedAtMs: number, restored: boolean): RevocationEntry {
     const entryId = revocationEntryId(draft.kind, draft.issuer, draft.id);
     const { kind, issuer, id, untilMs, notBeforeMs, reason } = draft;

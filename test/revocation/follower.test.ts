@@ -1,0 +1,230 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { systemClock } from '../../src/core/clock.ts';
+import { storeUnavailable } from '../../src/core/errors.ts';
+import { RevocationFollower } from '../../src/revocation/follower.ts';
+import { RevocationIndex } from '../../src/revocation/index.ts';
+import type { RevocationLog } from '../../src/stores/contracts/revocations.ts';
+import { MemoryRevocations } from '../../src/stores/memory/revocations.ts';
+import { draft } from '../conformance/revocations.ts';
+import { until } from './until.ts';
+
+/** A clock whose monotonic time the test moves; wall time is real, since entries are compared with it. */
+function manualClock() {
+  let ms = 0;
+  return {
+    nowMs: systemClock.nowMs,
+    monotonicMs: () => ms,
+    advance(by: number) {
+      ms += by;
+    },
+  };
+}
+
+/** A log that a test can cut off, like a store that went away. */
+function cuttable(log: MemoryRevocations): { log: RevocationLog; cut(away: boolean): void } {
+  let away = false;
+  const names = new Set(['append', 'undo', 'head', 'snapshot', 'since', 'rebuild']);
+  const proxy = new Proxy(log, {
+    get(target, name) {
+      if (away && names.has(String(name))) return async () => Promise.reject(storeUnavailable('cut'));
+      const value: unknown = Reflect.get(target, name);
+      return typeof value === 'function' ? value.bind(target) : value;
+    },
+  });
+  return {
+    log: proxy,
+    cut(now) {
+      away = now;
+    },
+  };
+}
+
+type Settings = { onStoreDown?: 'known' | 'deny' | 'allow'; knownForMs?: number };
+
+function replica(shared: MemoryRevocations, { onStoreDown = 'known', knownForMs = 60_000 }: Settings = {}) {
+  const clock = manualClock();
+  const index = new RevocationIndex();
+  const { log, cut } = cuttable(shared);
+  const follower = new RevocationFollower({ log, index, clock, onStoreDown, knownForMs, waitMs: 500 });
+  const ids = () => [...index.entries()].map(({ id }) => id).sort();
+  return { follower, index, clock, cut, ids, [Symbol.asyncDispose]: () => follower[Symbol.asyncDispose]() };
+}
+
+test('an empty store gets a log, and the replica is ready', async () => {
+  const shared = new MemoryRevocations(systemClock);
+  await using a = replica(shared);
+  assert.deepEqual([a.follower.state(), a.follower.policy(), a.follower.loadedOnce], ['unknown', 'deny', false]);
+  await a.follower.start();
+  assert.deepEqual([a.follower.state(), a.follower.policy(), a.follower.loadedOnce], ['ready', 'index', true]);
+  assert.deepEqual(a.follower.head, shared.current());
+  assert.equal(a.follower.observe(shared.current()), 'current');
+});
+
+test('L6: a revocation through one replica is known to another by its next batch', async () => {
+  const shared = new MemoryRevocations(systemClock);
+  await using a = replica(shared);
+  await using b = replica(shared);
+  await a.follower.start();
+  await b.follower.start();
+  const answer = await a.follower.revoke(draft('stolen'));
+  assert.equal(answer.applied, 'all');
+  assert.deepEqual(a.ids(), ['stolen']);
+  assert.equal(await b.follower.observe(shared.current()), 'current');
+  assert.deepEqual(b.ids(), ['stolen']);
+  assert.equal(await b.follower.undo(answer.entry.entryId), true);
+  assert.equal(await a.follower.observe(shared.current()), 'current');
+  assert.deepEqual([a.ids(), b.ids()], [[], []]);
+});
+
+test('attack 90: a flushed store is not believed until the replicas put back what they hold together', async () => {
+  const shared = new MemoryRevocations(systemClock);
+  await using a = replica(shared);
+  await using b = replica(shared);
+  await a.follower.start();
+  await b.follower.start();
+  await a.follower.revoke(draft('one'));
+  b.cut(true);
+  await a.follower.revoke(draft('two'));
+  b.cut(false);
+  shared.lose();
+  assert.equal(await b.follower.observe(undefined), 'current');
+  assert.equal(await a.follower.observe(shared.current()), 'current');
+  assert.equal(await b.follower.observe(shared.current()), 'current');
+  assert.deepEqual(
+    [a.ids(), b.ids()],
+    [
+      ['one', 'two'],
+      ['one', 'two'],
+    ],
+  );
+  assert.deepEqual((await shared.snapshot())?.entries.map(({ id }) => id).sort(), ['one', 'two']);
+});
+
+test('attack 90: a store that lost the end of its log gets a new epoch, whatever its numbers say', async () => {
+  const shared = new MemoryRevocations(systemClock);
+  await using a = replica(shared);
+  await a.follower.start();
+  await a.follower.revoke(draft('one'));
+  const old = shared.current();
+  await a.follower.revoke(draft('two'));
+  shared.rewind(1);
+  assert.deepEqual(shared.current(), old);
+  assert.equal(await a.follower.observe(old), 'current');
+  assert.notEqual(a.follower.head?.epoch, old?.epoch);
+  assert.deepEqual((await shared.snapshot())?.entries.map(({ id }) => id).sort(), ['one', 'two']);
+});
+
+test('what was undone is not brought back by a replica that had not seen it undone', async () => {
+  const shared = new MemoryRevocations(systemClock);
+  await using a = replica(shared);
+  await using b = replica(shared);
+  await a.follower.start();
+  await b.follower.start();
+  const { entry } = await a.follower.revoke(draft('pardoned'));
+  await b.follower.observe(shared.current());
+  b.cut(true);
+  await a.follower.undo(entry.entryId);
+  shared.lose();
+  await a.follower.observe(undefined);
+  b.cut(false);
+  await b.follower.observe(shared.current());
+  await until(async () => {
+    await a.follower.observe(shared.current());
+    await b.follower.observe(shared.current());
+    return a.ids().length === 0 && b.ids().length === 0;
+  });
+  assert.deepEqual((await shared.snapshot())?.entries, []);
+  assert.equal((await a.follower.revoke(draft('pardoned'))).applied, 'all');
+  await b.follower.observe(shared.current());
+  assert.deepEqual([a.ids(), b.ids()], [['pardoned'], ['pardoned']], 'revoking again works');
+});
+
+test('revoking with the store away holds here at once, says pending, and is sent when it is back', async () => {
+  const shared = new MemoryRevocations(systemClock);
+  await using a = replica(shared);
+  await a.follower.start();
+  a.cut(true);
+  const { applied, entry } = await a.follower.revoke(draft('late'));
+  assert.equal(applied, 'pending');
+  assert.deepEqual(a.ids(), ['late']);
+  assert.deepEqual(a.follower.pending(), [entry]);
+  a.cut(false);
+  a.clock.advance(2000);
+  await until(async () => a.follower.pending().length === 0);
+  assert.deepEqual(
+    (await shared.snapshot())?.entries.map(({ id }) => id),
+    ['late'],
+  );
+});
+
+test('a pending revocation survives a reload of everything', async () => {
+  const shared = new MemoryRevocations(systemClock);
+  await using a = replica(shared);
+  await a.follower.start();
+  a.cut(true);
+  await a.follower.revoke(draft('late'));
+  shared.lose();
+  a.cut(false);
+  assert.equal(await a.follower.observe(undefined), 'current');
+  assert.deepEqual(a.ids(), ['late']);
+});
+
+test('known holds for known_for without contact, deny never, allow always', async () => {
+  const shared = new MemoryRevocations(systemClock);
+  for (const [onStoreDown, fresh, stale] of [
+    ['known', 'index', 'deny'],
+    ['deny', 'deny', 'deny'],
+    ['allow', 'index', 'index'],
+  ] as const) {
+    await using a = replica(shared, { onStoreDown, knownForMs: 60_000 });
+    await a.follower.start();
+    a.cut(true);
+    assert.equal(await a.follower.observe(undefined), 'lost');
+    a.clock.advance(60_000);
+    assert.deepEqual([a.follower.state(), a.follower.policy()], ['known', fresh], onStoreDown);
+    a.clock.advance(1);
+    assert.deepEqual([a.follower.state(), a.follower.policy()], ['unknown', stale], onStoreDown);
+  }
+});
+
+test('an index that was never complete is not known: start with the store away denies', async () => {
+  const shared = new MemoryRevocations(systemClock);
+  await using a = replica(shared);
+  a.cut(true);
+  await a.follower.start();
+  assert.deepEqual([a.follower.loadedOnce, a.follower.policy()], [false, 'deny']);
+  a.cut(false);
+  await until(async () => a.follower.loadedOnce);
+  assert.equal(a.follower.policy(), 'index');
+});
+
+test('a hundred requests that find the index behind cause one catching up', async () => {
+  const shared = new MemoryRevocations(systemClock);
+  let reads = 0;
+  const counting = new Proxy(shared, {
+    get(target, name) {
+      if (name === 'since') reads += 1;
+      // A replica that hears no notices only follows its batches.
+      if (name === 'watch') return async () => ({ [Symbol.asyncDispose]: async () => undefined });
+      const value: unknown = Reflect.get(target, name);
+      return typeof value === 'function' ? value.bind(target) : value;
+    },
+  });
+  await using a = replica(counting);
+  await a.follower.start();
+  await shared.append(draft('x'));
+  const answers = await Promise.all(Array.from({ length: 100 }, () => a.follower.observe(shared.current())));
+  assert.ok(answers.every((answer) => answer === 'current'));
+  assert.equal(reads, 1);
+});
+
+test('a late reply with an older head of the same log is no loss', async () => {
+  const shared = new MemoryRevocations(systemClock);
+  await using a = replica(shared);
+  await a.follower.start();
+  const old = shared.current();
+  await a.follower.revoke(draft('x'));
+  assert.equal(await a.follower.observe(old), 'current');
+  assert.equal(a.follower.head?.epoch, old?.epoch);
+});
