@@ -1,0 +1,158 @@
+// What the admin plane rests on: plain functions and contracts, handed in by the composition root. Admin opens nothing
+// itself and knows neither the proxy nor a concrete store.
+import type { Clock } from '../core/clock.ts';
+import type { Principal } from '../core/principal.ts';
+import type { Reason } from '../core/reasons.ts';
+import type { DecisionStore } from '../stores/contracts/decisions.ts';
+import type { RevocationDraft, RevocationEntry } from '../stores/contracts/revocations.ts';
+import type { Log } from '../telemetry/log.ts';
+import type { Metrics } from '../telemetry/metrics.ts';
+import type { Signer } from '../token/issue.ts';
+import type { OperatorCheck } from './operator-token.ts';
+import type { ReadinessFacts } from './readiness.ts';
+
+/** A question for `explain`: a request that is judged and not sent. Same shape as the data plane's. */
+export interface Question {
+  readonly method: string;
+  /** Absolute URL or a path. */
+  readonly target: string;
+  readonly host: string;
+  readonly peer: string;
+  /** Flat array of names and values. */
+  readonly fields: readonly string[];
+}
+
+/** What the pipeline would do. */
+export interface Explanation {
+  readonly allowed: boolean;
+  readonly reason: Reason;
+  readonly stage: string;
+  readonly route: string | undefined;
+  readonly rule: string | undefined;
+  readonly client_address: string;
+  readonly subject: string | undefined;
+  readonly client: string | undefined;
+  readonly limits: readonly { readonly limit: string; readonly remaining: number; readonly reset_ms: number }[];
+  /** Flat array of names and values. */
+  readonly upstream_headers: readonly string[];
+}
+
+/** One issuer block, as far as operators' calls need it. */
+export interface AdminIssuer {
+  /** Key of the issuer block. */
+  readonly name: string;
+  /** `iss`. */
+  readonly issuer: string;
+  readonly maxLifetimeMs: number;
+  readonly clockToleranceMs: number;
+  /** Only for blocks with `sign`. */
+  readonly signer: Signer | undefined;
+}
+
+/** Access tokens: who may sign them, and what one is worth now. */
+export interface TokenDesk {
+  /** All issuer blocks of the current configuration. */
+  issuers(): readonly AdminIssuer[];
+  /** The principal of a token of any issuer; rejects with SidecarError `unauthenticated` or `store_unavailable`. */
+  verify(token: string): Promise<Principal>;
+  /** True when the client's record is disabled. */
+  isDisabled(principal: Principal): boolean;
+  /** Verified tokens remembered on this replica for which `matches` holds; walks the whole cache. */
+  countVerified(matches: (principal: Principal) => boolean): number;
+}
+
+/** What became of a revocation: `pending` is in force here and sent to the others as soon as the store is back. */
+export interface RevocationResult {
+  readonly entry: RevocationEntry;
+  readonly applied: 'all' | 'pending';
+}
+
+/** The revocation log as operators use it. */
+export interface RevocationDesk {
+  /** In force on this replica once it resolves. */
+  revoke(draft: RevocationDraft): Promise<RevocationResult>;
+  /** Takes an entry back; false when there is none. Rejects with `store_unavailable`. */
+  undo(entryId: string): Promise<boolean>;
+  /** Every active entry, the pending ones included. Rejects with `store_unavailable` when nothing is known. */
+  list(): Promise<readonly RevocationEntry[]>;
+  /** The entry that refuses the principal now, if any. */
+  refuses(principal: Principal): RevocationEntry | undefined;
+  /** False while this replica cannot tell what is revoked; introspection then answers 503. */
+  isKnown(): boolean;
+  /** Whether `draft`, as an entry, would refuse the principal. */
+  wouldRefuse(draft: RevocationDraft, principal: Principal): boolean;
+}
+
+/** The state of one rate of a limit for one caller. */
+export interface LimitState {
+  readonly limit: number;
+  readonly window_ms: number;
+  readonly remaining: number;
+  readonly reset_ms: number;
+}
+
+/** Limits as operators look at them. `key` is what is counted, as text: an address, `issuer/client`, parts joined by `,`. */
+export interface LimitDesk {
+  /** Undefined when there is no such limit; rejects with `malformed` for a key that cannot be one of this limit. */
+  look(name: string, key: string): Promise<readonly LimitState[] | undefined>;
+  /** Undefined when there is no such limit; else whether anything was counted. */
+  reset(name: string, key: string): Promise<boolean | undefined>;
+}
+
+/** One problem of a configuration that was refused. */
+export interface ConfigProblem {
+  readonly place: string;
+  readonly path: string;
+  readonly message: string;
+  readonly nearest: string | undefined;
+}
+
+/** What became of a reload. */
+export type ReloadResult =
+  | { readonly ok: true; readonly changed: boolean; readonly restartNeeded: readonly string[] }
+  | { readonly ok: false; readonly problems: readonly ConfigProblem[] };
+
+/** The configuration in use. */
+export interface ConfigDesk {
+  readonly file: string;
+  hash(): string;
+  /** Complete YAML with secrets masked; with the source of each value as a comment when asked. */
+  print(options: { readonly withSources: boolean }): string;
+  reload(): ReloadResult | Promise<ReloadResult>;
+}
+
+/** One route for tables. */
+export interface RouteRow {
+  readonly name: string;
+  readonly match: string;
+  readonly auth: string;
+  readonly limits: readonly string[];
+}
+
+/** Everything the admin and observe ports need. */
+export interface AdminDependencies {
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly metrics: Metrics;
+  readonly version: string;
+  /** `name` of the configuration. */
+  readonly application: string | undefined;
+  readonly startedAtMs: number;
+  /** Host names beside the loopback ones and the listener's own address under which the admin port may be called. */
+  readonly hostNames: readonly string[];
+  readonly operators: OperatorCheck;
+  readonly tokens: TokenDesk;
+  readonly revocations: RevocationDesk;
+  readonly limits: LimitDesk;
+  readonly decisions: DecisionStore;
+  readonly config: ConfigDesk;
+  explain(question: Question): Promise<Explanation>;
+  /** Begins the drain, or joins the one under way; resolves when nothing is in flight any more. */
+  drain(): Promise<void>;
+  readiness(): ReadinessFacts;
+  routes(): readonly RouteRow[];
+  /** Figures for /v1/status, such as streams open and tokens remembered; never names or ids. */
+  counts(): Readonly<Record<string, number>>;
+  /** Called before every scrape, to set gauges that are read rather than counted. */
+  beforeScrape(): void;
+}

@@ -1,0 +1,114 @@
+// What one endpoint of the admin port is: a row of the table in endpoints.ts. Handlers get validated input and return plain
+// values; bytes, status lines and refusals are server.ts's.
+import type { z } from 'zod';
+import { SidecarError } from '../core/errors.ts';
+import type { FieldProblem } from '../http/problem.ts';
+import type { AdminDependencies, ConfigProblem } from './dependencies.ts';
+import type { Operator } from './operator-token.ts';
+
+/** A call that passed authentication and validation. */
+export interface AdminCall<Body = unknown, Query = unknown> {
+  readonly requestId: string;
+  readonly operator: Operator;
+  /** Peer address, or `socket`. */
+  readonly address: string;
+  /** Decoded segments of the path, by the name in the template. */
+  readonly path: Readonly<Record<string, string>>;
+  readonly query: Query;
+  readonly body: Body;
+}
+
+/** What a handler answers; an undefined body is an empty one. */
+export interface AdminAnswer {
+  readonly status: number;
+  readonly body?: unknown;
+  /** What the audit line says beyond the row: ids and words, never a token. Present on every change. */
+  readonly audit?: Readonly<Record<string, unknown>>;
+}
+
+/** A row of the table. */
+export interface Endpoint {
+  readonly method: 'GET' | 'POST' | 'DELETE';
+  /** `/v1/limits/{name}/{key}`: `{…}` stands for one segment. */
+  readonly path: string;
+  readonly permission: string;
+  /** Schema of the JSON body; without one a body is refused. */
+  readonly body?: z.ZodType | undefined;
+  /** Schema of the query; without one every parameter is refused. */
+  readonly query?: z.ZodType | undefined;
+  /** What it does, for the reference. */
+  readonly summary: string;
+  readonly handler: (dependencies: AdminDependencies, call: AdminCall) => Promise<AdminAnswer> | AdminAnswer;
+}
+
+/** Ties a handler to the types of its schemas. */
+export function endpoint<B extends z.ZodType, Q extends z.ZodType>(
+  row: Omit<Endpoint, 'handler' | 'body' | 'query'> & {
+    readonly body?: B;
+    readonly query?: Q;
+    readonly handler: (
+      dependencies: AdminDependencies,
+      call: AdminCall<z.output<B>, z.output<Q>>,
+    ) => Promise<AdminAnswer> | AdminAnswer;
+  },
+): Endpoint {
+  return row as unknown as Endpoint;
+}
+
+/** Fields that a schema refuses, or that only the handler can judge: answered 422 with all of them. */
+export class FieldsError extends SidecarError {
+  readonly fields: readonly FieldProblem[];
+
+  constructor(fields: readonly FieldProblem[]) {
+    super('malformed', 'fields_invalid', 'fields are invalid');
+    this.fields = fields;
+  }
+}
+
+/** A configuration that does not hold: answered 422 with every problem and its place. */
+export class ConfigRefused extends SidecarError {
+  readonly problems: readonly ConfigProblem[];
+
+  constructor(problems: readonly ConfigProblem[]) {
+    super('malformed', 'config_refused', 'the configuration was refused');
+    this.problems = problems;
+  }
+}
+
+/** The thing that the path names does not exist: 404. */
+export function notFound(message: string): SidecarError {
+  return new SidecarError('not_found', 'route_not_found', message);
+}
+
+/** The operation needs something that this sidecar is not configured for: 501. */
+export function notConfigured(message: string): SidecarError {
+  return new SidecarError('misconfigured', 'not_configured', message);
+}
+
+/** Input of a call against its schema. Throws {@link FieldsError}; no message quotes a value. */
+export function validated(schema: z.ZodType | undefined, input: Record<string, unknown>): unknown {
+  if (schema === undefined) {
+    const unknown = Object.keys(input).map((path) => ({ path, problem: 'is not a known field' }));
+    if (unknown.length > 0) throw new FieldsError(unknown);
+    return undefined;
+  }
+  const result = schema.safeParse(input);
+  if (result.success) return result.data;
+  throw new FieldsError(result.error.issues.flatMap(fieldProblems));
+}
+
+function fieldProblems(issue: z.core.$ZodIssue): FieldProblem[] {
+  const path = issue.path.map(String).join('.');
+  if (issue.code !== 'unrecognized_keys') return [{ path, problem: wording(issue) }];
+  return issue.keys.map((key) => ({
+    path: path === '' ? key : `${path}.${key}`,
+    problem: 'is not a known field',
+  }));
+}
+
+function wording(issue: z.core.$ZodIssue): string {
+  if (issue.code === 'invalid_type') return `needs to be ${issue.expected}`;
+  if (issue.code === 'invalid_value') return `needs to be one of ${issue.values.map(String).join(', ')}`;
+  if (issue.code === 'invalid_union') return 'has none of the allowed forms';
+  return issue.message;
+}

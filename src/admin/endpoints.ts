@@ -1,0 +1,93 @@
+// The table of the admin API: every operation there is, in one place. What a row means is endpoint.ts, how rows are served
+// server.ts.
+import { reloadConfig, showConfig } from './config.ts';
+import { drain } from './drain.ts';
+import type { Endpoint } from './endpoint.ts';
+import { explainRequest, findDecisions } from './explain.ts';
+import { resetLimit, showLimit } from './limits.ts';
+import { listRevocations, revoke, showRevocation, undoRevocation } from './revocations.ts';
+import { showStatus } from './status.ts';
+import { introspectToken, issueToken } from './tokens.ts';
+
+/** Every endpoint; paths are unique per method. */
+export const endpoints: readonly Endpoint[] = [
+  issueToken,
+  introspectToken,
+  revoke,
+  listRevocations,
+  showRevocation,
+  undoRevocation,
+  showLimit,
+  resetLimit,
+  showConfig,
+  reloadConfig,
+  drain,
+  explainRequest,
+  findDecisions,
+  showStatus,
+];
+
+/** First segments under /v1 that need the control plane's own database, which this sidecar is not configured with. */
+export const unconfiguredRooms: ReadonlySet<string> = new Set([
+  'clients',
+  'keys',
+  'data-keys',
+  'operators',
+  'audit',
+  'users',
+  'sessions',
+  'devices',
+  'providers',
+  'lcts',
+  'ledger',
+]);
+
+/** What a path leads to. */
+export type Found =
+  | { readonly endpoint: Endpoint; readonly path: Readonly<Record<string, string>> }
+  | { readonly allow: string }
+  | { readonly unconfigured: true }
+  | undefined;
+
+const compiled = endpoints.map((endpoint) => ({ endpoint, segments: endpoint.path.split('/') }));
+
+/** Looks a path up. Segments are decoded after splitting, so an encoded slash stays inside its segment. */
+export function findEndpoint(method: string, path: string): Found {
+  const segments = path.split('/').map(decodeSegment);
+  if (segments.includes(undefined)) return undefined;
+  const at = compiled.flatMap(({ endpoint, segments: template }) => {
+    const values = match(template, segments as string[]);
+    return values === undefined ? [] : [{ endpoint, path: values }];
+  });
+  const asked = method === 'HEAD' ? 'GET' : method;
+  const found = at.find(({ endpoint }) => endpoint.method === asked);
+  if (found !== undefined) return found;
+  if (at.length > 0) return { allow: allowedMethods(at.map(({ endpoint }) => endpoint.method)) };
+  return segments[1] === 'v1' && unconfiguredRooms.has(segments[2] ?? '') ? { unconfigured: true } : undefined;
+}
+
+/** The value of `Allow`; GET brings HEAD along. */
+export function allowedMethods(methods: readonly string[]): string {
+  return methods.flatMap((method) => (method === 'GET' ? ['GET', 'HEAD'] : [method])).join(', ');
+}
+
+function decodeSegment(segment: string): string | undefined {
+  try {
+    return decodeURIComponent(segment);
+  } catch {
+    return undefined;
+  }
+}
+
+function match(template: readonly string[], segments: readonly string[]): Record<string, string> | undefined {
+  if (template.length !== segments.length) return undefined;
+  const values: Record<string, string> = {};
+  for (const [at, part] of template.entries()) {
+    const segment = segments[at] as string;
+    if (!part.startsWith('{')) {
+      if (part !== segment) return undefined;
+    } else if (segment === '') return undefined;
+    else values[part.slice(1, -1)] = segment;
+  }
+  return values;
+}

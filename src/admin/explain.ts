@@ -1,0 +1,110 @@
+// Why a request would be, or was, decided as it was. The judging is the data plane's own pipeline, handed in; nothing is
+// charged, sent or recorded.
+import { z } from 'zod';
+import { reasons } from '../core/reasons.ts';
+import type { Question } from './dependencies.ts';
+import { endpoint, FieldsError } from './endpoint.ts';
+
+const fieldName = z.string().regex(/^[!#$%&'*+.^_`|~0-9A-Za-z-]{1,256}$/, 'needs a header name');
+const fieldValue = z
+  .string()
+  .max(16 * 1024)
+  .regex(/^[\t\x20-\x7e\x80-\xff]*$/, 'needs printable characters');
+
+const question = z.strictObject({
+  method: z.string().regex(/^[A-Z]{1,32}$/, 'needs an upper-case method'),
+  /** Absolute URL or a path. */
+  url: z
+    .string()
+    .min(1)
+    .max(16 * 1024)
+    .regex(/^[\x21-\x7e]+$/, 'needs a URL or a path without spaces'),
+  token: z
+    .string()
+    .min(1)
+    .max(48 * 1024)
+    .regex(/^[\x21-\x7e]+$/, 'needs a token')
+    .optional(),
+  peer: z.union([z.ipv4(), z.ipv6()], { error: 'needs an IP address' }).default('127.0.0.1'),
+  headers: z
+    .array(z.tuple([fieldName, fieldValue]))
+    .max(200)
+    .default([]),
+});
+
+const MASKED = new Set(['authorization', 'cookie', 'proxy-authorization']);
+
+/** POST /v1/explain: the verdict on a request that is described and not sent. */
+export const explainRequest = endpoint({
+  method: 'POST',
+  path: '/v1/explain',
+  permission: 'explain:read',
+  body: question,
+  summary: 'What would happen to a request, and why.',
+  handler: async ({ explain }, { body }) => {
+    const explanation = await explain(questionOf(body));
+    const { status, code, remedy } = reasons[explanation.reason];
+    const headers = maskedPairs(explanation.upstream_headers, body.token);
+    return { status: 200, body: { ...explanation, status, code, remedy, upstream_headers: headers } };
+  },
+});
+
+function questionOf(body: z.output<typeof question>): Question {
+  const { target, host } = splitUrl(body.url);
+  const fields = body.headers.flat();
+  if (body.token !== undefined) fields.push('Authorization', `Bearer ${body.token}`);
+  return { method: body.method, target, host, peer: body.peer, fields };
+}
+
+/** Splits by text and not by URL, which would tidy up exactly the oddities that are asked about. */
+function splitUrl(url: string): Pick<Question, 'target' | 'host'> {
+  if (url.startsWith('/')) return { target: url, host: 'localhost' };
+  const match = /^https?:\/\/([^/?#]+)(.*)$/i.exec(url);
+  if (match === null) throw new FieldsError([{ path: 'url', problem: 'needs to start with / or http:// or https://' }]);
+  const rest = match[2] as string;
+  return { host: match[1] as string, target: rest.startsWith('/') ? rest : `/${rest}` };
+}
+
+/** The operator's own token would come back with `forward_token`; answers are pasted into tickets, so it does not. */
+function maskedPairs(flat: readonly string[], token: string | undefined): (readonly [string, string])[] {
+  const pairs: (readonly [string, string])[] = [];
+  for (let at = 0; at < flat.length; at += 2) {
+    const [name, value] = [flat[at] as string, flat[at + 1] as string];
+    const secret = MASKED.has(name.toLowerCase()) || (token !== undefined && value.includes(token));
+    pairs.push([name, secret ? '[secret]' : value]);
+  }
+  return pairs;
+}
+
+const word = z.string().min(1).max(256);
+
+/** GET /v1/decisions: kept refusals, newest first, each with its remedy. */
+export const findDecisions = endpoint({
+  method: 'GET',
+  path: '/v1/decisions',
+  permission: 'decisions:read',
+  query: z.strictObject({
+    request_id: word.optional(),
+    outcome: z.enum(['allow', 'deny']).optional(),
+    reason: word.optional(),
+    route: word.optional(),
+    limit: z
+      .string()
+      .regex(/^[1-9]\d{0,2}$/, 'needs a number from 1 to 999')
+      .transform(Number)
+      .default(50),
+  }),
+  summary: 'Kept refusals by request id, outcome, reason or route.',
+  handler: async ({ decisions }, { query }) => {
+    const { limit, ...wanted } = query;
+    const filter = Object.fromEntries(Object.entries(wanted).filter((pair): pair is [string, string] => !!pair[1]));
+    const items = await decisions.find(filter, limit);
+    return { status: 200, body: { items: items.map((item) => ({ ...item, remedy: remedyOf(item.reason) })) } };
+  },
+});
+
+function remedyOf(reason: unknown): string | undefined {
+  return typeof reason === 'string' && Object.hasOwn(reasons, reason)
+    ? reasons[reason as keyof typeof reasons].remedy
+    : undefined;
+}

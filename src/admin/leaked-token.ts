@@ -1,0 +1,73 @@
+// Revoking by the token itself, as it was leaked. It works when the token cannot be verified any more (expired, keys of its
+// issuer away) and never fails for what is no token (RFC 7009 section 2.2, attack 87).
+import { digest } from '../core/encoding.ts';
+import { SidecarError } from '../core/errors.ts';
+import type { Reason } from '../core/reasons.ts';
+import type { RevocationDraft } from '../stores/contracts/revocations.ts';
+import { type ParsedToken, parseAccessToken } from '../token/parse.ts';
+import type { AdminIssuer, TokenDesk } from './dependencies.ts';
+import { longestLife } from './revocation-draft.ts';
+
+/** What to do about a leaked token: an entry, or nothing, because no replica accepts it anyway. */
+export type LeakedToken = { readonly draft: RevocationDraft } | { readonly harmless: Reason };
+
+// Refusals that no time, key or reload of keys turns into acceptance.
+const FINAL: ReadonlySet<Reason> = new Set<Reason>([
+  'token_malformed',
+  'token_too_large',
+  'token_issuer_unknown',
+  'token_signature_invalid',
+  'token_expired',
+]);
+
+/** Reads a leaked token. Rejects only for defects. */
+export async function readLeakedToken(
+  token: string,
+  tokens: TokenDesk,
+  reason: string,
+  nowMs: number,
+): Promise<LeakedToken> {
+  try {
+    const { issuer: iss, tokenId: id, expiresAtMs } = await tokens.verify(token);
+    const untilMs = expiresAtMs + toleranceOf(tokens, iss);
+    return { draft: { kind: 'token', issuer: iss, id, untilMs, reason } };
+  } catch (error) {
+    if (!(error instanceof SidecarError)) throw error;
+    if (FINAL.has(error.reason)) return { harmless: error.reason };
+    return unverifiedDraft(token, tokens, reason, nowMs);
+  }
+}
+
+const toleranceOf = (tokens: TokenDesk, iss: string) =>
+  tokens.issuers().find(({ issuer }) => issuer === iss)?.clockToleranceMs ?? 0;
+
+/**
+ * The token may be accepted later, though it is not now: its claims are taken at their word, since the operator vouches
+ * for where it came from. Its `exp` is bounded, so that a crafted one cannot fill the log for ever.
+ */
+function unverifiedDraft(token: string, tokens: TokenDesk, reason: string, nowMs: number): LeakedToken {
+  const parsed = parseAccessToken(token);
+  const { iss, exp } = parsed.claims;
+  const issuer = tokens.issuers().find((candidate) => candidate.issuer === iss);
+  if (issuer === undefined) return { harmless: 'token_issuer_unknown' };
+  return {
+    draft: {
+      kind: 'token',
+      issuer: issuer.issuer,
+      id: tokenIdOf(parsed),
+      untilMs: lastMoment(exp, issuer, nowMs),
+      reason,
+    },
+  };
+}
+
+function lastMoment(exp: unknown, issuer: AdminIssuer, nowMs: number): number {
+  const latestMs = nowMs + longestLife(issuer);
+  if (typeof exp !== 'number' || !Number.isFinite(exp)) return latestMs;
+  return Math.min(Math.max(exp * 1000 + issuer.clockToleranceMs, nowMs), latestMs);
+}
+
+/** As token/claims.ts names it: `jti`, else the digest of `header.payload`. */
+function tokenIdOf({ claims, signingInput }: ParsedToken): string {
+  return typeof claims.jti === 'string' && claims.jti !== '' ? claims.jti : `sha256:${digest(signingInput)}`;
+}

@@ -1,0 +1,164 @@
+// Operators of the admin port: tokens that leak scanners recognise, kept as digests only. The first one is made at the first
+// start, so that no sidecar ever runs with a default one. Who may do what per endpoint is endpoints.ts.
+import { hash } from 'node:crypto';
+import { closeSync, fsyncSync, linkSync, mkdirSync, openSync, readFileSync, rmSync, writeSync } from 'node:fs';
+import { join } from 'node:path';
+import { crc32 } from 'node:zlib';
+import { LRUCache } from 'lru-cache';
+import { z } from 'zod';
+import type { Clock } from '../core/clock.ts';
+import { secretsEqual } from '../core/encoding.ts';
+import { SidecarError } from '../core/errors.ts';
+import { randomId, randomSecret } from '../core/ids.ts';
+
+/** Who calls, and what it may do: `*`, or names such as `tokens:write`. */
+export interface Operator {
+  readonly id: string;
+  readonly permissions: readonly string[];
+}
+
+/** Caller on the Unix socket: the same uid, which could read the token file anyway. */
+export const socketOperator: Operator = { id: 'socket', permissions: ['*'] };
+
+/** Says who presents a token. */
+export interface OperatorCheck {
+  /** `limited` after ten wrong tokens of one address in a minute, whatever is presented then. */
+  check(presented: string, address: string): Operator | 'refused' | 'limited';
+}
+
+const FAILURES = 10;
+const FAILURE_WINDOW_MS = 60_000;
+const TOKEN = /^dwa_([A-Za-z0-9_-]{43})_([A-Za-z0-9_-]{6})$/;
+
+/** A new operator token: `dwa_`, 256 random bits, and a checksum by which scanners tell it from chance. */
+export function mintOperatorToken(): string {
+  const secret = randomSecret();
+  return `dwa_${secret}_${checksum(secret)}`;
+}
+
+/** True when the text has the form of an operator token and its checksum fits. */
+export function isOperatorToken(text: string): boolean {
+  const match = TOKEN.exec(text);
+  return match !== null && checksum(match[1] as string) === match[2];
+}
+
+function checksum(text: string): string {
+  const bytes = Buffer.alloc(4);
+  bytes.writeUInt32BE(crc32(text));
+  return bytes.toString('base64url');
+}
+
+const operatorsFile = z.strictObject({
+  version: z.literal(1),
+  operators: z.array(
+    z.strictObject({
+      id: z.string().min(1),
+      sha256: z.string().regex(/^[0-9a-f]{64}$/),
+      permissions: z.array(z.string().min(1)),
+      created_at: z.string(),
+    }),
+  ),
+});
+type OperatorRecord = z.output<typeof operatorsFile>['operators'][number];
+
+/** Where the first token is kept for the command line, mode 0600. */
+export const adminTokenPath = (stateDir: string): string => join(stateDir, 'admin.token');
+const operatorsPath = (stateDir: string) => join(stateDir, 'operators.json');
+
+/**
+ * Opens the operators of a state folder (made with mode 0700), and makes the first one where there is none: its token goes
+ * to `admin.token`, its digest to `operators.json`, both mode 0600. An `admin.token` that was put there beforehand is
+ * adopted. Throws `misconfigured` for files that cannot be read, written or understood.
+ */
+export function openOperators(stateDir: string, clock: Clock): OperatorCheck {
+  const records = readOperators(stateDir) ?? createOperators(stateDir, clock);
+  const failures = new LRUCache<string, { count: number; untilMs: number }>({ max: 10_000 });
+  const fail = (address: string) => {
+    const nowMs = clock.monotonicMs();
+    const kept = failures.get(address);
+    if (kept !== undefined && nowMs < kept.untilMs) kept.count += 1;
+    else failures.set(address, { count: 1, untilMs: nowMs + FAILURE_WINDOW_MS });
+  };
+  const isLimited = (address: string) => {
+    const kept = failures.get(address);
+    return kept !== undefined && kept.count >= FAILURES && clock.monotonicMs() < kept.untilMs;
+  };
+  return {
+    check(presented, address) {
+      if (isLimited(address)) return 'limited';
+      const operator = findOperator(records, presented);
+      if (operator === undefined) fail(address);
+      return operator ?? 'refused';
+    },
+  };
+}
+
+/** Compares with every record, in constant time, so that timing tells neither which one nor how far. */
+function findOperator(records: readonly OperatorRecord[], presented: string): Operator | undefined {
+  const shown = hash('sha256', presented, 'hex');
+  let found: Operator | undefined;
+  for (const record of records) if (secretsEqual(record.sha256, shown)) found = record;
+  return found;
+}
+
+function readOperators(stateDir: string): readonly OperatorRecord[] | undefined {
+  const path = operatorsPath(stateDir);
+  const text = readIfPresent(path);
+  if (text === undefined) return undefined;
+  try {
+    return operatorsFile.parse(JSON.parse(text)).operators;
+  } catch (cause) {
+    throw unusable(`${path} is not a list of operators`, cause);
+  }
+}
+
+function createOperators(stateDir: string, clock: Clock): readonly OperatorRecord[] {
+  const path = operatorsPath(stateDir);
+  try {
+    mkdirSync(stateDir, { recursive: true, mode: 0o700 });
+    writeOnce(adminTokenPath(stateDir), `${mintOperatorToken()}\n`);
+    const token = (readIfPresent(adminTokenPath(stateDir)) ?? '').trim();
+    if (!isOperatorToken(token)) throw unusable(`${adminTokenPath(stateDir)} holds no operator token`);
+    const operator: OperatorRecord = {
+      id: `op_${randomId().slice(0, 8)}`,
+      sha256: hash('sha256', token, 'hex'),
+      permissions: ['*'],
+      created_at: new Date(clock.nowMs()).toISOString(),
+    };
+    writeOnce(path, `${JSON.stringify({ version: 1, operators: [operator] }, undefined, 2)}\n`);
+  } catch (cause) {
+    if (cause instanceof SidecarError) throw cause;
+    throw unusable(`the operators cannot be kept in ${stateDir}`, cause);
+  }
+  // Read back: another process of ours may have been first, and then its list counts.
+  return readOperators(stateDir) ?? [];
+}
+
+function readIfPresent(path: string): string | undefined {
+  try {
+    return readFileSync(path, 'utf8');
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
+    throw unusable(`${path} cannot be read`, error);
+  }
+}
+
+/** Writes the whole file or nothing, never over one that is there; two processes that race leave one whole file. */
+function writeOnce(path: string, text: string): void {
+  const draft = `${path}.${randomId()}`;
+  const file = openSync(draft, 'wx', 0o600);
+  try {
+    writeSync(file, text);
+    fsyncSync(file);
+    linkSync(draft, path);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
+  } finally {
+    closeSync(file);
+    rmSync(draft, { force: true });
+  }
+}
+
+function unusable(message: string, cause?: unknown): SidecarError {
+  return new SidecarError('misconfigured', 'internal', message, { cause });
+}

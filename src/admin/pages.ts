@@ -1,0 +1,50 @@
+// Cursor pages over a list: stable while entries come and go, because the cursor names a place and not a count.
+import { z } from 'zod';
+import { FieldsError } from './endpoint.ts';
+
+/** Query parameters of every paged list. */
+export const pageQuery = {
+  limit: z
+    .string()
+    .regex(/^\d{1,4}$/, 'needs a number from 1 to 1000')
+    .transform(Number)
+    .pipe(z.number().min(1).max(1000))
+    .default(100),
+  cursor: z.string().max(512).optional(),
+};
+
+/** One page; `next` is absent on the last one. */
+export interface Page<T> {
+  readonly items: readonly T[];
+  readonly next?: string;
+}
+
+/** The page of `items` after `cursor`, newest first; ties are ordered by id. */
+export function pageOf<T>(
+  items: readonly T[],
+  place: (item: T) => { readonly atMs: number; readonly id: string },
+  query: { readonly limit: number; readonly cursor?: string | undefined },
+): Page<T> {
+  const after = query.cursor === undefined ? undefined : decodeCursor(query.cursor);
+  const isAfter = (item: T) => after === undefined || compare(place(item), after) > 0;
+  const rest = items.filter(isAfter).toSorted((a, b) => compare(place(a), place(b)));
+  const shown = rest.slice(0, query.limit);
+  const last = shown.at(-1);
+  if (rest.length <= shown.length || last === undefined) return { items: shown };
+  return { items: shown, next: encodeCursor(place(last)) };
+}
+
+type Place = { readonly atMs: number; readonly id: string };
+
+function compare(a: Place, b: Place): number {
+  if (a.atMs !== b.atMs) return b.atMs - a.atMs;
+  return a.id < b.id ? -1 : a.id > b.id ? 1 : 0;
+}
+
+const encodeCursor = ({ atMs, id }: Place) => Buffer.from(`${atMs} ${id}`).toString('base64url');
+
+function decodeCursor(cursor: string): Place {
+  const match = /^(\d{1,16}) (.+)$/.exec(Buffer.from(cursor, 'base64url').toString());
+  if (match === null) throw new FieldsError([{ path: 'cursor', problem: 'is not a cursor of this list' }]);
+  return { atMs: Number(match[1]), id: match[2] as string };
+}

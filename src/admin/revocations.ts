@@ -1,0 +1,112 @@
+// Revoking and taking back, for operators. The log and its index are revocation/; what an entry means is written in
+// stores/contracts/revocations.ts.
+import { z } from 'zod';
+import { revocationEntryId } from '../stores/contracts/entry-id.ts';
+import { type RevocationDraft, type RevocationEntry, revocationKinds } from '../stores/contracts/revocations.ts';
+import type { AdminDependencies } from './dependencies.ts';
+import { type AdminAnswer, endpoint, notFound, validated } from './endpoint.ts';
+import { readLeakedToken } from './leaked-token.ts';
+import { pageOf, pageQuery } from './pages.ts';
+import { draftOf, namedRevocation, tokenRevocation } from './revocation-draft.ts';
+
+/** POST /v1/revocations: 201 with `{id, until, applied}`; 200 for a dry run, and for a token that nobody accepts. */
+export const revoke = endpoint({
+  method: 'POST',
+  path: '/v1/revocations',
+  permission: 'revocations:write',
+  // One of two forms, told apart by `token`, so that a mistake is answered in the words of the form that was meant.
+  body: z.record(z.string(), z.unknown()),
+  summary: 'Revoke by kind and id, or by the leaked token itself.',
+  handler: async (dependencies, { body }) => {
+    const { clock, tokens } = dependencies;
+    if (!Object.hasOwn(body, 'token')) {
+      const named = validated(namedRevocation, body) as z.output<typeof namedRevocation>;
+      const draft = draftOf(named, tokens.issuers(), clock.nowMs());
+      return named.dry_run ? dryRun(dependencies, draft) : apply(dependencies, draft);
+    }
+    const leaked = validated(tokenRevocation, body) as z.output<typeof tokenRevocation>;
+    const read = await readLeakedToken(leaked.token, tokens, leaked.reason, clock.nowMs());
+    if ('harmless' in read) {
+      const answer = { id: null, until: null, applied: 'all', harmless: read.harmless };
+      return { status: 200, body: answer, audit: { kind: 'token', harmless: read.harmless } };
+    }
+    return leaked.dry_run ? dryRun(dependencies, read.draft) : apply(dependencies, read.draft);
+  },
+});
+
+async function apply({ revocations, metrics }: AdminDependencies, draft: RevocationDraft): Promise<AdminAnswer> {
+  const { entry, applied } = await revocations.revoke(draft);
+  metrics.tokenOperations.labels('revoke').inc();
+  const { kind, issuer, id, reason } = draft;
+  return {
+    status: 201,
+    body: { id: entry.entryId, until: timeOf(entry.untilMs), applied },
+    audit: { entry_id: entry.entryId, kind, issuer, subject_id: id, reason, applied },
+  };
+}
+
+/** Counts among the tokens this replica has verified and remembers; others cannot be known beforehand. */
+function dryRun({ revocations, tokens }: AdminDependencies, draft: RevocationDraft): AdminAnswer {
+  const refused = tokens.countVerified((principal) => revocations.wouldRefuse(draft, principal));
+  const id = revocationEntryId(draft.kind, draft.issuer, draft.id);
+  return { status: 200, body: { id, until: timeOf(draft.untilMs), dry_run: true, would_refuse: refused } };
+}
+
+const timeOf = (ms: number | 'forever') => (ms === 'forever' ? ms : new Date(Math.min(ms, MAX_DATE_MS)).toISOString());
+const MAX_DATE_MS = 8.64e15;
+
+/** An entry as operators read it. */
+function shown(entry: RevocationEntry): Record<string, unknown> {
+  const { entryId, kind, issuer, id, reason, untilMs, notBeforeMs, revokedAtMs, seq } = entry;
+  return {
+    id: entryId,
+    kind,
+    issuer,
+    [kind === 'token' ? 'jti' : 'revoked_id']: id,
+    reason,
+    revoked_at: timeOf(revokedAtMs),
+    until: timeOf(untilMs),
+    ...(notBeforeMs === undefined ? {} : { not_before: timeOf(notBeforeMs) }),
+    pending: seq === 0,
+  };
+}
+
+/** GET /v1/revocations: active entries, newest first. */
+export const listRevocations = endpoint({
+  method: 'GET',
+  path: '/v1/revocations',
+  permission: 'revocations:read',
+  query: z.strictObject({ ...pageQuery, kind: z.enum(revocationKinds).optional() }),
+  summary: 'Active revocations, newest first, by cursor pages.',
+  handler: async ({ revocations }, { query }) => {
+    const entries = await revocations.list();
+    const wanted = query.kind === undefined ? entries : entries.filter(({ kind }) => kind === query.kind);
+    const page = pageOf(wanted, ({ revokedAtMs, entryId }) => ({ atMs: revokedAtMs, id: entryId }), query);
+    return { status: 200, body: { ...page, items: page.items.map(shown) } };
+  },
+});
+
+/** GET /v1/revocations/{id}. */
+export const showRevocation = endpoint({
+  method: 'GET',
+  path: '/v1/revocations/{id}',
+  permission: 'revocations:read',
+  summary: 'One active revocation.',
+  handler: async ({ revocations }, { path }) => {
+    const entry = (await revocations.list()).find(({ entryId }) => entryId === path.id);
+    if (entry === undefined) throw notFound('no such revocation');
+    return { status: 200, body: shown(entry) };
+  },
+});
+
+/** DELETE /v1/revocations/{id}: 204; what it refused passes again, on every replica. */
+export const undoRevocation = endpoint({
+  method: 'DELETE',
+  path: '/v1/revocations/{id}',
+  permission: 'revocations:write',
+  summary: 'Take a revocation back.',
+  handler: async ({ revocations }, { path }) => {
+    if (!(await revocations.undo(path.id as string))) throw notFound('no such revocation');
+    return { status: 204, audit: { entry_id: path.id } };
+  },
+});
