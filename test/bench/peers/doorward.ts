@@ -1,0 +1,78 @@
+// Doorward itself, as an operator runs it: `main.ts run --config`, with Redis, limits per address and per client that never
+// refuse, the revocation check and the default identity headers.
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import type { SidecarInput } from '../../../src/config/schema.ts';
+import { freePort } from '../../support/redis-server.ts';
+import { type Child, startChild, untilServing } from '../children.ts';
+import type { Peer, RunningPeer } from '../peer.ts';
+import { audience, issuer } from '../tokens.ts';
+import { benchDir } from '../tools.ts';
+import type { World } from '../world.ts';
+
+const NEVER = '1000000000/1m';
+
+/** What differs between the Doorwards of a run. */
+export interface DoorwardSetting {
+  readonly name: string;
+  /** Rate of the limit per client. */
+  readonly clientRate?: string;
+  /** `proxy.bad_tokens`; default as shipped. */
+  readonly badTokens?: string;
+  readonly nodeArgs?: readonly string[];
+  /** How often readiness is asked, in ms. */
+  readonly pollMs?: number;
+}
+
+/** A started Doorward and how long it took from the start of the process to ready. */
+export interface StartedDoorward extends RunningPeer {
+  readonly readyMs: number;
+}
+
+function configuration(world: World, setting: DoorwardSetting, port: number, observePort: number): SidecarInput {
+  return {
+    version: 1,
+    name: `bench-${setting.name}`,
+    state_dir: join(world.dir, `state-${setting.name}`),
+    proxy: {
+      listen: `127.0.0.1:${port}`,
+      drain: { delay: '0s', timeout: '1s' },
+      ...(setting.badTokens === undefined ? {} : { bad_tokens: setting.badTokens }),
+    },
+    admin: { listen: 'off' },
+    observe: { listen: `127.0.0.1:${observePort}` },
+    upstreams: { app: { url: `http://127.0.0.1:${world.upstreamPort}` } },
+    issuers: {
+      bench: { issuer, audience: [audience], keys: { inline: { keys: [world.tokens.jwk] } }, algorithms: ['ES256'] },
+    },
+    limits: { per_ip: { key: 'ip', rate: NEVER }, per_client: { key: 'client', rate: setting.clientRate ?? NEVER } },
+    defaults: { limits: ['per_ip', 'per_client'] },
+    routes: { all: { match: { prefix: '/' } } },
+    redis: { url: { value: world.redisUrl }, prefix: `bench-${setting.name}` },
+    log: { level: 'info', decisions: { allow: 0 } },
+  };
+}
+
+/** Starts one Doorward; resolves when `/readyz` says 200. */
+export async function startDoorward(world: World, setting: DoorwardSetting): Promise<StartedDoorward> {
+  const port = await freePort();
+  const observePort = await freePort();
+  const file = join(world.dir, `${setting.name}.yaml`);
+  // JSON is YAML.
+  writeFileSync(file, JSON.stringify(configuration(world, setting, port, observePort), undefined, 2));
+  const main = join(benchDir, '..', '..', 'src', 'main.ts');
+  const args = [...(setting.nodeArgs ?? []), main, 'run', '--config', file];
+  const startedAt = performance.now();
+  const plan = { name: setting.name, dir: world.dir, command: process.execPath, args, cores: world.peerCore };
+  const child: Child = startChild(plan);
+  await untilServing(child, observePort, '/readyz', {}, setting.pollMs ?? 25);
+  return { port, pid: child.pid, stop: child.stop, readyMs: performance.now() - startedAt };
+}
+
+/** Doorward with everything on. */
+export const doorward: Peer = {
+  name: 'doorward',
+  about: 'everything on: tokens, revocations, limits per address and client on Redis, identity headers',
+  checksTokens: true,
+  start: (world, nodeArgs = []) => startDoorward(world, { name: 'doorward', nodeArgs }),
+};

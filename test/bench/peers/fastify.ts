@@ -1,0 +1,34 @@
+// The Fastify stack, with its token cache on or off. It lives in a package of its own: see fastify-stack/.
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { freePort } from '../../support/redis-server.ts';
+import { bearer } from '../checks.ts';
+import { startChild, untilServing } from '../children.ts';
+import type { Peer } from '../peer.ts';
+import { audience, issuer } from '../tokens.ts';
+import { benchDir, ensureFastifyStack } from '../tools.ts';
+
+const stack = (name: string, cache: boolean): Peer => ({
+  name,
+  about: `http-proxy, jwt (token cache ${cache ? 'on' : 'off'}), rate-limit on Redis per address and client`,
+  checksTokens: true,
+  async start(world, nodeArgs = []) {
+    ensureFastifyStack();
+    const port = await freePort();
+    const { redisUrl, upstreamPort, tokens } = world;
+    const file = join(world.dir, `${name}.json`);
+    const settings = { port, upstreamPort, redisUrl, issuer, audience, pem: tokens.pem, limit: 1_000_000_000, cache };
+    writeFileSync(file, JSON.stringify(settings));
+    const cwd = join(benchDir, 'fastify-stack');
+    const args = [...nodeArgs, 'server.ts', file];
+    const child = startChild({ name, dir: world.dir, command: process.execPath, args, cores: world.peerCore, cwd });
+    await untilServing(child, port, '/', bearer(tokens.good));
+    return { port, pid: child.pid, stop: child.stop };
+  },
+});
+
+/** With the token cache, its best case. */
+export const fastify = stack('fastify', true);
+
+/** Without it, its default. */
+export const fastifyNoCache = stack('fastify-no-cache', false);
