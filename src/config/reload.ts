@@ -27,17 +27,21 @@ export type ReloadOutcome =
 export interface ConfigHolder {
   /** One whole, frozen configuration; take it once per request. */
   current(): LoadedConfig;
-  /** Loads again. Never throws for what the file holds; the last good configuration stays in force. */
-  reload(): ReloadOutcome;
+  /**
+   * Loads again. Never throws for what the file holds; the last good configuration stays in force. `accept` is called with
+   * a changed configuration before it comes into force, and may refuse it with a {@link ConfigError}.
+   */
+  reload(accept?: (next: LoadedConfig) => void): ReloadOutcome;
 }
 
 /** Holds `first`; `load` makes the next one and may throw {@link ConfigError}. */
 export function holdConfig(first: LoadedConfig, load: () => LoadedConfig): ConfigHolder {
   let current = first;
-  const reload = (): ReloadOutcome => {
+  const reload = (accept?: (next: LoadedConfig) => void): ReloadOutcome => {
     try {
       const { config: next, restartNeeded } = keepRestartSettings(current, load());
       const changed = next.hash !== current.hash;
+      if (changed) accept?.(next);
       current = changed ? next : Object.freeze({ ...next, config: current.config });
       return { ok: true, changed, restartNeeded };
     } catch (error) {

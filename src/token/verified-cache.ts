@@ -71,6 +71,13 @@ export class VerifiedCache {
     this.#refusals.clear();
   }
 
+  /** Remembered tokens for which `matches` holds; walks the whole cache. */
+  count(matches: (token: VerifiedToken) => boolean): number {
+    let found = 0;
+    for (const token of this.#tokens.values()) if (matches(token)) found += 1;
+    return found;
+  }
+
   /** How much is kept. */
   sizes(): { readonly verified: number; readonly refused: number } {
     return { verified: this.#tokens.size, refused: this.#refusals.size };

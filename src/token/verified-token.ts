@@ -19,8 +19,8 @@ export class VerifiedToken {
   identityHeaders: readonly string[] | undefined = undefined;
   /** Revocation sequence at which it was last found clear; -1 for never. */
   clearedAt = -1;
-  /** Limit keys by limit name; filled by the limits stage. */
-  limitKeys: Map<string, string> | undefined = undefined;
+  /** What the limits of this token's requests were worked out to be; its type is the check stage's business. */
+  limitMemo: object | undefined = undefined;
 
   constructor(principal: Principal, digest: string, notBeforeMs: number, notAfterMs: number) {
     this.principal = principal;

@@ -4,6 +4,7 @@
 import type { Clock } from '../core/clock.ts';
 import { digest } from '../core/encoding.ts';
 import { SidecarError } from '../core/errors.ts';
+import type { Principal } from '../core/principal.ts';
 import type { Reason } from '../core/reasons.ts';
 import { principalOf, validateClaims } from './claims.ts';
 import { acceptHeader } from './header.ts';
@@ -45,6 +46,8 @@ export interface Verifier extends Disposable {
   forgetIssuer(name: string): void;
   /** Forgets the tokens that one key of one issuer block verified. */
   forgetKey(name: string, keyId: string): void;
+  /** Remembered tokens whose principal matches; walks the whole cache. */
+  count(matches: (principal: Principal) => boolean): number;
   /** How many tokens and refusals are remembered. */
   sizes(): { readonly verified: number; readonly refused: number };
 }
@@ -146,6 +149,7 @@ export function createVerifier(options: VerifierOptions): Verifier {
     },
     forgetIssuer: (name) => forget(name),
     forgetKey: (name, keyId) => forget(name, [keyId]),
+    count: (matches) => cache.count(({ principal }) => matches(principal)),
     sizes: () => cache.sizes(),
     [Symbol.dispose]: () => {
       for (const undo of unsubscribe) undo();

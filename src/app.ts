@@ -1,0 +1,313 @@
+// The composition root: a configuration in, running servers out. Opens everything in order, hands each part what it needs,
+// switches to a new configuration on reload, and drains. Parts of it stand in app/.
+import { chmodSync, mkdirSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
+import { openAdmin } from './app/admin.ts';
+import { routeRows } from './app/desks.ts';
+import { type Current, type Generations, generations } from './app/generations.ts';
+import { openStores, type Stores } from './app/stores.ts';
+import { loadConfig } from './config/load.ts';
+import type { LoadedConfig } from './config/loaded.ts';
+import { ConfigError } from './config/problem.ts';
+import { type ConfigHolder, holdConfig, type ReloadOutcome } from './config/reload.ts';
+import { resolveBeside } from './config/secrets.ts';
+import { type ConfigWatch, watchConfig } from './config/watch.ts';
+import { type Clock, systemClock } from './core/clock.ts';
+import { type Listener, type ListenerLimits, listen, listenAddress } from './http/listener.ts';
+import { DeniedKeys } from './limits/denied.ts';
+import { LocalLimits } from './limits/local.ts';
+import { type CheckGate, checkGate } from './proxy/decide/check-gate.ts';
+import { openExchanges } from './proxy/open-exchanges.ts';
+import { answerer } from './proxy/outbound/answer.ts';
+import { type DataPlane, dataPlane } from './proxy/server.ts';
+import { RevocationFollower } from './revocation/follower.ts';
+import { RevocationIndex } from './revocation/index.ts';
+import { MemoryChecks } from './stores/memory/checks.ts';
+import { decisionRecorder } from './telemetry/decision.ts';
+import { type Log, openLog } from './telemetry/log.ts';
+import { type Metrics, openMetrics } from './telemetry/metrics.ts';
+
+/** What a start needs. */
+export interface SidecarOptions {
+  readonly file: string;
+  readonly env: Readonly<Record<string, string | undefined>>;
+  /** Default: JSON lines on standard output at the configured level. */
+  readonly log?: Log;
+  /** Told of every refusal, as it is kept for `doorward why`. */
+  readonly onRefusal?: (decision: Readonly<Record<string, unknown>>) => void;
+}
+
+/** A running sidecar. Disposing it cuts everything; `drain` ends it gently. */
+export interface Sidecar extends AsyncDisposable {
+  readonly proxyUrl: string;
+  readonly adminUrl: string | undefined;
+  readonly observeUrl: string | undefined;
+  readonly socketPath: string;
+  readonly stateDir: string;
+  readonly adminTokenFile: string;
+  routes(): ReturnType<typeof routeRows>;
+  reload(): ReloadOutcome;
+  /** Fails readiness, serves on for `drain.delay`, stops accepting, finishes, closes streams with 1001; then all is closed. */
+  drain(): Promise<void>;
+}
+
+/** Starts everything. Throws ConfigError for a refused configuration, and the system's error for an address in use. */
+export async function openSidecar(options: SidecarOptions): Promise<Sidecar> {
+  const replica = new Replica(options, systemClock);
+  try {
+    await replica.open();
+  } catch (error) {
+    await replica[Symbol.asyncDispose]();
+    throw error;
+  }
+  return replica;
+}
+
+/** One replica's parts, in the order in which they are opened. */
+class Replica implements Sidecar {
+  readonly stateDir: string;
+  readonly socketPath: string;
+  readonly adminTokenFile: string;
+  readonly #options: SidecarOptions;
+  readonly #clock: Clock;
+  readonly #log: Log;
+  readonly #metrics: Metrics = openMetrics();
+  readonly #holder: ConfigHolder;
+  readonly #closing = new AsyncDisposableStack();
+  #current!: Current;
+  #generations!: Generations;
+  #plane!: DataPlane;
+  #denied!: DeniedKeys;
+  #proxy!: Listener;
+  #admin!: Awaited<ReturnType<typeof openAdmin>>;
+  #watch!: ConfigWatch;
+  #draining: Promise<void> | undefined;
+
+  constructor(options: SidecarOptions, clock: Clock) {
+    const load = () => loadConfig({ file: options.file, env: options.env });
+    const first = load();
+    this.#options = options;
+    this.#clock = clock;
+    this.#log = options.log ?? openLog(first.config.log.level);
+    this.#holder = holdConfig(first, load);
+    this.stateDir = resolveBeside(options.file, first.config.state_dir);
+    this.socketPath = join(this.stateDir, 'admin.sock');
+    this.adminTokenFile = join(this.stateDir, 'admin.token');
+  }
+
+  get proxyUrl(): string {
+    return `http://${this.#proxy.address}`;
+  }
+
+  get adminUrl(): string | undefined {
+    return this.#admin.adminUrl;
+  }
+
+  get observeUrl(): string | undefined {
+    return this.#admin.observeUrl;
+  }
+
+  routes = () => routeRows(() => this.#current);
+
+  async open(): Promise<void> {
+    const first = this.#holder.current();
+    mkdirSync(this.stateDir, { recursive: true, mode: 0o700 });
+    chmodSync(this.stateDir, 0o700);
+    for (const warning of first.warnings)
+      this.#log.warn({ problem: warning.message, place: warning.place }, 'config_warning');
+    let follower: RevocationFollower | undefined;
+    const stores = await openStores(first, this.#clock, () => follower?.doubt());
+    this.#closing.use(stores.backend);
+    const index = new RevocationIndex();
+    this.#denied = new DeniedKeys(this.#clock);
+    follower = this.#follow(stores, index);
+    this.#closing.use(follower);
+    await follower.start();
+    const gate = this.#gate(stores, follower, index);
+    this.#generations = generations({
+      clock: this.#clock,
+      log: this.#log,
+      metrics: this.#metrics,
+      gate,
+      stateDir: this.stateDir,
+    });
+    this.#closing.use(this.#generations);
+    this.#current = this.#generations.next(first);
+    await Promise.all([...this.#current.issuers.values()].map(({ keys }) => keys.warm()));
+    this.#openPlane(stores, gate, index);
+    this.#proxy = await listen(listenAddress(first.config.proxy.listen), this.#limits(), this.#plane.handlers);
+    this.#closing.use(this.#proxy);
+    await this.#openAdmin(stores, follower, index);
+    this.#followFiles();
+    this.#log.info(
+      { proxy: this.proxyUrl, admin: this.adminUrl, observe: this.observeUrl, socket: this.socketPath },
+      'listening',
+    );
+  }
+
+  reload(): ReloadOutcome {
+    const outcome = this.#holder.reload((next) => this.#apply(next));
+    this.#metrics.configReloadSuccess.set(outcome.ok ? 1 : 0);
+    this.#watch.follow(this.#holder.current());
+    if (outcome.ok) {
+      this.#metrics.configRestartNeeded.set(outcome.restartNeeded.length > 0 ? 1 : 0);
+      this.#noteHash();
+      this.#log.info({ changed: outcome.changed, restart_needed: outcome.restartNeeded }, 'config_reloaded');
+    } else {
+      const problems = outcome.problems.map(({ place, path, message }) => `${place} ${path}: ${message}`);
+      this.#log.error({ problems }, 'config_reload_refused');
+    }
+    return outcome;
+  }
+
+  drain(): Promise<void> {
+    this.#draining ??= this.#drainOnce();
+    return this.#draining;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#plane?.close();
+    await this.#closing.disposeAsync();
+  }
+
+  #follow({ backend, redis }: Stores, index: RevocationIndex): RevocationFollower {
+    const holder = this.#holder;
+    return new RevocationFollower({
+      log: backend.revocations,
+      index,
+      clock: this.#clock,
+      // Live settings: read at each use.
+      get onStoreDown() {
+        return holder.current().config.revocation.on_store_down;
+      },
+      get knownForMs() {
+        return holder.current().config.revocation.known_for;
+      },
+      waitMs: redis === undefined ? 1000 : (holder.current().config.redis?.timeout ?? 50),
+      onLimitReset: (key) => this.#denied.forget(key),
+      onPropagation: (ms) => this.#metrics.revocationPropagation.observe(ms / 1000),
+    });
+  }
+
+  #gate({ backend, redis }: Stores, follower: RevocationFollower, index: RevocationIndex): CheckGate {
+    const counters = new MemoryChecks({ clock: this.#clock, head: () => undefined });
+    return checkGate({
+      clock: this.#clock,
+      store: backend.checks,
+      batched: redis !== undefined,
+      local: new LocalLimits(counters, () => backend.replicas()),
+      denied: this.#denied,
+      follower,
+      index,
+      metrics: this.#metrics,
+    });
+  }
+
+  #openPlane({ backend }: Stores, gate: CheckGate, index: RevocationIndex): void {
+    const open = openExchanges({
+      nowMs: () => this.#clock.nowMs(),
+      monotonicMs: () => this.#clock.monotonicMs(),
+      revocationGeneration: () => index.generation,
+      isRevoked: (token) => gate.isRevoked(token),
+      onSweep: (monotonicMs) => {
+        for (const upstream of this.#current.upstreams.values()) upstream.sweep(monotonicMs);
+      },
+    });
+    this.#closing.use(open);
+    const recorder = decisionRecorder({
+      log: this.#log,
+      metrics: this.#metrics,
+      settings: () => {
+        const { decisions, subject } = this.#current.loaded.config.log;
+        return { ...decisions, subject };
+      },
+      keep: (decision) => {
+        backend.decisions.keep(decision);
+        this.#options.onRefusal?.(decision);
+      },
+      nowMs: () => this.#clock.nowMs(),
+    });
+    const answers = answerer({
+      clock: this.#clock,
+      open,
+      recorder,
+      metrics: this.#metrics,
+      isDraining: () => this.#draining !== undefined,
+    });
+    this.#plane = dataPlane({
+      generation: this.#current.generation,
+      answerer: answers,
+      open,
+      clock: this.#clock,
+      onParserRefusal: (reason, requestId, peer) => answers.parserRefused(reason, requestId, peer),
+    });
+  }
+
+  async #openAdmin(stores: Stores, follower: RevocationFollower, index: RevocationIndex): Promise<void> {
+    rmSync(this.socketPath, { force: true });
+    this.#admin = await openAdmin({
+      stateDir: this.stateDir,
+      socketPath: this.socketPath,
+      tokenFile: this.adminTokenFile,
+      clock: this.#clock,
+      log: this.#log,
+      metrics: this.#metrics,
+      current: () => this.#current,
+      stores,
+      follower,
+      index,
+      plane: this.#plane,
+      reload: () => this.reload(),
+      drain: () => this.drain(),
+      isDraining: () => this.#draining !== undefined,
+    });
+    this.#closing.use(this.#admin);
+  }
+
+  #followFiles(): void {
+    this.#watch = watchConfig(this.#holder.current(), () => void this.reload());
+    this.#closing.use(this.#watch);
+    this.#metrics.configReloadSuccess.set(1);
+    this.#noteHash();
+  }
+
+  #noteHash(): void {
+    this.#metrics.configHash.set(Number.parseInt(this.#current.loaded.hash.slice(0, 12), 16));
+  }
+
+  /** Switches over; a key or secret that turns out to be unusable refuses the reload like any other problem. */
+  #apply(loaded: LoadedConfig): void {
+    try {
+      this.#current = this.#generations.next(loaded);
+    } catch (cause) {
+      const message = cause instanceof Error ? cause.message : 'cannot be used';
+      throw new ConfigError([{ place: loaded.file, path: '', message, nearest: undefined }], { cause });
+    }
+    for (const { keys } of this.#current.issuers.values()) void keys.warm();
+    this.#denied.clear();
+    this.#plane.use(this.#current.generation);
+    if (this.#options.log === undefined) this.#log.level = loaded.config.log.level;
+  }
+
+  #limits(): ListenerLimits {
+    const { header_size, header_timeout, keep_alive, max_connections } = this.#holder.current().config.proxy;
+    return {
+      headerBytes: header_size,
+      headerTimeoutMs: header_timeout,
+      keepAliveMs: keep_alive,
+      maxConnections: max_connections,
+    };
+  }
+
+  async #drainOnce(): Promise<void> {
+    const { delay, timeout } = this.#current.loaded.config.proxy.drain;
+    this.#log.info({ delay_ms: delay, timeout_ms: timeout }, 'drain_began');
+    await new Promise((resolve) => setTimeout(resolve, delay));
+    const closed = this.#proxy.close();
+    this.#plane.endStreams();
+    const deadline = new Promise<'late'>((resolve) => setTimeout(resolve, timeout, 'late').unref());
+    const outcome = await Promise.race([Promise.all([this.#plane.idle(), closed]), deadline]);
+    if (outcome === 'late') this.#proxy.destroy();
+    this.#log.info({ complete: outcome !== 'late' }, 'drain_ended');
+  }
+}

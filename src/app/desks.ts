@@ -1,0 +1,106 @@
+// What the admin port is handed: the replica's parts behind the plain functions that admin/dependencies.ts names.
+import type { AdminDependencies, LimitDesk, RevocationDesk, TokenDesk } from '../admin/dependencies.ts';
+import { SidecarError } from '../core/errors.ts';
+import type { Principal } from '../core/principal.ts';
+import { staticClients } from '../limits/clients.ts';
+import { compileLimit, type LimitSettings } from '../limits/compile.ts';
+import { subjectFromText } from '../limits/from-text.ts';
+import type { RevocationFollower } from '../revocation/follower.ts';
+import { RevocationIndex } from '../revocation/index.ts';
+import type { CheckStore } from '../stores/contracts/checks.ts';
+import type { RevocationDraft, RevocationEntry } from '../stores/contracts/revocations.ts';
+import type { Current } from './generations.ts';
+
+/** Tokens: issuing, and what one is worth now. */
+export function tokenDesk(current: () => Current): TokenDesk {
+  return {
+    issuers: () => {
+      const { loaded, signers } = current();
+      return Object.entries(loaded.config.issuers).map(([name, issuer]) => ({
+        name,
+        issuer: issuer.issuer,
+        maxLifetimeMs: issuer.max_lifetime,
+        clockToleranceMs: issuer.clock_tolerance,
+        signer: signers.get(name),
+      }));
+    },
+    async verify(token) {
+      const { verifier, issuers } = current();
+      const known = verifier.peek(token);
+      if (known instanceof SidecarError) throw known;
+      return (known ?? (await verifier.verify(token, [...issuers.keys()]))).principal;
+    },
+    isDisabled(principal) {
+      const records = staticClients(current().loaded.config.clients);
+      return principal.client !== undefined && (records.get(principal.issuerName, principal.client)?.disabled ?? false);
+    },
+    countVerified: (matches) => current().verifier.count(matches),
+  };
+}
+
+/** The revocation log for operators. */
+export function revocationDesk(
+  follower: RevocationFollower,
+  index: RevocationIndex,
+  nowMs: () => number,
+): RevocationDesk {
+  return {
+    revoke: (draft) => follower.revoke(draft),
+    undo: (entryId) => follower.undo(entryId),
+    list: async () => [...index.entries()].filter(({ untilMs }) => untilMs === 'forever' || untilMs > nowMs()),
+    refuses: (principal) => index.refuses(principal, nowMs()),
+    isKnown: () => follower.state() !== 'unknown' || follower.policy() === 'index',
+    wouldRefuse: (draft, principal) => wouldRefuse(draft, principal, nowMs()),
+  };
+}
+
+/** The answer of an index that holds nothing else. */
+function wouldRefuse(draft: RevocationDraft, principal: Principal, nowMs: number): boolean {
+  const alone = new RevocationIndex();
+  alone.put({ ...draft, entryId: '', seq: 0, revokedAtMs: nowMs } as RevocationEntry);
+  return alone.refuses(principal, nowMs) !== undefined;
+}
+
+/** Limits by name and key text. */
+export function limitDesk(current: () => Current, store: CheckStore): LimitDesk {
+  const chargeFor = (name: string, key: string) => {
+    const { config } = current().loaded;
+    const settings: LimitSettings | undefined = Object.hasOwn(config.limits, name) ? config.limits[name] : undefined;
+    if (settings === undefined) return undefined;
+    const issuers = new Map(Object.entries(config.issuers).map(([issuer, { issuer: iss }]) => [issuer, iss]));
+    const subject = subjectFromText(settings.key, key, issuers);
+    const { principal } = subject;
+    const record =
+      principal?.client === undefined
+        ? undefined
+        : staticClients(config.clients).get(principal.issuerName, principal.client);
+    return compileLimit(name, settings, config.name).charge(subject, record);
+  };
+  return {
+    async look(name, key) {
+      const charge = chargeFor(name, key);
+      if (charge === undefined) return undefined;
+      const states = await store.peek(charge);
+      return charge.rates.map(({ limit, windowMs }, at) => ({
+        limit,
+        window_ms: windowMs,
+        remaining: Math.max(0, states[2 * at] as number),
+        reset_ms: states[2 * at + 1] as number,
+      }));
+    },
+    async reset(name, key) {
+      const charge = chargeFor(name, key);
+      return charge === undefined ? undefined : store.reset(charge);
+    },
+  };
+}
+
+/** The route table for people. */
+export function routeRows(current: () => Current): ReturnType<AdminDependencies['routes']> {
+  return current().generation.table.routes.map(({ name, config, auth, limits }) => ({
+    name,
+    match: `${(config.match.methods ?? ['*']).join(',')} ${(config.match.hosts ?? ['']).join(',')}${config.match.path ?? config.match.prefix}`,
+    auth,
+    limits: limits.limits.map((limit) => limit.name),
+  }));
+}

@@ -1,0 +1,120 @@
+// Makes the compiled configuration that requests see, and carries over to the next one what should live longer than a
+// reload: upstream pools and fetched key sets whose settings did not change. The verified-token cache is always made anew.
+import { readFileSync } from 'node:fs';
+import type { LoadedConfig } from '../config/loaded.ts';
+import type { IssuerConfig, UpstreamConfig } from '../config/schema.ts';
+import type { Clock } from '../core/clock.ts';
+import { reuse } from '../core/reuse.ts';
+import { compileGeneration } from '../proxy/compile.ts';
+import type { CheckGate } from '../proxy/decide/check-gate.ts';
+import type { Generation } from '../proxy/generation.ts';
+import { Upstream } from '../proxy/outbound/upstream.ts';
+import type { Log } from '../telemetry/log.ts';
+import type { Metrics } from '../telemetry/metrics.ts';
+import { createSigner, type Signer } from '../token/issue.ts';
+import { type Issuer, openIssuer } from '../token/issuers.ts';
+import { openSigningKey, type SigningKey, signingKeyFromPem } from '../token/signing-key.ts';
+import { createVerifier, type Verifier } from '../token/verify.ts';
+
+/** What the rest of the program needs of the configuration in force. */
+export interface Current {
+  readonly loaded: LoadedConfig;
+  readonly generation: Generation;
+  readonly issuers: ReadonlyMap<string, Issuer>;
+  /** By issuer block, only for those with `sign`. */
+  readonly signers: ReadonlyMap<string, Signer>;
+  readonly upstreams: ReadonlyMap<string, Upstream>;
+  readonly verifier: Verifier;
+}
+
+/** Makes generations. */
+export interface Generations extends AsyncDisposable {
+  /** Compiles and becomes current; throws without any change when a key or secret turns out to be unusable. */
+  next(loaded: LoadedConfig): Current;
+}
+
+/** Work that began under an old configuration may go on this long with its pools and keys. */
+const GRACE_MS = 60_000;
+
+/** Builds the maker; `stateDir` is where a signing key is kept when none is configured. */
+export function generations(options: {
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly metrics: Metrics;
+  readonly gate: CheckGate;
+  readonly stateDir: string;
+}): Generations {
+  const { clock, log, metrics, gate, stateDir } = options;
+  const issuerReuse = reuse<Issuer>(GRACE_MS);
+  const upstreamReuse = reuse<Upstream>(GRACE_MS);
+  let verifier: Verifier | undefined;
+
+  const signingKeyOf = (config: IssuerConfig, loaded: LoadedConfig): SigningKey | undefined => {
+    const { sign } = config;
+    if (sign === undefined) return undefined;
+    if (sign.key === undefined) return openSigningKey(`${stateDir}/signing-key.pem`, sign.algorithm);
+    return signingKeyFromPem(loaded.secrets.get(sign.key), sign.algorithm, 'sign.key');
+  };
+
+  const openOne = (name: string, config: IssuerConfig, loaded: LoadedConfig, signingKey: SigningKey | undefined) =>
+    openIssuer(name, config, {
+      secrets: (reference) => loaded.secrets.get(reference),
+      readFile: (path) => readFileSync(path, 'utf8'),
+      clock,
+      ...(signingKey === undefined ? {} : { signingKey }),
+      onRefresh: ({ issuer, outcome, detail }) => {
+        metrics.jwksRefresh.labels(issuer, outcome).inc();
+        if (outcome !== 'ok') log.warn({ issuer, outcome, detail }, 'keys_refresh_failed');
+      },
+    });
+
+  return {
+    next(loaded) {
+      const { config } = loaded;
+      const keys = new Map(
+        Object.entries(config.issuers).map(([name, issuer]) => [name, signingKeyOf(issuer, loaded)]),
+      );
+      const issuers = issuerReuse.next(
+        new Map(
+          Object.entries(config.issuers).map(([name, issuer]) => [
+            name,
+            {
+              key: issuerText(issuer, loaded, keys.get(name)),
+              open: () => openOne(name, issuer, loaded, keys.get(name)),
+            },
+          ]),
+        ),
+      );
+      const upstreams = upstreamReuse.next(
+        new Map(
+          Object.entries(config.upstreams).map(([name, upstream]) => [name, upstreamEntry(name, upstream, loaded)]),
+        ),
+      );
+      const before = verifier;
+      verifier = createVerifier({ issuers, clock });
+      before?.[Symbol.dispose]();
+      const generation = compileGeneration(config, { clock, log, upstreams, verifier, gate });
+      const signers = new Map<string, Signer>();
+      for (const [name, key] of keys) {
+        if (key !== undefined) signers.set(name, createSigner(config.issuers[name] as IssuerConfig, key, clock));
+      }
+      return { loaded, generation, issuers, signers, upstreams, verifier };
+    },
+    async [Symbol.asyncDispose]() {
+      verifier?.[Symbol.dispose]();
+      await Promise.all([issuerReuse[Symbol.asyncDispose](), upstreamReuse[Symbol.asyncDispose]()]);
+    },
+  };
+}
+
+/** All that an issuer is made of, secrets by digest: equal text, equal issuer. */
+function issuerText(issuer: IssuerConfig, { secrets, digests }: LoadedConfig, key: SigningKey | undefined): string {
+  const { pem, secret, file } = issuer.keys;
+  const referenced = [pem, secret].map((reference) => (reference === undefined ? '' : secrets.digest(reference)));
+  return JSON.stringify([issuer, referenced, file === undefined ? '' : digests.get(file), key?.kid]);
+}
+
+function upstreamEntry(name: string, upstream: UpstreamConfig, { secrets }: LoadedConfig) {
+  const ca = upstream.tls?.ca === undefined ? undefined : secrets.get(upstream.tls.ca);
+  return { key: JSON.stringify([upstream, ca]), open: () => new Upstream(name, upstream, ca) };
+}

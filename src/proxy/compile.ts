@@ -1,0 +1,94 @@
+// From a validated configuration to a Generation: every stage built and checked before the first request sees it.
+import type { RouteConfig, SidecarConfig } from '../config/schema.ts';
+import type { Clock } from '../core/clock.ts';
+import { addressReader } from '../http/client-address.ts';
+import { staticClients } from '../limits/clients.ts';
+import { compileLimits, type LimitPlan } from '../limits/plan.ts';
+import type { Log } from '../telemetry/log.ts';
+import type { Verifier } from '../token/verify.ts';
+import { requirement } from './decide/authorize.ts';
+import { badTokens } from './decide/bad-tokens.ts';
+import type { CheckGate } from './decide/check-gate.ts';
+import type { Exchange } from './exchange.ts';
+import type { Generation } from './generation.ts';
+import { credentialSource } from './inbound/credential.ts';
+import { type Route, relaxBits, routeTable } from './inbound/route.ts';
+import { fieldReader } from './inbound/strip.ts';
+import { identityPlan } from './outbound/identity.ts';
+import type { Upstream } from './outbound/upstream.ts';
+
+/** What a generation is made of besides its configuration; all of it outlives the generation. */
+export interface GenerationParts {
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly upstreams: ReadonlyMap<string, Upstream>;
+  readonly verifier: Verifier;
+  readonly gate: CheckGate;
+}
+
+/** Compiles `config`; throws only on what config/validate.ts should have refused. */
+export function compileGeneration(config: SidecarConfig, parts: GenerationParts): Generation {
+  const { clock, log, upstreams, verifier, gate } = parts;
+  const plans = compileLimits(config, config.name, staticClients(config.clients));
+  const routes = Object.entries(config.routes).map(([name, route]) =>
+    compileRoute(name, route, config, upstreams, plans.get(name) as LimitPlan),
+  );
+  const { proxy } = config;
+  let saidForwarding = false;
+  return {
+    config,
+    table: routeTable(routes),
+    readFields: fieldReader(Object.keys(config.identity_headers)),
+    addresses: addressReader(proxy.trusted_proxies, proxy.client_address),
+    readsForwarded: proxy.client_address === 'forwarded',
+    reservedPrefix: proxy.reserved_prefix,
+    identity: identityPlan(config.identity_headers),
+    verifier,
+    badTokens: badTokens(proxy.bad_tokens, clock),
+    gate,
+    problemOptions: { realm: config.name ?? 'doorward', showReason: proxy.error_detail === 'reason' },
+    onDefect: (error) => log.error({ err: error }, 'defect'),
+    noteUntrustedForwarding({ fields, peer }: Exchange) {
+      if (saidForwarding || fields === undefined || !isPrivate(peer.address)) return;
+      if (fields.forwardedFor.length === 0 && fields.forwarded.length === 0) return;
+      saidForwarding = true;
+      const hint = `add ${peer.address} (or its network) to proxy.trusted_proxies if it is your proxy`;
+      log.warn({ peer: peer.address, hint }, 'forwarded_fields_ignored');
+    },
+  };
+}
+
+const isPrivate = (address: string) =>
+  /^(?:10\.|127\.|192\.168\.|172\.(?:1[6-9]|2\d|3[01])\.|f[cd]|fe80|::1$)/.test(address);
+
+function compileRoute(
+  name: string,
+  route: RouteConfig,
+  config: SidecarConfig,
+  upstreams: ReadonlyMap<string, Upstream>,
+  limits: LimitPlan,
+): Route {
+  const issuers = route.issuers ?? config.defaults.issuers ?? Object.keys(config.issuers);
+  const limitNames = route.limits ?? config.defaults.limits;
+  const upstream = upstreams.get(route.upstream ?? (Object.keys(config.upstreams)[0] as string)) as Upstream;
+  const { auth, require, credentials, cors, mode, forward_token: forwardToken, stream } = route;
+  return {
+    name,
+    config: route,
+    upstream,
+    auth,
+    issuers,
+    sources: credentials.map(credentialSource),
+    requirement: requirement(require),
+    limits,
+    relax: relaxBits(route.relax),
+    shadow: mode === 'shadow',
+    forwardToken,
+    stream,
+    origins: typeof cors === 'object' ? new Set(cors.origins) : undefined,
+    bodyBytes: route.body_size ?? config.defaults.body_size,
+    responseTimeoutMs: route.response_timeout ?? config.defaults.response_timeout,
+    idleTimeoutMs: route.idle_timeout ?? config.defaults.idle_timeout,
+    policy: JSON.stringify([auth, issuers, require, limitNames, credentials, cors, mode, forwardToken, upstream.name]),
+  };
+}

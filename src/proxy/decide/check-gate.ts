@@ -1,0 +1,218 @@
+// Step 8: revoked? and all limits, in one round trip for all requests of an event-loop turn. Collects, asks the store once,
+// and decides each request by the answer; when the store is away, by what the configuration says for that case.
+import type { Clock } from '../../core/clock.ts';
+import type { Reason } from '../../core/reasons.ts';
+import type { DeniedKeys } from '../../limits/denied.ts';
+import { isRefused, limitFields } from '../../limits/fields.ts';
+import type { LocalLimits } from '../../limits/local.ts';
+import { chargesFor, LimitMemo, type RequestCharges } from '../../limits/plan.ts';
+import type { RevocationFollower } from '../../revocation/follower.ts';
+import type { RevocationIndex } from '../../revocation/index.ts';
+import type { Charge, CheckReply, CheckStore, RateStates } from '../../stores/contracts/checks.ts';
+import type { Metrics } from '../../telemetry/metrics.ts';
+import type { VerifiedToken } from '../../token/verified-token.ts';
+import type { Exchange } from '../exchange.ts';
+import type { Route } from '../inbound/route.ts';
+import { type Resume, type StageResult, waiting } from '../stage.ts';
+import { limitTallies } from './limit-tallies.ts';
+
+/** One limit as `explain` shows it. */
+export interface ShownLimit {
+  readonly limit: string;
+  readonly remaining: number;
+  readonly reset_ms: number;
+}
+
+/** The check stage; one for the whole data plane, over all generations. */
+export interface CheckGate {
+  check(exchange: Exchange, resume: Resume): StageResult;
+  /** The limits that applied to an exchange, for `explain`. */
+  shown(exchange: Exchange): readonly ShownLimit[];
+  /** True when the token is revoked by what this replica knows. */
+  isRevoked(token: VerifiedToken): boolean;
+}
+
+/** What the gate asks. */
+export interface CheckGateOptions {
+  readonly clock: Clock;
+  readonly store: CheckStore;
+  /** True when `store` answers over a network: then requests of one turn are collected into one call. */
+  readonly batched: boolean;
+  readonly local: LocalLimits;
+  readonly denied: DeniedKeys;
+  readonly follower: RevocationFollower;
+  readonly index: RevocationIndex;
+  readonly metrics: Metrics;
+}
+
+/** At most this many requests go into one call. */
+const MAX_BATCH = 256;
+
+/** Builds the gate. */
+export function checkGate(options: CheckGateOptions): CheckGate {
+  return new Gate(options);
+}
+
+class Gate implements CheckGate {
+  readonly #options: CheckGateOptions;
+  readonly #tally: ReturnType<typeof limitTallies>;
+  #exchanges: Exchange[] = [];
+  #requests: (readonly Charge[])[] = [];
+  #resume: Resume = () => {};
+
+  constructor(options: CheckGateOptions) {
+    this.#options = options;
+    this.#tally = limitTallies(options.metrics.rateLimit);
+  }
+
+  check(exchange: Exchange, resume: Resume): StageResult {
+    this.#resume = resume;
+    if (exchange.preflight) return undefined;
+    const requested = requestedCharges(exchange);
+    if (requested.disabled) return 'client_disabled';
+    const { charges } = requested;
+    if (charges.length === 0 && exchange.token === undefined) return undefined;
+    exchange.charges = requested;
+    if (exchange.kind === 'explain') return this.#explain(exchange, charges);
+    const { denied, follower, batched } = this.#options;
+    const known = denied.refuses(charges);
+    if (known !== undefined) {
+      return this.#decideRevocation(exchange, follower.state() === 'ready') ?? this.#refuseLimits(exchange, known);
+    }
+    return batched ? this.#collect(exchange, charges) : this.#ask(exchange, charges);
+  }
+
+  shown({ charges, rateStates }: Exchange): readonly ShownLimit[] {
+    if (charges === undefined || rateStates === undefined) return [];
+    const names = charges.charges.flatMap((charge) => charge.names);
+    return names.map((limit, at) => ({
+      limit,
+      remaining: Math.max(0, rateStates[2 * at] as number),
+      reset_ms: rateStates[2 * at + 1] as number,
+    }));
+  }
+
+  isRevoked(token: VerifiedToken): boolean {
+    const { index, clock } = this.#options;
+    const { generation } = index;
+    if (token.clearedAt === generation) return false;
+    if (index.refuses(token.principal, clock.nowMs()) !== undefined) return true;
+    token.clearedAt = generation;
+    return false;
+  }
+
+  /** A store in this process: the whole path stays synchronous. */
+  #ask(exchange: Exchange, charges: readonly Charge[]): StageResult {
+    const { store, follower } = this.#options;
+    const reply = store.check([charges]) as CheckReply;
+    const state = follower.observe(reply.head);
+    if (state === 'current') return this.#settle(exchange, true, reply.results[0]);
+    void state.then((reached) => this.#settleLater(exchange, reached === 'current', reply.results[0]));
+    return waiting;
+  }
+
+  #collect(exchange: Exchange, charges: readonly Charge[]): StageResult {
+    this.#requests.push(charges);
+    if (this.#exchanges.push(exchange) === 1) setImmediate(() => this.#flush());
+    return waiting;
+  }
+
+  #flush(): void {
+    const exchanges = this.#exchanges;
+    const requests = this.#requests;
+    this.#exchanges = [];
+    this.#requests = [];
+    if (exchanges.length <= MAX_BATCH) {
+      this.#send(exchanges, requests);
+      return;
+    }
+    for (let from = 0; from < exchanges.length; from += MAX_BATCH) {
+      this.#send(exchanges.slice(from, from + MAX_BATCH), requests.slice(from, from + MAX_BATCH));
+    }
+  }
+
+  #send(exchanges: readonly Exchange[], requests: readonly (readonly Charge[])[]): void {
+    const { clock, store, follower, metrics } = this.#options;
+    const startedAtMs = clock.monotonicMs();
+    metrics.storeBatches.inc();
+    metrics.storeBatch.inc(exchanges.length);
+    const settleAll = (current: boolean, reply: CheckReply | undefined) => {
+      for (let at = 0; at < exchanges.length; at += 1) {
+        this.#settleLater(exchanges[at] as Exchange, current, reply?.results[at]);
+      }
+    };
+    (store.check(requests) as Promise<CheckReply>).then(
+      (reply) => {
+        metrics.storeSeconds.observe((clock.monotonicMs() - startedAtMs) / 1000);
+        const state = follower.observe(reply.head);
+        if (state === 'current') settleAll(true, reply);
+        else void state.then((reached) => settleAll(reached === 'current', reply));
+      },
+      () => settleAll(false, undefined),
+    );
+  }
+
+  #settleLater(exchange: Exchange, current: boolean, result: RateStates | Error | undefined): void {
+    const settled = this.#settle(exchange, current, result);
+    if (settled !== waiting) this.#resume(exchange, settled);
+  }
+
+  #settle(exchange: Exchange, current: boolean, result: RateStates | Error | undefined): StageResult {
+    if (Array.isArray(result)) return this.#decide(exchange, current, result);
+    const refused = this.#decideRevocation(exchange, current);
+    const charges = exchange.charges?.charges ?? [];
+    if (refused !== undefined || charges.length === 0) return refused;
+    this.#options.local.decide(charges).then(
+      (states) =>
+        this.#resume(exchange, states === 'deny' ? 'limits_unavailable' : this.#decideLimits(exchange, states)),
+      () => this.#resume(exchange, 'limits_unavailable'),
+    );
+    return waiting;
+  }
+
+  /** The revocation answer comes first: a revoked token learns nothing of limits. */
+  #decide(exchange: Exchange, current: boolean, states: RateStates): Reason | undefined {
+    return this.#decideRevocation(exchange, current) ?? this.#decideLimits(exchange, states);
+  }
+
+  #decideRevocation({ token }: Exchange, current: boolean): Reason | undefined {
+    if (token === undefined) return undefined;
+    if (this.isRevoked(token)) return 'token_revoked';
+    return current || this.#options.follower.policy() === 'index' ? undefined : 'revocations_unavailable';
+  }
+
+  #decideLimits(exchange: Exchange, states: RateStates): Reason | undefined {
+    const charges = (exchange.charges as RequestCharges).charges;
+    if (charges.length === 0) return undefined;
+    exchange.rateStates = states;
+    this.#tally(charges, states);
+    if (!isRefused(charges, states)) return undefined;
+    this.#options.denied.remember(charges, states);
+    return this.#refuseLimits(exchange, states);
+  }
+
+  #refuseLimits(exchange: Exchange, states: RateStates): Reason {
+    const charges = (exchange.charges as RequestCharges).charges;
+    exchange.rateStates = states;
+    const { retryAfter, violated } = limitFields(charges, states);
+    exchange.details = { retryAfter, violatedPolicies: violated };
+    exchange.rule = `limits ${violated.join(', ')}`;
+    return 'rate_limited';
+  }
+
+  /** Looks at the limits without charging them. */
+  #explain(exchange: Exchange, charges: readonly Charge[]): StageResult {
+    Promise.all(charges.map((charge) => this.#options.store.peek(charge))).then(
+      (states) => this.#resume(exchange, this.#decide(exchange, true, states.flat())),
+      () => this.#resume(exchange, this.#decideRevocation(exchange, false)),
+    );
+    return waiting;
+  }
+}
+
+function requestedCharges({ route, client, token }: Exchange): RequestCharges {
+  const plan = (route as Route).limits;
+  if (token === undefined) return chargesFor(plan, client.address, client.key, undefined, undefined);
+  token.limitMemo ??= new LimitMemo();
+  return chargesFor(plan, client.address, client.key, token.principal, token.limitMemo as LimitMemo);
+}

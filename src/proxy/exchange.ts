@@ -1,0 +1,104 @@
+// One request on its way through the pipeline: what was read, what was decided, what is owed. One object per request, all
+// fields set in the constructor so that every exchange has the same shape. The stages in pipeline.ts fill it in order.
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { Duplex } from 'node:stream';
+import type { Reason } from '../core/reasons.ts';
+import type { ClientAddress, Peer } from '../http/client-address.ts';
+import type { ProblemDetails } from '../http/problem.ts';
+import type { RequestCharges } from '../limits/plan.ts';
+import type { RateStates } from '../stores/contracts/checks.ts';
+import type { VerifiedToken } from '../token/verified-token.ts';
+import type { Generation } from './generation.ts';
+import type { Route } from './inbound/route.ts';
+import type { InboundFields } from './inbound/strip.ts';
+
+/** Where the request came in, which decides how it ends. */
+export type ExchangeKind = 'forward' | 'websocket' | 'verdict' | 'explain';
+
+/** How an exchange ends; one implementation per {@link ExchangeKind}. */
+export interface Ending {
+  /** All stages passed: send the request on, or say yes. */
+  proceed(exchange: Exchange): void;
+  /** A stage refused. */
+  refuse(exchange: Exchange, reason: Reason): void;
+}
+
+/** The request as the pipeline judges it. */
+export class Exchange {
+  readonly generation: Generation;
+  readonly kind: ExchangeKind;
+  readonly ending: Ending;
+  readonly request: IncomingMessage;
+  /** Absent for upgrades and explanations. */
+  readonly response: ServerResponse | undefined;
+  /** Only for upgrades. */
+  readonly socket: Duplex | undefined;
+  readonly upgradeHead: Buffer | undefined;
+  readonly peer: Peer;
+  readonly startedAtMs: number;
+  expectsContinue = false;
+
+  requestId: string;
+  method: string;
+  /** Request target as sent; a verdict replaces it by the described one. */
+  rawTarget: string;
+  rawFields: readonly string[];
+
+  path = '';
+  query = '';
+  /** Lower case, no port. */
+  host = '';
+  /** As sent, for the upstream. */
+  authority = '';
+  oddities = 0;
+  ambiguous = false;
+  fields: InboundFields | undefined = undefined;
+  client: ClientAddress;
+  route: Route | undefined = undefined;
+  preflight = false;
+  credential: string | undefined = undefined;
+  /** Which source the credential came from; what must be removed before the upstream. */
+  credentialSource = -1;
+  token: VerifiedToken | undefined = undefined;
+  charges: RequestCharges | undefined = undefined;
+  rateStates: RateStates | undefined = undefined;
+
+  /** Index of the next stage. */
+  stage = 0;
+  stageName = 'parse';
+  ended = false;
+  /** First refusal that shadow mode let through. */
+  shadowReason: Reason | undefined = undefined;
+  details: ProblemDetails | undefined = undefined;
+  /** One line for operators: the rule that decided. */
+  rule: string | undefined = undefined;
+
+  dispatchedAtMs = 0;
+  answeredAtMs = 0;
+
+  constructor(
+    generation: Generation,
+    kind: ExchangeKind,
+    ending: Ending,
+    request: IncomingMessage,
+    sink: { readonly response?: ServerResponse; readonly socket?: Duplex; readonly head?: Buffer },
+    peer: Peer,
+    requestId: string,
+    startedAtMs: number,
+  ) {
+    this.generation = generation;
+    this.kind = kind;
+    this.ending = ending;
+    this.request = request;
+    this.response = sink.response;
+    this.socket = sink.socket;
+    this.upgradeHead = sink.head;
+    this.peer = peer;
+    this.client = peer;
+    this.requestId = requestId;
+    this.startedAtMs = startedAtMs;
+    this.method = request.method as string;
+    this.rawTarget = request.url as string;
+    this.rawFields = request.rawHeaders;
+  }
+}

@@ -1,0 +1,31 @@
+// One whole configuration, compiled: what a request sees from its first byte to its last, whatever is reloaded meanwhile
+// (attack 17). Made by server.ts from a validated configuration and the parts that outlive it.
+import type { SidecarConfig } from '../config/schema.ts';
+import type { AddressReader } from '../http/client-address.ts';
+import type { Verifier } from '../token/verify.ts';
+import type { BadTokens } from './decide/bad-tokens.ts';
+import type { CheckGate } from './decide/check-gate.ts';
+import type { Exchange } from './exchange.ts';
+import type { RouteTable } from './inbound/route.ts';
+import type { FieldReader } from './inbound/strip.ts';
+import type { IdentityPlan } from './outbound/identity.ts';
+
+/** A compiled configuration. */
+export interface Generation {
+  readonly config: SidecarConfig;
+  readonly table: RouteTable;
+  readonly readFields: FieldReader;
+  readonly addresses: AddressReader;
+  /** True when `client_address: forwarded`. */
+  readonly readsForwarded: boolean;
+  readonly reservedPrefix: string;
+  readonly identity: IdentityPlan;
+  readonly verifier: Verifier;
+  readonly badTokens: BadTokens;
+  readonly gate: CheckGate;
+  readonly problemOptions: { readonly realm: string; readonly showReason: boolean };
+  /** An error that should not have happened; logged, never shown. */
+  onDefect(error: unknown): void;
+  /** A private peer sent forwarded fields that nobody told us to believe: says so once. */
+  noteUntrustedForwarding(exchange: Exchange): void;
+}

@@ -1,0 +1,170 @@
+// Which route a request takes: host, then exact path or template, then longest prefix, then method (design 4.4). The table
+// is built when the configuration loads; looking up never throws and never falls to a looser route.
+import type { RouteConfig } from '../../config/schema.ts';
+import { oddity, otherReadings } from '../../http/canonical.ts';
+import type { LimitPlan } from '../../limits/plan.ts';
+import type { Requirement } from '../decide/authorize.ts';
+import type { Upstream } from '../outbound/upstream.ts';
+import type { CredentialSource } from './credential.ts';
+
+/** A route, compiled. */
+export interface Route {
+  readonly name: string;
+  readonly config: RouteConfig;
+  readonly upstream: Upstream;
+  readonly auth: 'required' | 'optional' | 'none';
+  /** Names of the issuer blocks accepted here. */
+  readonly issuers: readonly string[];
+  readonly sources: readonly CredentialSource[];
+  readonly requirement: Requirement | undefined;
+  readonly limits: LimitPlan;
+  /** Bits of `oddity` that the route tolerates. */
+  readonly relax: number;
+  readonly shadow: boolean;
+  readonly forwardToken: boolean;
+  readonly stream: boolean;
+  readonly origins: ReadonlySet<string> | undefined;
+  readonly bodyBytes: number;
+  readonly responseTimeoutMs: number;
+  readonly idleTimeoutMs: number;
+  /** Everything about the route that decides who gets what; equal text, equal policy. */
+  readonly policy: string;
+}
+
+/** What host and path chose: the routes by method. */
+export interface RouteEntry {
+  readonly byMethod: ReadonlyMap<string, Route>;
+  readonly anyMethod: Route | undefined;
+  /** For 405. */
+  readonly allow: string;
+}
+
+interface HostGroup {
+  readonly exact: Map<string, RouteEntry>;
+  readonly templates: { readonly segments: readonly string[]; readonly entry: RouteEntry }[];
+  /** Longest first; `/` last. */
+  readonly prefixes: { readonly prefix: string; readonly entry: RouteEntry }[];
+}
+
+/** The compiled table. */
+export interface RouteTable {
+  /** The entry that host and path choose; undefined is 404. */
+  find(host: string, path: string): RouteEntry | undefined;
+  readonly routes: readonly Route[];
+}
+
+/** The route of an entry that serves `method`; undefined is 405. GET includes HEAD. */
+export function routeFor(entry: RouteEntry, method: string): Route | undefined {
+  return entry.byMethod.get(method) ?? (method === 'HEAD' ? entry.byMethod.get('GET') : undefined) ?? entry.anyMethod;
+}
+
+const MATCH_ANY_HOST = '*';
+
+/** Builds the table. Two routes that match the same are refused by config/validate.ts before. */
+export function routeTable(routes: readonly Route[]): RouteTable {
+  const exactHosts = new Map<string, HostGroup>();
+  const wildcardHosts = new Map<string, HostGroup>();
+  const anyHost = groupFor(routes, MATCH_ANY_HOST);
+  for (const host of new Set(routes.flatMap((route) => route.config.match.hosts ?? []))) {
+    const name = host.toLowerCase();
+    const group = groupFor(routes, host);
+    if (name.startsWith('*.')) wildcardHosts.set(name.slice(2), group);
+    else exactHosts.set(name, group);
+  }
+  const onlyAnyHost = exactHosts.size === 0 && wildcardHosts.size === 0;
+  return {
+    routes,
+    find(host, path) {
+      if (onlyAnyHost) return findInGroup(anyHost, path);
+      const exact = exactHosts.get(host);
+      const wildcard = wildcardHosts.get(host.slice(host.indexOf('.') + 1));
+      return (
+        (exact && findInGroup(exact, path)) ??
+        (wildcard && host.includes('.') ? findInGroup(wildcard, path) : undefined) ??
+        findInGroup(anyHost, path)
+      );
+    },
+  };
+}
+
+function groupFor(routes: readonly Route[], host: string): HostGroup {
+  const mine = routes.filter((route) => (route.config.match.hosts ?? [MATCH_ANY_HOST]).includes(host));
+  const byPattern = Map.groupBy(mine, ({ config: { match } }) => match.path ?? `${match.prefix} `);
+  const group: HostGroup = { exact: new Map(), templates: [], prefixes: [] };
+  for (const sharing of byPattern.values()) {
+    const { path, prefix } = (sharing[0] as Route).config.match;
+    const entry = entryOf(sharing);
+    if (prefix !== undefined) group.prefixes.push({ prefix, entry });
+    else if (path?.includes('{')) group.templates.push({ segments: path.split('/'), entry });
+    else group.exact.set(path as string, entry);
+  }
+  group.prefixes.sort((a, b) => b.prefix.length - a.prefix.length);
+  group.templates.sort((a, b) => parameters(a.segments) - parameters(b.segments));
+  return group;
+}
+
+const parameters = (segments: readonly string[]) => segments.filter((segment) => segment.startsWith('{')).length;
+
+function entryOf(routes: readonly Route[]): RouteEntry {
+  const byMethod = new Map<string, Route>();
+  let anyMethod: Route | undefined;
+  for (const route of routes) {
+    if (route.config.match.methods === undefined) anyMethod = route;
+    else for (const method of route.config.match.methods) byMethod.set(method, route);
+  }
+  const allowed = new Set(byMethod.keys());
+  if (allowed.has('GET')) allowed.add('HEAD');
+  return { byMethod, anyMethod, allow: [...allowed].sort().join(', ') };
+}
+
+function findInGroup(group: HostGroup, path: string): RouteEntry | undefined {
+  const exact = group.exact.get(path);
+  if (exact !== undefined) return exact;
+  if (group.templates.length > 0) {
+    const segments = path.split('/');
+    const template = group.templates.find((candidate) => fits(candidate.segments, segments));
+    if (template !== undefined) return template.entry;
+  }
+  for (const { prefix, entry } of group.prefixes) {
+    if (prefix === '/') return entry;
+    if (path.startsWith(prefix) && (path.length === prefix.length || path.charCodeAt(prefix.length) === 0x2f))
+      return entry;
+  }
+  return undefined;
+}
+
+function fits(template: readonly string[], segments: readonly string[]): boolean {
+  return (
+    template.length === segments.length &&
+    template.every((part, at) => part === segments[at] || (part.startsWith('{') && segments[at] !== ''))
+  );
+}
+
+/**
+ * Whether a path that lenient servers could read differently may still take `route`: its oddities are relaxed there, and
+ * every other reading leads to the same policy. Otherwise one rule would judge and another part of the application serve.
+ */
+export function toleratesReadings(
+  table: RouteTable,
+  route: Route,
+  request: { readonly host: string; readonly path: string; readonly method: string; readonly oddities: number },
+): boolean {
+  if ((request.oddities & ~route.relax) !== 0) return false;
+  const readings = otherReadings(request.path);
+  if (readings === undefined) return false;
+  return readings.every((path) => {
+    const entry = table.find(request.host, path);
+    if (entry === undefined) return true;
+    return routeFor(entry, request.method)?.policy === route.policy;
+  });
+}
+
+/** Bits of `oddity` for the names under `relax`. */
+export function relaxBits(names: RouteConfig['relax']): number {
+  const bits = {
+    encoded_slash: oddity.encodedSlash,
+    double_slash: oddity.doubleSlash,
+    double_encoding: oddity.doubleEncoding,
+  };
+  return names.reduce((sum, name) => sum | bits[name], 0);
+}

@@ -1,0 +1,199 @@
+// How an exchange ends for the client: refusals as problem documents with limit fields, lingering close when a body is
+// unread, and one decision record (design 4.12, 4.13).
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { Clock } from '../../core/clock.ts';
+import { type Reason, reasons } from '../../core/reasons.ts';
+import { problem } from '../../http/problem.ts';
+import type { Decision, DecisionRecorder } from '../../telemetry/decision.ts';
+import type { Metrics } from '../../telemetry/metrics.ts';
+import type { Exchange } from '../exchange.ts';
+import type { OpenExchanges } from '../open-exchanges.ts';
+import { corsFields } from './cors.ts';
+import { limitFields } from './limit-fields.ts';
+
+/** What endings share. */
+export interface Answerer {
+  readonly clock: Clock;
+  readonly open: OpenExchanges;
+  /** Answers with a problem document and records the decision. */
+  refuse(exchange: Exchange, reason: Reason): void;
+  /** Records a refusal that the caller answers itself. */
+  refused(exchange: Exchange, reason: Reason, status: number): void;
+  /** Records a request that the parser refused and the listener answered. */
+  parserRefused(reason: Reason, requestId: string, peer: string | undefined): void;
+  /** Our own fields on an upstream's response. */
+  addFields(exchange: Exchange, status: number, out: string[]): void;
+  /** The response is out, or was cut for `reason`. */
+  finished(exchange: Exchange, status: number, reason?: Reason): void;
+  /** The client went away first. */
+  aborted(exchange: Exchange): void;
+  streamOpened(): void;
+  streamClosed(): void;
+  /** We ended a stream, and why. */
+  streamsClosed(reason: string): void;
+}
+
+const DRAIN_BYTES = 65_536;
+const DRAIN_MS = 1000;
+
+/** Builds the answerer of one data plane. */
+export function answerer(options: {
+  readonly clock: Clock;
+  readonly open: OpenExchanges;
+  readonly recorder: DecisionRecorder;
+  readonly metrics: Metrics;
+  readonly isDraining: () => boolean;
+}): Answerer {
+  const { clock, open, recorder, metrics, isDraining } = options;
+  return {
+    clock,
+    open,
+    refuse(exchange, reason) {
+      if (exchange.ended) return;
+      const { generation } = exchange;
+      const answer = problem(reason, exchange.requestId, generation.problemOptions, exchange.details);
+      const headers = [...answer.headers];
+      limitFields(exchange, answer.status, headers);
+      corsFields(exchange, headers);
+      record(exchange, reason, false, answer.status);
+      if (exchange.response !== undefined) {
+        writeRefusal(
+          exchange.request,
+          exchange.response,
+          answer.status,
+          headers,
+          answer.body,
+          exchange.expectsContinue,
+        );
+      }
+    },
+    refused: (exchange, reason, status) => record(exchange, reason, false, status),
+    parserRefused: (reason, requestId, peer) => recorder.record(unparsed(reason, requestId, peer)),
+    addFields(exchange, status, out) {
+      limitFields(exchange, status, out);
+      corsFields(exchange, out);
+      if (exchange.credentialSource > 0) noStore(exchange, out);
+      if (isDraining()) out.push('Connection', 'close');
+    },
+    finished: (exchange, status, reason) =>
+      record(exchange, reason ?? acceptedReason(exchange), reason === undefined, status),
+    aborted: (exchange) => record(exchange, 'client_aborted', false, 0),
+    streamOpened: () => metrics.streamsOpen.inc(),
+    streamClosed: () => metrics.streamsOpen.dec(),
+    streamsClosed: (reason) => metrics.streamsClosed.labels(reason).inc(),
+  };
+
+  function record(exchange: Exchange, reason: Reason, allowed: boolean, status: number): void {
+    if (exchange.ended) return;
+    exchange.ended = true;
+    const endedAtMs = clock.monotonicMs();
+    const { dispatchedAtMs, answeredAtMs, startedAtMs } = exchange;
+    const upstreamMs = dispatchedAtMs === 0 ? undefined : (answeredAtMs || endedAtMs) - dispatchedAtMs;
+    const ownMs = (dispatchedAtMs || endedAtMs) - startedAtMs;
+    metrics.overhead.observe(ownMs / 1000);
+    if (upstreamMs !== undefined) metrics.upstream.observe(upstreamMs / 1000);
+    const principal = exchange.token?.principal;
+    recorder.record({
+      requestId: exchange.requestId,
+      reason: allowed && exchange.shadowReason !== undefined ? exchange.shadowReason : reason,
+      allowed,
+      shadow: allowed && exchange.shadowReason !== undefined,
+      stage: exchange.stageName,
+      route: exchange.route?.name,
+      method: exchange.method,
+      path: exchange.path === '' ? (exchange.rawTarget.split('?')[0] as string) : exchange.path,
+      host: exchange.host,
+      address: exchange.client.address,
+      subject: principal?.subject,
+      client: principal?.client,
+      tokenId: principal?.tokenId,
+      issuer: principal?.issuer,
+      status,
+      limits: exchange.details?.violatedPolicies,
+      ownMs,
+      upstreamMs,
+      rule: exchange.rule,
+    });
+  }
+}
+
+/** The decision about bytes that never became a request. */
+function unparsed(reason: Reason, requestId: string, peer: string | undefined): Decision {
+  return {
+    requestId,
+    reason,
+    allowed: false,
+    shadow: false,
+    stage: 'parse',
+    route: undefined,
+    method: '',
+    path: '',
+    host: '',
+    address: peer ?? '',
+    subject: undefined,
+    client: undefined,
+    tokenId: undefined,
+    issuer: undefined,
+    status: reasons[reason].status,
+    limits: undefined,
+    ownMs: 0,
+    upstreamMs: undefined,
+    rule: undefined,
+  };
+}
+
+function acceptedReason(exchange: Exchange): Reason {
+  return exchange.token === undefined ? 'ok_anonymous' : 'ok';
+}
+
+/** RFC 6750 section 2.3: an answer to a token in the query must not be stored by shared caches. */
+function noStore(exchange: Exchange, out: string[]): void {
+  const source = exchange.route?.sources[exchange.credentialSource];
+  if (
+    source?.name.startsWith('query') &&
+    !out.some((field, at) => at % 2 === 0 && field.toLowerCase() === 'cache-control')
+  ) {
+    out.push('Cache-Control', 'private, no-store');
+  }
+}
+
+/**
+ * Writes a refusal. When the body of the request is still coming, closing at once would reset the connection and the client
+ * might never read the answer: the answer goes out whole, at most 64 KiB or 1 s is drained, then the connection closes.
+ */
+export function writeRefusal(
+  request: IncomingMessage,
+  response: ServerResponse,
+  status: number,
+  headers: string[],
+  body: string,
+  expectsContinue = false,
+): void {
+  const unread = hasBody(request) && !request.complete;
+  if (unread || status === 400 || status === 408 || status === 413) headers.push('Connection', 'close');
+  response.writeHead(status, headers);
+  if (!unread || expectsContinue) {
+    response.end(body);
+    return;
+  }
+  response.write(body);
+  let drained = 0;
+  const finish = () => {
+    clearTimeout(timer);
+    request.off('data', count);
+    response.end();
+  };
+  const count = (chunk: Buffer) => {
+    drained += chunk.length;
+    if (drained > DRAIN_BYTES) finish();
+  };
+  const timer = setTimeout(finish, DRAIN_MS);
+  request.on('data', count);
+  request.once('end', finish);
+  request.once('close', finish);
+}
+
+function hasBody(request: IncomingMessage): boolean {
+  const { headers } = request;
+  return headers['transfer-encoding'] !== undefined || (headers['content-length'] ?? '0') !== '0';
+}

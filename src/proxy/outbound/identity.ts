@@ -1,0 +1,72 @@
+// Who is calling, told to the upstream in headers that nobody else can set (design 4.10). The identity part of a token
+// never changes while it lives in the cache, so it is built once per verified token.
+import type { SidecarConfig } from '../../config/schema.ts';
+import { encodeHeaderElement } from '../../core/encoding.ts';
+import type { Principal } from '../../core/principal.ts';
+import type { VerifiedToken } from '../../token/verified-token.ts';
+
+/** Flat array of names and values for a verified token. */
+export type IdentityPlan = (token: VerifiedToken) => readonly string[];
+
+type Source = SidecarConfig['identity_headers'][string];
+type Word = Extract<Source, string>;
+
+/** Larger values are left out rather than cut: half an identity is none. */
+const MAX_VALUE = 8192;
+
+/** Compiles `identity_headers`. */
+export function identityPlan(headers: SidecarConfig['identity_headers']): IdentityPlan {
+  const plan = Object.entries(headers).map(([name, source]) => [name, readerOf(source)] as const);
+  return (token) => {
+    if (token.identityHeaders !== undefined) return token.identityHeaders;
+    const built: string[] = [];
+    for (const [name, read] of plan) {
+      const value = read(token.principal);
+      if (value !== undefined && value !== '' && value.length <= MAX_VALUE) built.push(name, value);
+    }
+    token.identityHeaders = built;
+    return built;
+  };
+}
+
+function readerOf(source: Source): (principal: Principal) => string | undefined {
+  if (typeof source === 'string') return words[source];
+  if (source.format === 'json_base64url') {
+    return (principal) => {
+      const value = claimAt(principal, source.claim);
+      return value === undefined ? undefined : Buffer.from(JSON.stringify(value)).toString('base64url');
+    };
+  }
+  return (principal) => asText(claimAt(principal, source.claim));
+}
+
+const text = (value: string | undefined) => (value === undefined ? undefined : encodeHeaderElement(value));
+
+const words: Readonly<Record<Word, (principal: Principal) => string | undefined>> = {
+  subject: (principal) => text(principal.subject),
+  issuer: (principal) => text(principal.issuer),
+  client: (principal) => text(principal.client),
+  scopes: (principal) => principal.scopes.map((scope) => encodeHeaderElement(scope).replaceAll(' ', '%20')).join(' '),
+  roles: (principal) => principal.roles.map(encodeHeaderElement).join(','),
+  tenant: (principal) => text(principal.tenant),
+  token_id: (principal) => text(principal.tokenId),
+  session: (principal) => text(principal.session),
+};
+
+function claimAt(principal: Principal, path: readonly string[]): unknown {
+  let value: unknown = principal.claims;
+  for (const name of path) {
+    if (typeof value !== 'object' || value === null || !Object.hasOwn(value, name)) return undefined;
+    value = (value as Record<string, unknown>)[name];
+  }
+  return value;
+}
+
+/** Scalars as text, arrays of scalars joined with `,`; objects only through `format: json_base64url` (attack 30). */
+function asText(value: unknown): string | undefined {
+  if (typeof value === 'string') return encodeHeaderElement(value);
+  if (typeof value === 'number' || typeof value === 'boolean') return String(value);
+  if (!Array.isArray(value)) return undefined;
+  const elements = value.map((element) => (Array.isArray(element) ? undefined : asText(element)));
+  return elements.includes(undefined) ? undefined : elements.join(',');
+}

@@ -1,0 +1,172 @@
+// WebSockets: an upgrade that the pipeline has accepted is handed to http-proxy, which shakes hands with the upstream and
+// pipes. We end the tunnel when its token expires or is revoked and when we drain, with a close frame between two frames of
+// the upstream (design 4.11, attack 52).
+import type { Socket } from 'node:net';
+import type { Duplex } from 'node:stream';
+import HttpProxy from 'http-proxy';
+import { writeRawAnswer } from '../../http/listener.ts';
+import { problem } from '../../http/problem.ts';
+import type { VerifiedToken } from '../../token/verified-token.ts';
+import type { Ending, Exchange } from '../exchange.ts';
+import type { Route } from '../inbound/route.ts';
+import type { OpenExchange } from '../open-exchanges.ts';
+import type { Answerer } from './answer.ts';
+import { closeFrame, FrameTracker } from './frames.ts';
+import { upstreamFields } from './upstream-fields.ts';
+
+/** RFC 6455 section 7.4.1. */
+const closeCodes = { token_revoked: 1008, token_expired: 1008, draining: 1001 } as const;
+const BOUNDARY_WAIT_MS = 1000;
+
+/** The ending of upgrade requests. */
+export function websocketEnding(answerer: Answerer): Ending & { close(): void } {
+  const proxy = HttpProxy.createProxyServer({ ws: true, xfwd: false });
+  const tunnels = new WeakMap<object, Tunnel>();
+  proxy.on('proxyReqWs', (outgoing, request) => {
+    const tunnel = tunnels.get(request);
+    if (tunnel === undefined) return;
+    // The library parses and joins paths; ours goes out byte for byte.
+    outgoing.path = tunnel.exchange.path + tunnel.exchange.query;
+    outgoing.once('upgrade', (_response, upstreamSocket: Socket) => tunnel.opened(upstreamSocket));
+    outgoing.once('response', (response) => tunnel.answered(response.statusCode ?? 502));
+  });
+  return {
+    refuse(exchange, reason) {
+      const answer = problem(reason, exchange.requestId, exchange.generation.problemOptions, exchange.details);
+      const version = reason === 'websocket_malformed' ? ['Sec-WebSocket-Version', '13'] : [];
+      answerer.refused(exchange, reason, answer.status);
+      writeRawAnswer(exchange.socket as Duplex, answer.status, [...answer.headers, ...version], answer.body);
+    },
+    proceed(exchange) {
+      const route = exchange.route as Route;
+      if (!route.upstream.openStream()) {
+        this.refuse(exchange, 'upstream_busy');
+        return;
+      }
+      const tunnel = new Tunnel(exchange, answerer);
+      const { upstream } = route;
+      const socket = exchange.socket as Socket;
+      const request = outgoingRequest(exchange);
+      tunnels.set(request, tunnel);
+      exchange.dispatchedAtMs = answerer.clock.monotonicMs();
+      const options = {
+        target: {
+          protocol: upstream.origin.protocol,
+          hostname: upstream.origin.hostname,
+          host: upstream.origin.hostname,
+          port: upstream.origin.port || (upstream.origin.protocol === 'https:' ? '443' : '80'),
+        },
+        ...(upstream.ca === undefined ? {} : { ca: upstream.ca }),
+        connectTimeout: upstream.config.connect_timeout,
+      };
+      proxy.ws(request, socket, exchange.upgradeHead as Buffer, options as never, (error) =>
+        tunnel.failed(error, this),
+      );
+    },
+    close: () => proxy.close(),
+  };
+}
+
+/** What http-proxy reads of a request: our fields instead of the client's. */
+function outgoingRequest(exchange: Exchange): Exchange['request'] {
+  const flat = upstreamFields(exchange);
+  const headers: Record<string, string | string[]> = { connection: 'Upgrade', upgrade: 'websocket' };
+  for (let at = 0; at < flat.length; at += 2) {
+    const name = (flat[at] as string).toLowerCase();
+    const before = headers[name];
+    const value = flat[at + 1] as string;
+    headers[name] = before === undefined ? value : [before, value].flat();
+  }
+  return Object.create(exchange.request, {
+    headers: { value: headers },
+    url: { value: exchange.path + exchange.query },
+  }) as Exchange['request'];
+}
+
+class Tunnel implements OpenExchange {
+  deadlineMs = Number.POSITIVE_INFINITY;
+  readonly isStream = true;
+  readonly token: VerifiedToken | undefined;
+  readonly exchange: Exchange;
+  readonly #answerer: Answerer;
+  readonly #client: Socket;
+  readonly #fromUpstream = new FrameTracker();
+  #upstream: Socket | undefined;
+  #settled = false;
+  #cutting = false;
+
+  constructor(exchange: Exchange, answerer: Answerer) {
+    this.exchange = exchange;
+    this.token = exchange.token;
+    this.#answerer = answerer;
+    this.#client = exchange.socket as Socket;
+    this.#client.once('close', () => this.#settle());
+    answerer.open.add(this);
+    answerer.streamOpened();
+  }
+
+  opened(upstream: Socket): void {
+    this.exchange.answeredAtMs = this.#answerer.clock.monotonicMs();
+    this.#upstream = upstream;
+    upstream.on('data', (chunk: Buffer) => {
+      if (!this.#cutting) this.#fromUpstream.feed(chunk);
+    });
+    this.#answerer.finished(this.exchange, 101);
+  }
+
+  /** The upstream answered without upgrading; http-proxy relays the answer and closes. */
+  answered(status: number): void {
+    this.#answerer.finished(this.exchange, status);
+  }
+
+  failed(error: Error & { code?: string }, ending: Ending): void {
+    if (this.exchange.ended) return;
+    const unreachable = ['ECONNREFUSED', 'ENOTFOUND', 'ETIMEDOUT', 'EHOSTUNREACH'].includes(error.code ?? '');
+    ending.refuse(this.exchange, unreachable ? 'upstream_unreachable' : 'upstream_reset');
+  }
+
+  expire(): void {
+    this.cut('token_expired');
+  }
+
+  cut(reason: keyof typeof closeCodes): void {
+    if (this.#cutting || this.#settled) return;
+    this.#cutting = true;
+    this.#answerer.streamsClosed(reason);
+    const upstream = this.#upstream;
+    if (upstream === undefined) {
+      this.#client.destroy();
+      return;
+    }
+    upstream.unpipe(this.#client);
+    this.#client.unpipe(upstream);
+    const finish = () => {
+      this.#client.end(closeFrame(closeCodes[reason], reason === 'draining' ? 'going away' : 'token no longer valid'));
+      upstream.destroy();
+    };
+    if (this.#fromUpstream.atBoundary) {
+      finish();
+      return;
+    }
+    const timer = setTimeout(() => this.#client.destroy(), BOUNDARY_WAIT_MS);
+    this.#client.once('close', () => clearTimeout(timer));
+    upstream.on('data', (chunk: Buffer) => {
+      const taken = this.#fromUpstream.feedToBoundary(chunk);
+      this.#client.write(chunk.subarray(0, taken));
+      if (!this.#fromUpstream.atBoundary) return;
+      upstream.removeAllListeners('data');
+      finish();
+    });
+    upstream.resume();
+  }
+
+  #settle(): void {
+    if (this.#settled) return;
+    this.#settled = true;
+    const { open, streamClosed, aborted } = this.#answerer;
+    open.remove(this);
+    (this.exchange.route as Route).upstream.closeStream();
+    streamClosed();
+    if (!this.exchange.ended) aborted(this.exchange);
+  }
+}

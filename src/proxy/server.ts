@@ -1,0 +1,156 @@
+// The proxy port: takes requests from the listener, gives each one the current configuration and an ending, and lets the
+// pipeline run. Owns the switch to a new configuration and the drain.
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { IncomingMessage as Message } from 'node:http';
+import { Socket } from 'node:net';
+import type { Duplex } from 'node:stream';
+import type { Clock } from '../core/clock.ts';
+import { requestId } from '../core/ids.ts';
+import type { Reason } from '../core/reasons.ts';
+import { addressReader } from '../http/client-address.ts';
+import type { ListenerHandlers } from '../http/listener.ts';
+import { type Ending, Exchange, type ExchangeKind } from './exchange.ts';
+import type { Generation } from './generation.ts';
+import type { OpenExchanges } from './open-exchanges.ts';
+import type { Answerer } from './outbound/answer.ts';
+import { isPreflight, preflightFields } from './outbound/cors.ts';
+import { forward } from './outbound/forward.ts';
+import { websocketEnding } from './outbound/upgrade.ts';
+import { upstreamFields } from './outbound/upstream-fields.ts';
+import { run } from './pipeline.ts';
+import { describe, nginxVerdict } from './verdict.ts';
+
+/** A question for `doorward explain`: a request that is judged and not sent. */
+export interface Question {
+  readonly method: string;
+  /** Absolute URL or a path. */
+  readonly target: string;
+  readonly host: string;
+  readonly peer: string;
+  /** Flat array of names and values. */
+  readonly fields: readonly string[];
+}
+
+/** What the pipeline would do, stage by stage. */
+export interface Explanation {
+  readonly allowed: boolean;
+  readonly reason: Reason;
+  readonly stage: string;
+  readonly route: string | undefined;
+  readonly rule: string | undefined;
+  readonly client_address: string;
+  readonly subject: string | undefined;
+  readonly client: string | undefined;
+  readonly limits: readonly { readonly limit: string; readonly remaining: number; readonly reset_ms: number }[];
+  readonly upstream_headers: readonly string[];
+}
+
+/** The data plane behind the proxy port. */
+export interface DataPlane {
+  readonly handlers: ListenerHandlers;
+  /** Requests that begin from now on see `generation`. */
+  use(generation: Generation): void;
+  explain(question: Question): Promise<Explanation>;
+  /** Ends streams with 1001. */
+  endStreams(): void;
+  /** Resolves when nothing is under way. */
+  idle(): Promise<void>;
+  close(): void;
+}
+
+/** Builds the data plane around its first configuration. */
+export function dataPlane(options: {
+  readonly generation: Generation;
+  readonly answerer: Answerer;
+  readonly open: OpenExchanges;
+  readonly clock: Clock;
+  readonly onParserRefusal: (reason: Reason, requestId: string, peer: string | undefined) => void;
+}): DataPlane {
+  const { answerer, clock, open } = options;
+  let current = options.generation;
+  const forwardEnding: Ending = { refuse: answerer.refuse, proceed: (exchange) => proceedForward(exchange, answerer) };
+  const websocket = websocketEnding(answerer);
+  const nginx = nginxVerdict(answerer);
+  const begin = (
+    kind: ExchangeKind,
+    ending: Ending,
+    request: IncomingMessage,
+    sink: { response?: ServerResponse; socket?: Duplex; head?: Buffer },
+  ) => {
+    const peer = current.addresses.peer(request.socket.remoteAddress);
+    return new Exchange(current, kind, ending, request, sink, peer, requestId(), clock.monotonicMs());
+  };
+  const onRequest = (request: IncomingMessage, response: ServerResponse, expectsContinue: boolean) => {
+    const verdict = verdictPath(current, request.url as string);
+    const exchange = begin(verdict ? 'verdict' : 'forward', verdict ? nginx : forwardEnding, request, { response });
+    exchange.expectsContinue = expectsContinue;
+    const badDescription = verdict ? describe(exchange) : undefined;
+    if (badDescription === undefined) run(exchange);
+    else nginx.refuse(exchange, badDescription);
+  };
+  return {
+    handlers: {
+      onRequest,
+      onWebSocket: (request, socket, head) => run(begin('websocket', websocket, request, { socket, head })),
+      onRefused: options.onParserRefusal,
+    },
+    use(generation) {
+      current = generation;
+    },
+    explain: (question) => explain(current, question, clock),
+    endStreams: () => open.cutStreams(),
+    idle: () => open.idle(),
+    close: () => websocket.close(),
+  };
+}
+
+function verdictPath(generation: Generation, target: string): boolean {
+  if (!generation.config.proxy.endpoints.verdict || !target.startsWith(generation.reservedPrefix)) return false;
+  return target === `${generation.reservedPrefix}/verdict/nginx`;
+}
+
+function proceedForward(exchange: Exchange, answerer: Answerer): void {
+  if (exchange.preflight && exchange.route?.origins !== undefined && isPreflight(exchange)) {
+    exchange.response?.writeHead(204, preflightFields(exchange).slice(2)).end();
+    answerer.finished(exchange, 204);
+    return;
+  }
+  forward(exchange, upstreamFields(exchange), answerer);
+}
+
+/** Runs the pipeline over a question; limits are looked at and not charged, nothing is recorded. */
+function explain(generation: Generation, question: Question, clock: Clock): Promise<Explanation> {
+  const request = new Message(new Socket());
+  request.method = question.method;
+  request.url = question.target;
+  request.httpVersion = '1.1';
+  request.rawHeaders = [...question.fields];
+  if (!question.fields.some((name, at) => at % 2 === 0 && name.toLowerCase() === 'host')) {
+    request.rawHeaders.push('Host', question.host);
+  }
+  return new Promise((resolve) => {
+    const done = (exchange: Exchange, reason: Reason, allowed: boolean) => {
+      const principal = exchange.token?.principal;
+      resolve({
+        allowed,
+        reason,
+        stage: exchange.stageName,
+        route: exchange.route?.name,
+        rule: exchange.rule,
+        client_address: exchange.client.address,
+        subject: principal?.subject,
+        client: principal?.client,
+        limits: generation.gate.shown(exchange),
+        upstream_headers: allowed ? upstreamFields(exchange) : [],
+      });
+    };
+    const ending: Ending = {
+      refuse: (exchange, reason) => done(exchange, reason, false),
+      proceed: (exchange) => done(exchange, exchange.shadowReason ?? (exchange.token ? 'ok' : 'ok_anonymous'), true),
+    };
+    const peer = addressReader(generation.config.proxy.trusted_proxies, generation.config.proxy.client_address).peer(
+      question.peer,
+    );
+    run(new Exchange(generation, 'explain', ending, request, {}, peer, requestId(), clock.monotonicMs()));
+  });
+}

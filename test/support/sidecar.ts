@@ -1,0 +1,89 @@
+// A real sidecar in this process: its own state folder, ports chosen by the system, logs kept in memory.
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { openSidecar, type Sidecar } from '../../src/app.ts';
+import { openLog } from '../../src/telemetry/log.ts';
+import { mintKey, mintToken } from './minting.ts';
+
+/** The issuer that {@link startSidecar} configures unless told otherwise; its tokens come from {@link tokenFor}. */
+export const testIssuer = 'https://id.test/';
+const testKey = mintKey('ES256', 'test-key');
+
+/** Issuer block that trusts {@link tokenFor}. */
+export const testIssuerBlock = {
+  issuer: testIssuer,
+  audience: ['api'],
+  keys: { inline: { keys: [testKey.jwk] } },
+};
+
+/** A good token of the test issuer; `claims` are merged over the default ones. */
+export function tokenFor(claims: Readonly<Record<string, unknown>> = {}): string {
+  return mintToken(testKey, testIssuer, Date.now(), { claims: { ...claims } });
+}
+
+/** A running sidecar with what tests look at. */
+export interface TestSidecar extends Sidecar {
+  readonly port: number;
+  readonly file: string;
+  /** Parsed log lines so far. */
+  readonly logged: Record<string, unknown>[];
+  /** The log as text, to search it for secrets. */
+  logText(): string;
+  /** Writes another configuration into the file (and reloads only if the caller does). */
+  writeConfig(config: Readonly<Record<string, unknown>>): void;
+}
+
+/** What most tests configure: one upstream, the test issuer, and whatever `config` adds or replaces at the top level. */
+export function configFor(
+  upstreamUrl: string,
+  config: Readonly<Record<string, unknown>> = {},
+): Record<string, unknown> {
+  const { proxy = {}, log = {}, ...rest } = config as { proxy?: object; log?: object };
+  return {
+    version: 1,
+    name: 'test_app',
+    proxy: { listen: '127.0.0.1:0', drain: { delay: '0ms', timeout: '2s' }, ...proxy },
+    admin: { listen: '127.0.0.1:0' },
+    observe: { listen: '127.0.0.1:0' },
+    log: { decisions: { allow: 1, deny: 1 }, ...log },
+    upstreams: { app: { url: upstreamUrl } },
+    issuers: { test: testIssuerBlock },
+    routes: { all: { match: { prefix: '/' } } },
+    ...rest,
+  };
+}
+
+/** Starts a sidecar before `upstreamUrl`. JSON is YAML, so the configuration is written as it is. */
+export async function startSidecar(
+  upstreamUrl: string,
+  config: Readonly<Record<string, unknown>> = {},
+  env: Readonly<Record<string, string>> = {},
+): Promise<TestSidecar> {
+  const dir = mkdtempSync(join(tmpdir(), 'doorward-test-'));
+  const file = join(dir, 'sidecar.yaml');
+  const writeConfig = (next: Readonly<Record<string, unknown>>) => writeFileSync(file, JSON.stringify(next, null, 2));
+  writeConfig(configFor(upstreamUrl, config));
+  const lines: string[] = [];
+  const log = openLog('debug', { write: (line: string) => void lines.push(line) });
+  let sidecar: Sidecar;
+  try {
+    sidecar = await openSidecar({ file, env, log });
+  } catch (error) {
+    rmSync(dir, { recursive: true, force: true });
+    throw error;
+  }
+  return Object.assign(sidecar, {
+    file,
+    writeConfig,
+    port: Number(new URL(sidecar.proxyUrl).port),
+    get logged() {
+      return lines.map((line) => JSON.parse(line) as Record<string, unknown>);
+    },
+    logText: () => lines.join(''),
+    [Symbol.asyncDispose]: async () => {
+      await Object.getPrototypeOf(sidecar)[Symbol.asyncDispose].call(sidecar);
+      rmSync(dir, { recursive: true, force: true });
+    },
+  });
+}
