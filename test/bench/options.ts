@@ -20,7 +20,7 @@ export interface BenchOptions {
 /** What `--help` prints. */
 export const usage = `npm run bench -- [flags]
   --smoke            everything once for a second: asserts that all start, serve and refuse; decides nothing by time
-  --peers a,b        only these: doorward, pass-through, http-proxy, nginx, haproxy, fastify, fastify-no-cache
+  --peers a,b        only these: doorward, pass-through, http-proxy, nginx, haproxy, fastify, fastify-tuned, fastify-no-cache
   --rounds N         interleaved rounds (default 5)
   --seconds N        length of one round (default 5)
   --only-throughput  leave out start time, latency and refusals

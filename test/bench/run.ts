@@ -9,7 +9,7 @@ import { measureLatency } from './latency.ts';
 import { type BenchOptions, readOptions, usage } from './options.ts';
 import type { Peer, RunningPeer } from './peer.ts';
 import { doorward, startDoorward } from './peers/doorward.ts';
-import { fastify, fastifyNoCache } from './peers/fastify.ts';
+import { fastify, fastifyNoCache, fastifyTuned } from './peers/fastify.ts';
 import { haproxy } from './peers/haproxy.ts';
 import { nginx } from './peers/nginx.ts';
 import { httpProxy, passThrough } from './peers/node-peers.ts';
@@ -23,7 +23,16 @@ import { measureThroughput } from './throughput.ts';
 import { benchDir, type Tool, versionOf } from './tools.ts';
 import { makeWorld, type World } from './world.ts';
 
-const allPeers: readonly Peer[] = [doorward, passThrough, httpProxy, nginx, haproxy, fastify, fastifyNoCache];
+const allPeers: readonly Peer[] = [
+  doorward,
+  passThrough,
+  httpProxy,
+  nginx,
+  haproxy,
+  fastify,
+  fastifyTuned,
+  fastifyNoCache,
+];
 const TOKENS = 1000;
 
 function choose(names: readonly string[] | undefined): readonly Peer[] {

@@ -9,7 +9,7 @@ import Fastify from 'fastify';
 import { Redis } from 'ioredis';
 
 const settings = JSON.parse(readFileSync(process.argv[2] as string, 'utf8'));
-const redis = new Redis(settings.redisUrl, { enableAutoPipelining: true });
+const redis = new Redis(settings.redisUrl, { enableAutoPipelining: settings.pipelining });
 const app = Fastify({ logger: false, keepAliveTimeout: 75_000 });
 
 await app.register(jwt, {
