@@ -17,7 +17,7 @@ import { type Listener, type ListenerLimits, listen, listenAddress } from './htt
 import { DeniedKeys } from './limits/denied.ts';
 import { LocalLimits } from './limits/local.ts';
 import { type CheckGate, checkGate } from './proxy/decide/check-gate.ts';
-import { openExchanges } from './proxy/open-exchanges.ts';
+import { type OpenExchanges, openExchanges } from './proxy/open-exchanges.ts';
 import { answerer } from './proxy/outbound/answer.ts';
 import { type DataPlane, dataPlane } from './proxy/server.ts';
 import { RevocationFollower } from './revocation/follower.ts';
@@ -77,6 +77,7 @@ class Replica implements Sidecar {
   #current!: Current;
   #generations!: Generations;
   #plane!: DataPlane;
+  #open!: OpenExchanges;
   #denied!: DeniedKeys;
   #proxy!: Listener;
   #admin!: Awaited<ReturnType<typeof openAdmin>>;
@@ -204,7 +205,7 @@ class Replica implements Sidecar {
   }
 
   #openPlane({ backend }: Stores, gate: CheckGate, index: RevocationIndex): void {
-    const open = openExchanges({
+    this.#open = openExchanges({
       nowMs: () => this.#clock.nowMs(),
       monotonicMs: () => this.#clock.monotonicMs(),
       revocationGeneration: () => index.generation,
@@ -213,6 +214,7 @@ class Replica implements Sidecar {
         for (const upstream of this.#current.upstreams.values()) upstream.sweep(monotonicMs);
       },
     });
+    const open = this.#open;
     this.#closing.use(open);
     const recorder = decisionRecorder({
       log: this.#log,
@@ -248,7 +250,6 @@ class Replica implements Sidecar {
     this.#admin = await openAdmin({
       stateDir: this.stateDir,
       socketPath: this.socketPath,
-      tokenFile: this.adminTokenFile,
       clock: this.#clock,
       log: this.#log,
       metrics: this.#metrics,
@@ -257,6 +258,7 @@ class Replica implements Sidecar {
       follower,
       index,
       plane: this.#plane,
+      open: this.#open,
       reload: () => this.reload(),
       drain: () => this.drain(),
       isDraining: () => this.#draining !== undefined,

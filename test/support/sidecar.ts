@@ -27,7 +27,7 @@ export interface TestSidecar extends Sidecar {
   readonly port: number;
   readonly file: string;
   /** Parsed log lines so far. */
-  readonly logged: Record<string, unknown>[];
+  logged(): Record<string, unknown>[];
   /** The log as text, to search it for secrets. */
   logText(): string;
   /** Writes another configuration into the file (and reloads only if the caller does). */
@@ -77,9 +77,7 @@ export async function startSidecar(
     file,
     writeConfig,
     port: Number(new URL(sidecar.proxyUrl).port),
-    get logged() {
-      return lines.map((line) => JSON.parse(line) as Record<string, unknown>);
-    },
+    logged: () => lines.map((line) => JSON.parse(line) as Record<string, unknown>),
     logText: () => lines.join(''),
     [Symbol.asyncDispose]: async () => {
       await Object.getPrototypeOf(sidecar)[Symbol.asyncDispose].call(sidecar);

@@ -1,0 +1,165 @@
+// Opens the admin port, its Unix socket and the observe port, and hands them the replica's parts.
+import { chmodSync, readFileSync } from 'node:fs';
+import type { AdminDependencies } from '../admin/dependencies.ts';
+import { observeHandlers } from '../admin/observe.ts';
+import { openOperators } from '../admin/operator-token.ts';
+import type { ReadinessFacts } from '../admin/readiness.ts';
+import { adminHandlers } from '../admin/server.ts';
+import { printConfig } from '../config/print.ts';
+import type { ReloadOutcome } from '../config/reload.ts';
+import type { Clock } from '../core/clock.ts';
+import { type Listener, listen, listenAddress } from '../http/listener.ts';
+import type { OpenExchanges } from '../proxy/open-exchanges.ts';
+import type { DataPlane } from '../proxy/server.ts';
+import type { RevocationFollower } from '../revocation/follower.ts';
+import type { RevocationIndex } from '../revocation/index.ts';
+import type { Log } from '../telemetry/log.ts';
+import type { Metrics } from '../telemetry/metrics.ts';
+import { limitDesk, revocationDesk, routeRows, tokenDesk } from './desks.ts';
+import type { Current } from './generations.ts';
+import type { Stores } from './stores.ts';
+
+/** What the private ports are opened with. */
+export interface AdminParts {
+  readonly stateDir: string;
+  readonly socketPath: string;
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly metrics: Metrics;
+  readonly current: () => Current;
+  readonly stores: Stores;
+  readonly follower: RevocationFollower;
+  readonly index: RevocationIndex;
+  readonly plane: DataPlane;
+  readonly open: OpenExchanges;
+  readonly reload: () => ReloadOutcome;
+  readonly drain: () => Promise<void>;
+  readonly isDraining: () => boolean;
+}
+
+/** The private ports. */
+export interface AdminPorts extends AsyncDisposable {
+  readonly adminUrl: string | undefined;
+  readonly observeUrl: string | undefined;
+}
+
+const LIMITS = { headerBytes: 16_384, headerTimeoutMs: 10_000, keepAliveMs: 5000, maxConnections: 1000 };
+const VERSION = (
+  JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as { version: string }
+).version;
+
+/** Opens them; rejects with the system's error when an address cannot be bound. */
+export async function openAdmin(parts: AdminParts): Promise<AdminPorts> {
+  const { admin, observe } = parts.current().loaded.config;
+  const dependencies = dependenciesOf(parts);
+  const opened = new AsyncDisposableStack();
+  const openPort = async (address: string, handlers: Parameters<typeof listen>[2]): Promise<Listener | undefined> =>
+    address === 'off' ? undefined : opened.use(await listen(listenAddress(address), LIMITS, handlers));
+  try {
+    opened.use(await listen({ path: parts.socketPath }, LIMITS, adminHandlers(dependencies, 'socket')));
+    chmodSync(parts.socketPath, 0o600);
+    const adminPort = await openPort(admin.listen, adminHandlers(dependencies, 'port'));
+    const observePort = await openPort(observe.listen, observeHandlers(dependencies));
+    return {
+      adminUrl: adminPort && `http://${adminPort.address}`,
+      observeUrl: observePort && `http://${observePort.address}`,
+      [Symbol.asyncDispose]: () => opened.disposeAsync(),
+    };
+  } catch (error) {
+    await opened.disposeAsync();
+    throw error;
+  }
+}
+
+function dependenciesOf(parts: AdminParts): AdminDependencies {
+  const { clock, log, metrics, current, stores, follower, index, plane } = parts;
+  const nowMs = () => clock.nowMs();
+  return {
+    clock,
+    log,
+    metrics,
+    version: VERSION,
+    application: current().loaded.config.name,
+    startedAtMs: nowMs(),
+    hostNames: [],
+    operators: openOperators(parts.stateDir, clock),
+    tokens: tokenDesk(current),
+    revocations: revocationDesk(follower, index, nowMs),
+    limits: limitDesk(current, stores.backend.checks),
+    decisions: stores.backend.decisions,
+    config: {
+      file: current().loaded.file,
+      hash: () => current().loaded.hash,
+      print: (options) => printConfig(current().loaded, options),
+      reload: parts.reload,
+    },
+    explain: (question) => plane.explain(question),
+    drain: parts.drain,
+    readiness: () => readinessFacts(parts),
+    routes: () => routeRows(current),
+    counts: () => countsOf(parts),
+    beforeScrape: () => setGauges(parts),
+  };
+}
+
+function readinessFacts({ current, stores, follower, isDraining }: AdminParts): ReadinessFacts {
+  const { issuers } = current();
+  const { backend, redis } = stores;
+  const { up, warnings } = backend.health();
+  const issuerStates = [...issuers].map(([name, { keys }]) => [name, keys.state()] as const);
+  const down = issuerStates.filter(([, state]) => !state.ready).map(([name]) => name);
+  const status = up ? (warnings.length > 0 ? 'degraded' : 'up') : 'down';
+  return {
+    draining: isDraining(),
+    revocationsLoaded: follower.loadedOnce,
+    issuersConfigured: issuers.size,
+    issuersWithKeys: issuerStates.length - down.length,
+    configurationValid: true,
+    components: {
+      store: {
+        status,
+        detail: { backend: backend.name, replicas: backend.replicas(), warnings },
+      },
+      revocations: {
+        status: follower.state() === 'ready' || redis === undefined ? 'up' : 'degraded',
+        detail: { state: follower.state(), pending: follower.pending().length },
+      },
+      issuers: { status: down.length === 0 ? 'up' : 'degraded', detail: { without_keys: down } },
+    },
+  };
+}
+
+function countsOf({ current, index, follower, open }: AdminParts): Readonly<Record<string, number>> {
+  const { verifier, upstreams } = current();
+  const { verified, refused } = verifier.sizes();
+  let streams = 0;
+  for (const upstream of upstreams.values()) streams += upstream.streams;
+  return {
+    requests_open: open.size,
+    streams_open: streams,
+    tokens_cached: verified,
+    refusals_cached: refused,
+    revocations: index.size,
+    revocations_pending: follower.pending().length,
+  };
+}
+
+/** Gauges that are read at the scrape rather than kept up to date. */
+function setGauges({ current, stores, follower, index, metrics }: AdminParts): void {
+  const { backend, redis } = stores;
+  const health = backend.health();
+  metrics.storeUp.labels(backend.name).set(health.up ? 1 : 0);
+  metrics.degraded.reset();
+  for (const warning of health.warnings) metrics.degraded.labels('store', warning).set(1);
+  if (!health.up) metrics.degraded.labels('store', 'away').set(1);
+  if (follower.state() !== 'ready' && redis !== undefined)
+    metrics.degraded.labels('revocation', follower.state()).set(1);
+  metrics.revocationEntries.set(index.size);
+  const facts = redis?.serverFacts();
+  if (facts !== undefined) metrics.redisEvictedKeys.set(facts.evictedKeys);
+  metrics.redisConnections.set(redis === undefined ? 0 : health.up ? 3 : 0);
+  for (const [name, { keys }] of current().issuers) {
+    const { ageSeconds } = keys.state();
+    if (ageSeconds !== undefined) metrics.jwksAge.labels(name).set(ageSeconds);
+  }
+}
