@@ -73,7 +73,7 @@ class Reader {
     this.#document = parseDocument(text, {
       lineCounter: this.#lines,
       prettyErrors: false,
-      logLevel: 'silent',
+      logLevel: 'error',
       version: '1.2',
     });
   }
@@ -110,7 +110,8 @@ class Reader {
     if (this.#values >= MOST_VALUES) return undefined;
     if (path.length > DEEPEST) return this.#refuse(path, 'is nested too deeply', node);
     const target = node instanceof Alias ? node.resolve(this.#document) : node;
-    if (!target || this.#open.has(target)) return this.#refuse(path, 'is an alias of something around it', node);
+    if (!target) return this.#refuse(path, 'is an alias of nothing before it; quote text that starts with *', node);
+    if (this.#open.has(target)) return this.#refuse(path, 'is an alias of something around it', node);
     this.#open.add(target);
     try {
       return this.#content(target, path);

@@ -3,7 +3,7 @@
 // configuration, which is what printConfig and the tests rely on.
 import type { z } from 'zod';
 import { formatPath, type Origins, type Path, type Source } from './places.ts';
-import { defaultOf, type Shape, shapesOf } from './shape.ts';
+import { defaultOf, fieldNames, type Shape, schemaAt, shapesOf } from './shape.ts';
 import { isTree, type Tree } from './tree.ts';
 
 /** A complete tree and the source of every value in it, by formatted path. */
@@ -18,6 +18,11 @@ export function completeTree(merged: Tree, origins: Origins, file: string, schem
   const tree = fill(merged, schema, [], { origins, file, sources }) as Tree;
   completeAlgorithms(tree, sources);
   for (const [name, route] of entries(tree.routes)) completeRoute(tree, name, route, sources);
+  for (const section of ['issuers', 'routes']) {
+    for (const [name, block] of entries(tree[section])) {
+      (tree[section] as Tree)[name] = inSchemaOrder(block, schemaAt(schema, [section, name]));
+    }
+  }
   return { tree, sources };
 }
 
@@ -48,6 +53,12 @@ function fillFields(value: Tree, fields: Readonly<Record<string, z.ZodType>>, pa
     if (given !== undefined) filled.push([key, fill(given, schema, [...path, key], filling)]);
   }
   return fromEntries(filled);
+}
+
+/** What was completed stands where the schema has it, so that a print reads the same however a value came about. */
+function inSchemaOrder(block: Tree, schema: z.ZodType | undefined): Tree {
+  const fields = schema === undefined ? [] : fieldNames(schema);
+  return fromEntries(fields.filter((key) => Object.hasOwn(block, key)).map((key) => [key, block[key]]));
 }
 
 /** The alternative that a mapping was written for: the one that knows all of its keys. */

@@ -63,12 +63,19 @@ function resolve(root: Tree, schema: z.ZodType, segments: readonly string[]): St
   for (const [index, segment] of segments.entries()) {
     const step = stepInto(place, existing ?? defaultOf(place), segment);
     if (!step) return unknownSetting(place, segments, index);
+    const length = asList(existing ?? defaultOf(place)).length;
+    if (typeof step.key === 'number' && step.key > length) {
+      const path = [...steps.map(({ key }) => key), step.key];
+      return { path, message: `leaves a gap; the list has ${length} elements` };
+    }
     steps.push(step);
     existing = isTree(existing) || Array.isArray(existing) ? (existing as Tree)[step.key] : undefined;
     place = step.schema;
   }
   return steps;
 }
+
+const asList = (value: unknown): readonly unknown[] => (Array.isArray(value) ? value : []);
 
 function stepInto(schema: z.ZodType, existing: unknown, segment: string): Step | undefined {
   const shapes = shapesOf(schema);
@@ -92,7 +99,7 @@ function matchSegment(shape: Shape, existing: unknown, segment: string): Pick<St
 }
 
 function containerFor(shape: Shape, schema: z.ZodType, oneOfSeveral: boolean): Pick<Step, 'container' | 'fits'> {
-  if (shape.kind === 'list') return { container: () => [], fits: Array.isArray };
+  if (shape.kind === 'list') return { container: () => [...asList(defaultOf(schema))], fits: Array.isArray };
   // A union's alternatives exclude one another: naming {env} where the file has {file} replaces the reference.
   const own = (value: Tree) =>
     shape.kind !== 'object' || Object.keys(value).every((key) => Object.hasOwn(shape.fields, key));
@@ -129,7 +136,7 @@ function scalarTypes(schema: z.ZodType): Set<ScalarType> {
 function parseScalar(text: string, types: ReadonlySet<ScalarType>): { readonly value: unknown } | undefined {
   const onlyText = types.size === 1 && types.has('string');
   if (onlyText && !/^(".*"|'.*')$/s.test(text)) return { value: text };
-  const { contents, errors, warnings } = parseDocument(text, { prettyErrors: false, logLevel: 'silent' });
+  const { contents, errors, warnings } = parseDocument(text, { prettyErrors: false, logLevel: 'error' });
   if (errors.length > 0 || warnings.length > 0 || (contents !== null && !isScalar(contents))) return undefined;
   const value = contents === null ? null : contents.value;
   return { value };

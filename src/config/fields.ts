@@ -97,13 +97,15 @@ const LISTEN_FORM = 'needs host:port, such as 127.0.0.1:8080';
 /** `host:port`, `[v6]:port`, or `off` where allowed. */
 export const listenAddress = () =>
   z
-    .string()
+    .string({ error: LISTEN_FORM })
     .regex(/^(\[[0-9a-fA-F:]+\]|[^\s:[\]]+):\d{1,5}$/, { error: LISTEN_FORM, abort: true })
     .refine((text) => Number(text.slice(text.lastIndexOf(':') + 1)) <= 65_535, LISTEN_FORM);
 
+const ORIGIN_FORM = 'needs an http:// or https:// origin without path, such as http://127.0.0.1:3000';
+
 /** An http or https origin without path, query or credentials. */
 export const originUrl = () =>
-  z.string().refine((text) => {
+  z.string({ error: ORIGIN_FORM }).refine((text) => {
     const url = URL.parse(text);
     return (
       url !== null &&
@@ -113,4 +115,4 @@ export const originUrl = () =>
       !url.hash &&
       !url.username
     );
-  }, 'needs an http:// or https:// origin without path, such as http://127.0.0.1:3000');
+  }, ORIGIN_FORM);

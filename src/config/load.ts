@@ -1,6 +1,7 @@
 // From a file and an environment to a configuration that holds, or to every reason why it does not: read, overlay, check
 // against the schema, resolve secrets, check the meaning, fill in. All steps report, and only the end throws, once.
 import { readFileSync } from 'node:fs';
+import { resolve } from 'node:path';
 import { readDocument } from './document.ts';
 import { completeTree } from './effective.ts';
 import { type Environment, overlayEnvironment } from './environment.ts';
@@ -44,7 +45,7 @@ export function parseConfig({ bytes, file, env }: ConfigText): LoadedConfig {
   const early = [...findings, ...overlayEnvironment(tree, origins, env, sidecarSchema)];
   const examined = examine(tree, file, env, early);
   if (examined.problems.length > 0) throw refuse(examined.problems);
-  const digests = new Map([[file, digestBytes(bytes)], ...examined.digests]);
+  const digests = new Map([[resolve(file), digestBytes(bytes)], ...examined.digests]);
   const warnings = locateProblems(examined.warnings, file, origins);
   return finish({ tree, file, origins, digests, warnings, secrets: examined.secrets });
 }

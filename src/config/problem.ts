@@ -51,7 +51,7 @@ export function locateProblems(findings: readonly Finding[], file: string, origi
   const seen = new Set<string>();
   return findings
     .map((finding) => ({ finding, ...locate(finding, file, origins) }))
-    .sort((a, b) => a.line - b.line || a.column - b.column)
+    .sort((a, b) => a.line - b.line || a.column - b.column || (a.place < b.place ? -1 : Number(a.place > b.place)))
     .map(({ finding, place }) => ({
       place,
       path: formatPath(finding.path),

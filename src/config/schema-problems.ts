@@ -60,9 +60,12 @@ function describe(issue: Issue, path: Path, ground: Ground): Pick<Finding, 'mess
   }
   const nearest = typeof value === 'string' ? nearestName(value, words(shapes)) : undefined;
   const expectsText = shapes.some((shape) => shape.kind === 'scalar' && shape.type === 'string');
-  const got = typeof value === 'string' && expectsText ? '' : ` (got ${kindOf(value)})`;
-  return { message: `${needs}${issue.code === 'too_small' || issue.code === 'too_big' ? '' : got}`, nearest };
+  const kindIsRight =
+    (typeof value === 'string' && expectsText) || (typeof value === 'number' && shapes.some(isNumber));
+  return { message: kindIsRight || /^too_/.test(issue.code) ? needs : `${needs} (got ${kindOf(value)})`, nearest };
 }
+
+const isNumber = (shape: Shape) => shape.kind === 'scalar' && shape.type === 'number';
 
 /** Messages of our own schema start with "needs"; zod's never do. */
 function ownWords(message: string | undefined): string | undefined {
@@ -85,6 +88,7 @@ function mapping(fields: readonly string[]): string {
 }
 
 function bounds(issue: Issue): string | undefined {
+  if (issue.code === 'invalid_type' && issue.expected === 'int') return 'needs a whole number';
   if (issue.code === 'too_big') return `needs at most ${issue.maximum}`;
   if (issue.code !== 'too_small') return undefined;
   if (issue.origin === 'string') return 'needs some text, not an empty one';

@@ -51,7 +51,7 @@ export function validateConfig({ config, tree, secrets, file }: Subject): Valida
     names: blockNames(tree),
     given: (path) => valueAt(tree, path) !== undefined,
     resolvePath: (path) => resolveBeside(file, path),
-    problem: (path, message, nearest) => problems.push({ path, message, nearest }),
+    problem: (path, message, more) => problems.push({ path, message, ...more }),
     warn: (path, message) => warnings.push({ path, message }),
   };
   for (const check of checks) check(context);

@@ -10,7 +10,7 @@ const words: Readonly<Record<ErrorCode, string>> = {
   BAD_COLLECTION_TYPE: 'tag does not fit the value',
   BAD_DIRECTIVE: 'unknown directive',
   BAD_DQ_ESCAPE: 'unknown \\ escape in double quotes',
-  BAD_INDENT: 'indentation does not fit the lines before',
+  BAD_INDENT: 'indentation does not fit the lines before, or a bracket there is not closed',
   BAD_PROP_ORDER: 'anchor or tag in the wrong place',
   BAD_SCALAR_START: 'quote text that starts with this character',
   BLOCK_AS_IMPLICIT_KEY: 'two settings on one line; break the line, or quote text that holds ": "',

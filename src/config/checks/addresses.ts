@@ -12,7 +12,7 @@ export function addressProblem(text: string): string | undefined {
   if (bits === undefined) return undefined;
   const most = parsed.kind() === 'ipv4' ? 32 : 128;
   if (!/^(0|[1-9]\d{0,2})$/.test(bits) || Number(bits) > most) return `needs a prefix length from 1 to ${most}`;
-  return coversEverything(parsed, Number(bits)) ? 'covers every address, so every client would be trusted' : undefined;
+  return coversEverything(parsed, Number(bits)) ? 'covers every address' : undefined;
 }
 
 function parseAddress(text: string): ipaddr.IPv4 | ipaddr.IPv6 | undefined {

@@ -4,6 +4,7 @@
 import type { SecretReference } from '../fields.ts';
 import { nearestName } from '../nearest.ts';
 import type { Path } from '../places.ts';
+import type { Finding } from '../problem.ts';
 import type { SidecarConfig } from '../schema.ts';
 import type { Secrets } from '../secrets.ts';
 
@@ -21,7 +22,7 @@ export interface CheckContext {
   /** Absolute path of a file that the configuration names. */
   readonly resolvePath: (path: string) => string;
   /** Refuses the configuration. */
-  readonly problem: (path: Path, message: string, nearest?: string) => void;
+  readonly problem: (path: Path, message: string, more?: Pick<Finding, 'nearest' | 'atKey'>) => void;
   /** Says what is allowed and probably not meant. */
   readonly warn: (path: Path, message: string) => void;
 }
@@ -34,7 +35,7 @@ export function refers(context: CheckContext, section: Section, name: string, pa
   const known = context.names[section];
   if (known.includes(name)) return true;
   const list = known.length === 0 ? `there are no ${section}` : `${section} has ${known.join(', ')}`;
-  context.problem(path, `names "${name}", but ${list}`, nearestName(name, known));
+  context.problem(path, `names "${name}", but ${list}`, { nearest: nearestName(name, known) });
   return false;
 }
 

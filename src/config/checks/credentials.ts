@@ -11,8 +11,9 @@ export const checkIdentityHeaders: Check = (context) => {
     const path = ['identity_headers', name];
     const folded = foldHeaderName(name);
     const first = seen.get(folded);
-    if (isReservedHeader(name)) context.problem(path, 'is a header that HTTP, proxies or we use ourselves');
-    if (first !== undefined) context.problem(path, `reads the same as ${first}`);
+    const atKey = { atKey: true };
+    if (isReservedHeader(name)) context.problem(path, 'is a header that HTTP, proxies or we use ourselves', atKey);
+    if (first !== undefined) context.problem(path, `reads the same as ${first}`, atKey);
     seen.set(folded, name);
   }
 };

@@ -33,7 +33,9 @@ function checkTiers(context: CheckContext, path: Path, tiers: Tiers, limit: Limi
   const { default_tier: standard } = limit;
   if (standard === undefined) context.problem(path, 'needs default_tier, for clients without a record');
   else if (!names.includes(standard)) {
-    context.problem([...path, 'default_tier'], `names "${standard}", which is no tier`, nearestName(standard, names));
+    context.problem([...path, 'default_tier'], `names "${standard}", which is no tier`, {
+      nearest: nearestName(standard, names),
+    });
   }
 }
 
@@ -72,9 +74,7 @@ function checkClient(context: CheckContext, path: Path, client: ClientConfig): v
   const unknown = client.tier !== undefined && !tiers.includes(client.tier);
   // A limit that the schema refused may have had the tier.
   if (!unknown || context.names.limits.length > Object.keys(context.config.limits).length) return;
-  context.problem(
-    [...path, 'tier'],
-    `names "${client.tier}", which no limit has`,
-    nearestName(client.tier ?? '', tiers),
-  );
+  context.problem([...path, 'tier'], `names "${client.tier}", which no limit has`, {
+    nearest: nearestName(client.tier ?? '', tiers),
+  });
 }

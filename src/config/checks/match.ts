@@ -42,8 +42,7 @@ export function pathProblem(text: string, kind: 'prefix' | 'path'): string | und
   if (!text.startsWith('/')) return 'needs to start with /';
   if (text.includes('//')) return 'must not hold //';
   if (/[?#]/.test(text)) return 'must not hold a query or fragment';
-  if (text.includes('%'))
-    return 'must not hold %: paths are matched as they arrive, only plain characters can stand here';
+  if (text.includes('%')) return 'must not hold %';
   const segments = text.slice(1).split('/');
   if (segments.some((segment) => segment === '.' || segment === '..')) return 'must not hold dot segments';
   const names = segments.filter((segment) => TEMPLATE.test(segment));

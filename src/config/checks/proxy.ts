@@ -37,7 +37,9 @@ function checkListeners(context: CheckContext): void {
     const own = context.config[section].listen;
     for (const other of LISTENERS.slice(0, index)) {
       if (!sharesPort(own, context.config[other].listen)) continue;
-      context.problem([section, 'listen'], `shares its port with ${other}.listen`);
+      // The place of the one that was written, when the other is a default.
+      const [at, neighbour] = context.given([section, 'listen']) ? [section, other] : [other, section];
+      context.problem([at, 'listen'], `shares its port with ${neighbour}.listen`);
     }
   });
 }

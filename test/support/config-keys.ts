@@ -1,0 +1,13 @@
+// Key material that configuration tests refer to by environment variables; made fresh for every run.
+import { generateKeyPairSync, randomBytes } from 'node:crypto';
+
+const pair = generateKeyPairSync('ec', { namedCurve: 'P-256' });
+
+/** An environment with one of everything: an EC P-256 key pair in PEM, a 48-byte HMAC secret, a Redis URL, an empty value. */
+export const configEnvironment: Readonly<Record<string, string>> = {
+  PRIVATE_PEM: pair.privateKey.export({ type: 'pkcs8', format: 'pem' }).toString(),
+  PUBLIC_PEM: pair.publicKey.export({ type: 'spki', format: 'pem' }).toString(),
+  JWT_SECRET: randomBytes(24).toString('hex'),
+  REDIS_URL: 'redis://:s3cret@127.0.0.1:6379',
+  EMPTY: '',
+};
