@@ -133,6 +133,12 @@ test('a modulus made of powers of 65537 shows the ROCA fingerprint, honest ones 
   }
 });
 
+test('a published key with the ROCA fingerprint is left out', () => {
+  const hex = (65_537n ** 128n).toString(16);
+  const n = Buffer.from(hex.padStart(hex.length + (hex.length % 2), '0'), 'hex').toString('base64url');
+  assert.match(why({ kty: 'RSA', n, e: 'AQAB' }), /CVE-2017-15361/);
+});
+
 test('private members of a published key are dropped', () => {
   const jwk = { ...es256.privateKey.export({ format: 'jwk' }), kid: 'leaked' };
   const key = keyFromJwk(jwk, all);

@@ -1,4 +1,6 @@
 import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { test } from 'node:test';
 import { SidecarError } from '../../src/core/errors.ts';
@@ -410,4 +412,25 @@ test('an endpoint that is not there is unreachable, and warm says so without thr
   await using _ = set;
   await set.warm();
   assert.deepEqual(outcomes, ['unreachable']);
+});
+
+test('waiting for the next refresh does not keep the process alive', async () => {
+  await using server = await startJwksServer([old.jwk]);
+  const module = new URL('../../src/token/remote-key-set.ts', import.meta.url).href;
+  const script = `
+    const [url, module] = process.argv.slice(1);
+    const { RemoteKeySet } = await import(module);
+    const clock = { nowMs: () => 0, monotonicMs: () => 0 };
+    const set = new RemoteKeySet({ issuer: url, url: url + '/jwks', algorithms: new Set(['ES256']), refreshMs: 600000,
+      cooldownMs: 30000, staleForMs: 0, timeoutMs: 60000, clock });
+    await set.warm();
+    process.stdout.write(set.state().kids.join());`;
+  const flags = ['--input-type=module', '-e', script, server.url, module];
+  const child = spawn(process.execPath, flags, { stdio: ['ignore', 'pipe', 'inherit'], timeout: 30_000 });
+  let said = '';
+  child.stdout.on('data', (chunk) => {
+    said += chunk;
+  });
+  const [code] = await once(child, 'close');
+  assert.deepEqual([said, code], ['old', 0]);
 });
