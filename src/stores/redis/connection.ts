@@ -1,7 +1,7 @@
 // Connections to Redis: how they are opened, how long anything may take, and what the server says about itself. A command
 // is never sent twice and never waits in a queue: a lost answer is an error for the caller's fail mode, not a second charge.
 //
-// The ACL line that Doorward needs (prefix `doorward`), tested in test/stores/redis-acl.test.ts:
+// The ACL line that Doorward needs (prefix `doorward`), tested in test/faults/redis.test.ts:
 //   ACL SETUSER doorward on >PASSWORD ~doorward:* &doorward:* -@all +auth +hello +select +ping +info +time +evalsha +eval
 //     +get +set +psetex +setrange +del +hget +hset +hdel +hscan +zadd +zrem +zrangebyscore +zremrangebyscore +zcard
 //     +lindex +llen +ltrim +rpush +pexpire +xadd +xrange +xrevrange +publish +subscribe +unsubscribe
