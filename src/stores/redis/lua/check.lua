@@ -39,21 +39,22 @@ end
 local loaded, dirty = {}, {}
 
 local function load_sliding(key, window)
-  local index = floor(now / window)
-  local at = { index = index, cur = 0, prev = 0, fresh = true, hits = 0, window = window }
+  local index, cur, prev, fresh = floor(now / window), 0, 0, true
   local raw = call('GET', key)
   if raw then
     if #raw ~= BYTES then error('counter malformed') end
-    local stored, cur, prev = unpack_bytes(FORMAT, raw)
+    local stored, stored_cur, stored_prev = unpack_bytes(FORMAT, raw)
     if index <= stored then
-      at.index, at.cur, at.prev, at.fresh = stored, cur, prev, false
+      index, cur, prev, fresh = stored, stored_cur, stored_prev, false
     elseif index == stored + 1 then
-      at.prev = cur
+      prev = stored_cur
     end
   end
-  at.elapsed = max(0, now - at.index * window)
-  at.ahead = max(0, at.index * window - now)
-  return at
+  local since = now - index * window
+  return {
+    index = index, cur = cur, prev = prev, fresh = fresh, hits = 0, window = window,
+    elapsed = max(0, since), ahead = max(0, -since)
+  }
 end
 
 local function load_log(key, window)
@@ -129,10 +130,12 @@ local function remaining(at, limit, room)
 end
 
 local reply = { false }
+local counters, over = {}, {}
 
 -- One request: look at every rate, then charge all or nothing, then tell. Errors can only come from looking.
 local function decide(rates, first_key)
-  local counters, over, refused = {}, {}, false
+  local refused = false
+  for r = 1, #rates do over[rates[r].group] = nil end
   for r = 1, #rates do
     local rate = rates[r]
     local at = load(KEYS[first_key + r - 1], rate)
