@@ -1,4 +1,5 @@
 // The bench's command line. Defaults make a full run of about five minutes; `--smoke` a check of under 30 seconds.
+import { resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 
 /** What one run does; times in seconds. */
@@ -15,6 +16,8 @@ export interface BenchOptions {
   readonly soakMinutes: number;
   /** Start time, latency and refusals, beside throughput. */
   readonly extras: boolean;
+  /** What Node runs as Doorward. */
+  readonly program: string;
 }
 
 /** What `--help` prints. */
@@ -25,6 +28,7 @@ export const usage = `npm run bench -- [flags]
   --seconds N        length of one round (default 5)
   --only-throughput  leave out start time, latency and refusals
   --soak [N]         only memory: doorward under load for N minutes (default 10) with 10,000 tokens
+  --program FILE     Doorward's main module (default src/main.ts), such as dist/main.js or one of another checkout
   --profile          only the top functions by self time: doorward, or the first of --peers, under --cpu-prof
 `;
 
@@ -47,6 +51,7 @@ export function readOptions(argv: readonly string[]): BenchOptions | undefined {
       rounds: { type: 'string' },
       seconds: { type: 'string' },
       'only-throughput': { type: 'boolean', default: false },
+      program: { type: 'string', default: 'src/main.ts' },
       soak: { type: 'boolean', default: false },
       help: { type: 'boolean', default: false },
     },
@@ -63,6 +68,7 @@ export function readOptions(argv: readonly string[]): BenchOptions | undefined {
     warmUpSeconds: smoke ? 0 : 3,
     connections: 64,
     soakMinutes: values.soak ? count(positionals[0] ?? '10', '--soak', 240) : 0,
+    program: resolve(values.program),
     extras: !values['only-throughput'],
   };
 }

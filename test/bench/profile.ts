@@ -44,6 +44,16 @@ function placeOf({ functionName, url, lineNumber }: CpuProfile['nodes'][number][
   return `${name}  ${file.replace(/^.*?\/(?=src\/|node_modules\/|test\/)/, '')}:${lineNumber + 1}`;
 }
 
+/** The same by file: natives and the collector stand alone. */
+export function byFile(rows: readonly SelfTime[]): readonly SelfTime[] {
+  const sums = new Map<string, number>();
+  for (const { place, share } of rows) {
+    const file = place.includes('  ') ? (place.split('  ')[1] as string).replace(/:\d+$/, '') : place;
+    sums.set(file, (sums.get(file) ?? 0) + share);
+  }
+  return [...sums].map(([place, share]) => ({ place, share })).sort((a, b) => b.share - a.share);
+}
+
 /** Loads `peer` for `seconds` under the profiler and prints its `top` functions. */
 export async function profilePeer(world: World, peer: Peer, seconds: number, top = 45): Promise<void> {
   const folder = join(world.dir, 'profile');
@@ -62,5 +72,8 @@ export async function profilePeer(world: World, peer: Peer, seconds: number, top
   const [file] = readdirSync(folder).filter((name) => name.endsWith('.cpuprofile'));
   if (file === undefined) throw new Error(`${peer.name} left no profile: it must end by itself on SIGTERM`);
   const rows = selfTimes(JSON.parse(readFileSync(join(folder, file), 'utf8')) as CpuProfile);
+  for (const { place, share } of byFile(rows).slice(0, 25))
+    console.log(`${(share * 100).toFixed(1).padStart(5)} %  ${place}`);
+  console.log('');
   for (const { place, share } of rows.slice(0, top)) console.log(`${(share * 100).toFixed(1).padStart(5)} %  ${place}`);
 }

@@ -27,7 +27,12 @@ const kinds = [
 /** Measures each kind on a Doorward of its own, `rounds` times `seconds`; throws when less than 99 % was refused. */
 export async function measureRefusals(
   world: World,
-  length: { readonly rounds: number; readonly seconds: number; readonly connections: number },
+  length: {
+    readonly rounds: number;
+    readonly seconds: number;
+    readonly warmUpSeconds: number;
+    readonly connections: number;
+  },
 ): Promise<readonly RefusalCost[]> {
   const costs: RefusalCost[] = [];
   for (const { kind, name, setting, forged } of kinds) {
@@ -35,7 +40,7 @@ export async function measureRefusals(
     try {
       const plan: LoadPlan = { ...length, tokenFile: world.tokens.file, forged };
       // Unmeasured: warms up, and uses up what may pass.
-      await load(world, running, { ...plan, seconds: 2 });
+      await load(world, running, { ...plan, seconds: length.warmUpSeconds });
       const rounds: Round[] = [];
       for (let round = 0; round < length.rounds; round += 1) rounds.push(await load(world, running, plan));
       for (const { requests, refused, failed } of rounds) {

@@ -1,7 +1,7 @@
 // `npm run bench`: starts the upstream, Redis and every peer, checks them, measures, prints tables and writes results/.
 // Timing decides nothing here: the exit code is 1 only when something did not start, serve or refuse.
 import { spawnSync } from 'node:child_process';
-import { mkdirSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { cpus, release } from 'node:os';
 import { join } from 'node:path';
 import { checkPeer } from './checks.ts';
@@ -52,10 +52,11 @@ function surroundings(world: World, options: BenchOptions): Omit<Findings, 'roun
       ? 'One core only: nothing is pinned, and the figures mean little.'
       : `Peer on core ${world.peerCore}, load, upstream and Redis on ${world.loadCores}.`;
   const shape = `${options.rounds} interleaved rounds of ${options.seconds} s, ${options.connections} connections`;
+  const siblings = readSiblings(world.peerCore ?? '0');
   return {
     at: new Date().toISOString(),
     command: ['npm run bench', ...(process.argv.length > 2 ? ['--', ...process.argv.slice(2)] : [])].join(' '),
-    machine: `${processors[0]?.model.trim()}, ${processors.length} cores, ${Math.round(Number(memory) / 1e6)} GB, Linux ${release()}`,
+    machine: `${processors[0]?.model.trim()}, ${processors.length} cores, ${Math.round(Number(memory) / 1e6)} GB, Linux ${release()}${siblings}`,
     versions: {
       Node: process.versions.node,
       undici: spawnVersion('undici'),
@@ -65,6 +66,16 @@ function surroundings(world: World, options: BenchOptions): Omit<Findings, 'roun
     },
     load: `${shape}, ${TOKENS} distinct ES256 tokens. ${pinned}`,
   };
+}
+
+/** Two cores of one physical core slow one another down; said, because it caps every ratio. */
+function readSiblings(core: string): string {
+  try {
+    const list = readFileSync(`/sys/devices/system/cpu/cpu${core}/topology/thread_siblings_list`, 'utf8').trim();
+    return list === core ? '' : `, cores ${list} are threads of one`;
+  } catch {
+    return '';
+  }
 }
 
 function spawnVersion(name: string): string {
@@ -105,7 +116,8 @@ async function compare(world: World, peers: readonly Peer[], options: BenchOptio
   const running = await startAll(world, peers, ends);
   const rounds = await measureThroughput(world, running, options);
   const latency = options.extras ? await latencyOf(world, running, rounds, options) : undefined;
-  const length = { rounds: options.smoke ? 1 : 3, seconds: options.smoke ? 1 : 4, connections: options.connections };
+  const { smoke, connections } = options;
+  const length = { rounds: smoke ? 1 : 3, seconds: smoke ? 1 : 4, warmUpSeconds: smoke ? 1 : 2, connections };
   const refusals = withDoorward ? await measureRefusals(world, length) : undefined;
   const about = new Map(peers.map((peer) => [peer.name, peer.about]));
   return { ...surroundings(world, options), about, rounds, start, latency, refusals };
@@ -139,7 +151,7 @@ async function main(): Promise<void> {
   }
   const peers = choose(options.peers);
   const tools: Tool[] = peers.includes(haproxy) ? ['haproxy'] : [];
-  await using world = await makeWorld(tools, TOKENS);
+  await using world = await makeWorld(tools, TOKENS, options.program);
   if (options.profile) {
     await profilePeer(world, options.peers === undefined ? doorward : (peers[0] as Peer), options.seconds);
   } else {

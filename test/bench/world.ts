@@ -17,6 +17,8 @@ export interface World extends AsyncDisposable {
   /** Core of the measured peer, and cores of everything else; undefined without a second core. */
   readonly peerCore: string | undefined;
   readonly loadCores: string | undefined;
+  /** Doorward's main module. */
+  readonly program: string;
   /** Absolute path of a program. */
   tool(name: Tool): string;
 }
@@ -41,7 +43,7 @@ http {
 }
 
 /** Builds the surroundings with `tokenCount` tokens; throws, with nothing left running, when a part cannot start. */
-export async function makeWorld(tools: readonly Tool[], tokenCount: number): Promise<World> {
+export async function makeWorld(tools: readonly Tool[], tokenCount: number, program: string): Promise<World> {
   ensureRedisServer();
   const found = ensureTools([...new Set<Tool>(['nginx', 'wrk', 'taskset', ...tools])]);
   const cores = availableParallelism();
@@ -71,6 +73,7 @@ export async function makeWorld(tools: readonly Tool[], tokenCount: number): Pro
     redisUrl: redis.url,
     peerCore,
     loadCores,
+    program,
     tool: (name) => found.get(name) as string,
     [Symbol.asyncDispose]: () => end.disposeAsync(),
   };

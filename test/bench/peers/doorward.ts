@@ -7,7 +7,6 @@ import { freePort } from '../../support/redis-server.ts';
 import { type Child, startChild, untilServing } from '../children.ts';
 import type { Peer, RunningPeer } from '../peer.ts';
 import { audience, issuer } from '../tokens.ts';
-import { benchDir } from '../tools.ts';
 import type { World } from '../world.ts';
 
 const NEVER = '1000000000/1m';
@@ -60,8 +59,7 @@ export async function startDoorward(world: World, setting: DoorwardSetting): Pro
   const file = join(world.dir, `${setting.name}.yaml`);
   // JSON is YAML.
   writeFileSync(file, JSON.stringify(configuration(world, setting, port, observePort), undefined, 2));
-  const main = join(benchDir, '..', '..', 'src', 'main.ts');
-  const args = [...(setting.nodeArgs ?? []), main, 'run', '--config', file];
+  const args = [...(setting.nodeArgs ?? []), world.program, 'run', '--config', file];
   const startedAt = performance.now();
   const plan = { name: setting.name, dir: world.dir, command: process.execPath, args, cores: world.peerCore };
   const child: Child = startChild(plan);
