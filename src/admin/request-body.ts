@@ -28,9 +28,12 @@ export async function readJsonBody(
   response: ServerResponse,
   expectsContinue: boolean,
 ): Promise<Record<string, unknown>> {
-  if (!JSON_TYPE.test(request.headers['content-type'] ?? '')) throw refuse('media_type_unsupported', 'send application/json');
-  if (request.headers['content-encoding'] !== undefined) throw refuse('media_type_unsupported', 'content codings are not accepted');
-  if (Number(request.headers['content-length'] ?? 0) > MAX_BODY_BYTES) throw refuse('body_too_large', 'the body is larger than 64 KiB');
+  if (!JSON_TYPE.test(request.headers['content-type'] ?? ''))
+    throw refuse('media_type_unsupported', 'send application/json');
+  if (request.headers['content-encoding'] !== undefined)
+    throw refuse('media_type_unsupported', 'content codings are not accepted');
+  if (Number(request.headers['content-length'] ?? 0) > MAX_BODY_BYTES)
+    throw refuse('body_too_large', 'the body is larger than 64 KiB');
   if (expectsContinue) response.writeContinue();
   const document = parseStrictObject(await readBytes(request));
   if (document === undefined) throw refuse('request_malformed', 'the body is not a strict JSON object');

@@ -1,0 +1,89 @@
+// What `check --online` adds: everything the configuration names is reached once, from where the command runs.
+import { readFileSync } from 'node:fs';
+import { connect } from 'node:net';
+import { connect as connectTls } from 'node:tls';
+import type { LoadedConfig } from '../config/loaded.ts';
+import type { UpstreamConfig } from '../config/schema.ts';
+import { systemClock } from '../core/clock.ts';
+import { becomesReady, connect as connectRedis } from '../stores/redis/connection.ts';
+import { parseInfo, warningsFor } from '../stores/redis/server-watch.ts';
+import { openIssuer } from '../token/issuers.ts';
+
+/** One thing that was tried. */
+export interface OnlineResult {
+  readonly what: string;
+  readonly ok: boolean;
+  readonly detail: string;
+}
+
+/** Reaches every issuer with remote keys, Redis, and every upstream, all at once. */
+export async function checkOnline(loaded: LoadedConfig): Promise<readonly OnlineResult[]> {
+  const { issuers, upstreams, redis } = loaded.config;
+  const remote = Object.keys(issuers).filter((name) => issuers[name]?.sign === undefined);
+  return Promise.all([
+    ...remote.map((name) => checkIssuer(name, loaded)),
+    ...(redis === undefined ? [] : [checkRedis(loaded)]),
+    ...Object.entries(upstreams).map(([name, upstream]) => checkUpstream(name, upstream, loaded)),
+  ]);
+}
+
+async function checkIssuer(name: string, loaded: LoadedConfig): Promise<OnlineResult> {
+  const what = `issuers.${name}`;
+  let refused: string | undefined;
+  try {
+    await using issuer = openIssuer(name, loaded.config.issuers[name] as never, {
+      secrets: (reference) => loaded.secrets.get(reference),
+      readFile: (path) => readFileSync(path, 'utf8'),
+      clock: systemClock,
+      onRefresh: ({ outcome, detail }) => {
+        if (outcome !== 'ok') refused = detail ?? outcome;
+      },
+    });
+    await issuer.keys.warm();
+    const { ready, keys, kids } = issuer.keys.state();
+    if (!ready) return { what, ok: false, detail: refused ?? 'no keys' };
+    return { what, ok: true, detail: `${keys} keys (${kids.join(', ')})` };
+  } catch (error) {
+    return { what, ok: false, detail: messageOf(error) };
+  }
+}
+
+async function checkRedis(loaded: LoadedConfig): Promise<OnlineResult> {
+  const { url, prefix, timeout, tls } = loaded.config.redis as NonNullable<LoadedConfig['config']['redis']>;
+  const ca = tls?.ca === undefined ? {} : { ca: loaded.secrets.get(tls.ca) };
+  const redis = connectRedis({ url: loaded.secrets.get(url), prefix, timeoutMs: timeout, ...ca }, 'slow');
+  try {
+    if (!(await becomesReady(redis, 3000))) return { what: 'redis', ok: false, detail: 'does not answer' };
+    await redis.ping();
+    const facts = parseInfo(await redis.info());
+    const warnings = warningsFor(facts, undefined);
+    const detail = warnings.length > 0 ? warnings.join(', ') : `${facts.role}, ${facts.policy}`;
+    return { what: 'redis', ok: warnings.length === 0, detail };
+  } catch (error) {
+    return { what: 'redis', ok: false, detail: messageOf(error) };
+  } finally {
+    redis.disconnect();
+  }
+}
+
+function checkUpstream(name: string, upstream: UpstreamConfig, loaded: LoadedConfig): Promise<OnlineResult> {
+  const what = `upstreams.${name}`;
+  const url = new URL(upstream.url);
+  const host = url.hostname.replace(/^\[|\]$/g, '');
+  const secure = url.protocol === 'https:';
+  const port = Number(url.port || (secure ? 443 : 80));
+  const ca = upstream.tls?.ca === undefined ? {} : { ca: loaded.secrets.get(upstream.tls.ca) };
+  const servername = upstream.tls?.server_name ?? host;
+  const socket = secure ? connectTls({ host, port, servername, ...ca }) : connect({ host, port });
+  const { promise, resolve } = Promise.withResolvers<OnlineResult>();
+  const end = (ok: boolean, detail: string) => {
+    socket.destroy();
+    resolve({ what, ok, detail });
+  };
+  socket.setTimeout(upstream.connect_timeout, () => end(false, 'does not accept in connect_timeout'));
+  socket.once(secure ? 'secureConnect' : 'connect', () => end(true, 'accepts connections'));
+  socket.once('error', (error) => end(false, messageOf(error)));
+  return promise;
+}
+
+const messageOf = (error: unknown) => (error instanceof Error ? error.message : String(error));

@@ -1,0 +1,28 @@
+// What `check --production` refuses: settings that are right on a laptop and wrong before users.
+import type { LoadedConfig } from '../config/loaded.ts';
+import { formatPath, formatSource, type Path } from '../config/places.ts';
+import { sidecarSchema } from '../config/schema.ts';
+import { secretReferences } from '../config/secrets.ts';
+
+/** One line per refusal, with the place of the setting; empty when there is none. */
+export function productionProblems(loaded: LoadedConfig): string[] {
+  const { config, sources } = loaded;
+  const problems: string[] = [];
+  const refuse = (path: Path, message: string) => {
+    const text = formatPath(path);
+    const source = sources.get(text);
+    const place = source === undefined || source.kind === 'default' ? loaded.file : formatSource(source);
+    problems.push(`${place} ${text}: ${message}`);
+  };
+  if (config.redis === undefined)
+    refuse(['redis'], 'is missing: revocations and limits would be lost with the process');
+  if (config.proxy.error_detail === 'reason') refuse(['proxy', 'error_detail'], 'tells callers why they were refused');
+  for (const [path, reference] of secretReferences(loaded.effective, sidecarSchema)) {
+    if ('value' in reference) refuse(path, 'is a secret written into the file; use {env: …} or {file: …}');
+  }
+  for (const [name, { mode, auth, match }] of Object.entries(config.routes)) {
+    if (mode === 'shadow') refuse(['routes', name, 'mode'], 'is shadow: nothing is refused');
+    if (auth === 'none' && match.prefix === '/') refuse(['routes', name, 'auth'], 'is none for everything below /');
+  }
+  return problems;
+}

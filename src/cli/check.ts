@@ -1,0 +1,99 @@
+// `doorward check`: whether a configuration holds, what it serves, and with --production or --online whether it is fit to go
+// out. Offline unless told otherwise, so that it runs in CI without secrets of other systems.
+import type { Command } from 'commander';
+import type { LoadedConfig } from '../config/loaded.ts';
+import { CliError } from './exit-codes.ts';
+import { type Terminal, tableLines } from './terminal.ts';
+
+interface CheckOptions {
+  readonly config: string;
+  readonly online?: boolean;
+  readonly production?: boolean;
+  readonly json?: boolean;
+}
+
+/** Adds the verb. */
+export function addCheck(program: Command, terminal: Terminal): void {
+  program
+    .command('check')
+    .description('check a configuration and print its routes')
+    .option('-c, --config <file>', 'configuration', 'sidecar.yaml')
+    .option('--online', 'also reach issuers, Redis and upstreams')
+    .option('--production', 'refuse what must not go out: memory stores, written secrets, shadow and open routes')
+    .option('--json', 'print JSON')
+    .action((options: CheckOptions) => check(options, terminal));
+}
+
+async function check(options: CheckOptions, terminal: Terminal): Promise<void> {
+  const loaded = await load(options, terminal);
+  const { productionProblems } = await import('./check-production.ts');
+  const { formatProblem } = await import('../config/problem.ts');
+  const refused = options.production ? productionProblems(loaded) : [];
+  const online = options.online ? await (await import('./check-online.ts')).checkOnline(loaded) : [];
+  const warnings = loaded.warnings.map(formatProblem);
+  const report = {
+    ok: refused.length === 0 && online.every(({ ok }) => ok),
+    hash: loaded.hash,
+    routes: routesOf(loaded),
+  };
+  if (options.json) terminal.out(JSON.stringify({ ...report, warnings, refused, online }));
+  else {
+    printRoutes(loaded, terminal);
+    for (const warning of warnings) terminal.err(`warning: ${warning}`);
+    for (const { ok, what, detail } of online) terminal.out(`${ok ? 'ok    ' : 'FAILED'} ${what}: ${detail}`);
+  }
+  const summary = options.json ? '' : `${options.config} `;
+  if (refused.length > 0) {
+    throw new CliError('configuration_refused', [...refused, `${summary}is not fit for production`].join('\n'));
+  }
+  if (!report.ok) throw new CliError('failure', `${summary}holds, but not everything it names can be used`);
+  if (!options.json) terminal.out(`${options.config} holds (hash ${loaded.hash.slice(0, 12)})`);
+}
+
+async function load({ config: file, json }: CheckOptions, terminal: Terminal): Promise<LoadedConfig> {
+  const [{ loadConfig }, { ConfigError, formatProblem }] = await Promise.all([
+    import('../config/load.ts'),
+    import('../config/problem.ts'),
+  ]);
+  try {
+    return loadConfig({ file, env: terminal.env });
+  } catch (error) {
+    if (!(error instanceof ConfigError)) throw error;
+    if (json) terminal.out(JSON.stringify({ ok: false, problems: error.problems.map(formatProblem) }));
+    throw new CliError('configuration_refused', error.message, { cause: error });
+  }
+}
+
+function routesOf({ config }: LoadedConfig) {
+  return Object.entries(config.routes).map(([name, route]) => ({
+    name,
+    match: matchText(route.match),
+    upstream: route.upstream ?? Object.keys(config.upstreams)[0] ?? '',
+    auth: route.auth,
+    issuers: route.auth === 'none' ? [] : (route.issuers ?? []),
+    limits: route.limits ?? config.defaults.limits,
+    mode: route.mode,
+    relax: route.relax,
+  }));
+}
+
+function matchText({ prefix, path, hosts, methods }: LoadedConfig['config']['routes'][string]['match']): string {
+  const where = path ?? `${prefix === '/' ? '' : prefix}/*`;
+  return `${methods?.join(',') ?? '*'} ${hosts?.join(',') ?? ''}${where}`;
+}
+
+function printRoutes(loaded: LoadedConfig, terminal: Terminal): void {
+  const routes = routesOf(loaded);
+  const rows = routes.map(({ name, match, upstream, auth, issuers, limits, mode }) => [
+    name,
+    match,
+    upstream,
+    mode === 'shadow' ? `${auth} (shadow)` : auth,
+    issuers.join(',') || '-',
+    limits.join(',') || '-',
+  ]);
+  for (const line of tableLines([['ROUTE', 'MATCH', 'UPSTREAM', 'AUTH', 'ISSUERS', 'LIMITS'], ...rows]))
+    terminal.out(line);
+  for (const { name, relax } of routes)
+    if (relax.length > 0) terminal.out(`route ${name} relaxes: ${relax.join(', ')}`);
+}

@@ -1,0 +1,68 @@
+// `doorward explain METHOD URL`: what would happen to a request, without sending or charging it.
+import type { Command } from 'commander';
+import { type AdminOptions, callAdmin, withAdminOptions } from './admin-client.ts';
+import { CliError } from './exit-codes.ts';
+import { readToken, type Terminal } from './terminal.ts';
+
+interface ExplainOptions extends AdminOptions {
+  readonly tokenFile?: string;
+  readonly peer?: string;
+  readonly header?: readonly string[];
+}
+
+interface Answer {
+  readonly allowed: boolean;
+  readonly reason: string;
+  readonly stage: string;
+  readonly status: number;
+  readonly route?: string;
+  readonly rule?: string;
+  readonly remedy: string;
+  readonly client_address: string;
+  readonly subject?: string;
+  readonly client?: string;
+  readonly limits: readonly { readonly limit: string; readonly remaining: number; readonly reset_ms: number }[];
+  readonly upstream_headers: readonly (readonly [string, string])[];
+}
+
+/** Adds the verb. */
+export function addExplain(program: Command, terminal: Terminal): void {
+  withAdminOptions(program.command('explain'))
+    .description('what would happen to a request, and why')
+    .argument('<method>', 'such as GET')
+    .argument('<url>', 'absolute URL, or a path')
+    .option('--token-file <source>', 'token to send: - for standard input, or a file')
+    .option('--peer <ip>', 'address the request comes from')
+    .option('--header <line...>', "header fields, as 'Name: value'")
+    .action(async (method: string, url: string, options: ExplainOptions) => {
+      const { peer, tokenFile, header = [] } = options;
+      const token = tokenFile === undefined ? undefined : await readToken(tokenFile, terminal);
+      const body = { method: method.toUpperCase(), url, token, peer, headers: header.map(splitHeader) };
+      const answer = (await callAdmin(options, terminal, { method: 'POST', path: '/v1/explain', body })) as Answer;
+      if (options.json) terminal.out(JSON.stringify(answer));
+      else for (const line of lines(answer)) terminal.out(line);
+    });
+}
+
+function splitHeader(line: string): [string, string] {
+  const at = line.indexOf(':');
+  if (at < 1) throw new CliError('usage', "--header needs 'Name: value'");
+  return [line.slice(0, at), line.slice(at + 1).trim()];
+}
+
+function lines(answer: Answer): string[] {
+  const shown: [string, string | undefined][] = [
+    ['verdict', answer.allowed ? 'allowed' : `refused with ${answer.status}`],
+    ['reason', answer.reason],
+    ['stage', answer.stage],
+    ['route', answer.route],
+    ['rule', answer.rule],
+    ['address', answer.client_address],
+    ['subject', answer.subject],
+    ['client', answer.client],
+    ...answer.limits.map(({ limit, remaining }): [string, string] => ['limit', `${limit}: ${remaining} left`]),
+    ...answer.upstream_headers.map(([name, value]): [string, string] => ['sent', `${name}: ${value}`]),
+    ['remedy', answer.allowed ? undefined : answer.remedy],
+  ];
+  return shown.flatMap(([name, value]) => (value === undefined ? [] : [`${name.padEnd(8)} ${value}`]));
+}

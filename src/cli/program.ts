@@ -1,0 +1,77 @@
+// The command line as a whole: which nouns and verbs there are, and how a failure becomes an exit code. Each command stands
+// in a file of its own and loads what it needs only when it runs.
+import { Command, CommanderError } from 'commander';
+import { addCheck } from './check.ts';
+import { addConfig } from './config.ts';
+import { addDemo } from './demo.ts';
+import { addDev } from './dev.ts';
+import { addDrain } from './drain.ts';
+import { CliError, exitCodeMeanings, exitCodes } from './exit-codes.ts';
+import { addExplain } from './explain.ts';
+import { addInit } from './init.ts';
+import { addLimit } from './limit.ts';
+import { addRevoke } from './revoke.ts';
+import { addRun } from './run.ts';
+import type { Terminal } from './terminal.ts';
+import { addToken } from './token.ts';
+import { version } from './version.ts';
+import { addWhy } from './why.ts';
+
+const commands = [
+  addRun,
+  addDev,
+  addDemo,
+  addCheck,
+  addInit,
+  addToken,
+  addRevoke,
+  addLimit,
+  addExplain,
+  addWhy,
+  addConfig,
+  addDrain,
+];
+
+/** Runs one command line (without node and script); resolves with the exit code, never rejects. */
+export async function runCli(args: readonly string[], terminal: Terminal): Promise<number> {
+  const program = buildProgram(terminal);
+  try {
+    await program.parseAsync([...args], { from: 'user' });
+    return exitCodes.ok;
+  } catch (error) {
+    return explainFailure(error, terminal);
+  }
+}
+
+function buildProgram(terminal: Terminal): Command {
+  const program = new Command('doorward')
+    .description('Auth sidecar: verifies tokens, revocations and limits before your application.')
+    .version(version())
+    .exitOverride()
+    .showSuggestionAfterError()
+    .configureOutput({
+      writeOut: (text) => terminal.out(text.trimEnd()),
+      writeErr: (text) => terminal.err(text.trimEnd()),
+    })
+    .addHelpText('after', exitCodeTable);
+  for (const add of commands) add(program, terminal);
+  return program;
+}
+
+function exitCodeTable(): string {
+  const rows = Object.entries(exitCodes).map(
+    ([name, code]) => `  ${code}  ${exitCodeMeanings[name as keyof typeof exitCodes]}`,
+  );
+  return `\nExit codes:\n${rows.join('\n')}`;
+}
+
+function explainFailure(error: unknown, terminal: Terminal): number {
+  // commander has printed its own message already; --help and --version end here too, with 0.
+  if (error instanceof CommanderError) return error.exitCode === 0 ? exitCodes.ok : exitCodes.usage;
+  if (error instanceof CliError) {
+    terminal.err(error.message);
+    return error.exitCode;
+  }
+  terminal.err(error instanceof Error ? (error.stack ?? error.message) : String(error));
+  return exitCodes.failure;
+}

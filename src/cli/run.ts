@@ -1,0 +1,79 @@
+// `doorward run`: the sidecar in the foreground, until a signal ends it. Everything that serves is opened by app.ts.
+import type { Command } from 'commander';
+import type { Sidecar } from '../app.ts';
+import type { Log } from '../telemetry/log.ts';
+import { CliError } from './exit-codes.ts';
+import type { Terminal } from './terminal.ts';
+
+/** How long open handles may keep a finished process alive. */
+const EXIT_GRACE_MS = 2000;
+
+/** Adds the verb. */
+export function addRun(program: Command, terminal: Terminal): void {
+  program
+    .command('run')
+    .description('run the sidecar; SIGHUP reloads, SIGTERM and SIGINT drain, a second one cuts')
+    .option('-c, --config <file>', 'configuration', 'sidecar.yaml')
+    .action((options: { readonly config: string }) => run(options.config, terminal));
+}
+
+async function run(file: string, terminal: Terminal): Promise<void> {
+  const { openLog } = await import('../telemetry/log.ts');
+  surviveDefects(openLog('error'));
+  const sidecar = await openOrExplain(file, terminal);
+  const stopping = untilSignalled(sidecar);
+  await stopping;
+  await sidecar[Symbol.asyncDispose]();
+  endSoon();
+}
+
+/** Opens the sidecar; a refused configuration is one problem a line and exit code 3. */
+async function openOrExplain(file: string, terminal: Terminal): Promise<Sidecar> {
+  const { openSidecar } = await import('../app.ts');
+  try {
+    return await openSidecar({ file, env: terminal.env });
+  } catch (error) {
+    throw await startFailure(error);
+  }
+}
+
+/** The failure of a start in the user's words; also used by `dev` and `demo`. */
+export async function startFailure(error: unknown): Promise<unknown> {
+  const { ConfigError } = await import('../config/problem.ts');
+  if (error instanceof ConfigError) return new CliError('configuration_refused', error.message, { cause: error });
+  const { code, address, port } = error as NodeJS.ErrnoException & { address?: string; port?: number };
+  if (code === 'EADDRINUSE') return new CliError('failure', `${address}:${port} is in use`, { cause: error });
+  if (code === 'EACCES') return new CliError('failure', `${(error as Error).message}`, { cause: error });
+  const { SidecarError } = await import('../core/errors.ts');
+  return error instanceof SidecarError ? new CliError('failure', error.message, { cause: error }) : error;
+}
+
+/** Resolves after the first SIGTERM or SIGINT and the drain that it begins, or at once with the second. */
+async function untilSignalled(sidecar: Sidecar): Promise<void> {
+  const second = Promise.withResolvers<void>();
+  const first = Promise.withResolvers<void>();
+  let signals = 0;
+  const onStop = () => {
+    signals += 1;
+    if (signals === 1) first.resolve();
+    else second.resolve();
+  };
+  const onReload = () => void sidecar.reload();
+  process.on('SIGTERM', onStop).on('SIGINT', onStop).on('SIGHUP', onReload);
+  try {
+    await first.promise;
+    await Promise.race([sidecar.drain(), second.promise]);
+  } finally {
+    process.off('SIGTERM', onStop).off('SIGINT', onStop).off('SIGHUP', onReload);
+  }
+}
+
+/** A defect in one request must not take the traffic of all others down: it is logged, and serving goes on. */
+function surviveDefects(log: Log): void {
+  process.on('uncaughtException', (error) => log.error({ err: error }, 'uncaught_exception'));
+  process.on('unhandledRejection', (reason) => log.error({ err: reason }, 'unhandled_rejection'));
+}
+
+function endSoon(): void {
+  setTimeout(() => process.exit(), EXIT_GRACE_MS).unref();
+}
