@@ -8,6 +8,8 @@ import type { World } from './world.ts';
 /** Medians of one kind of refusal. */
 export interface RefusalCost {
   readonly kind: string;
+  /** As an operator would run it; false: with a protection off, to know the worst. */
+  readonly bounded: boolean;
   readonly requestsPerSecond: number;
   readonly cpuUs: number;
   readonly rounds: readonly Round[];
@@ -49,7 +51,13 @@ export async function measureRefusals(
         }
       }
       const [rps, cpuUs] = [rounds.map((round) => round.requestsPerSecond), rounds.map((round) => round.cpuUs)];
-      costs.push({ kind, requestsPerSecond: median(rps), cpuUs: median(cpuUs), rounds });
+      costs.push({
+        kind,
+        bounded: !('badTokens' in setting),
+        requestsPerSecond: median(rps),
+        cpuUs: median(cpuUs),
+        rounds,
+      });
     } finally {
       await running.stop();
     }

@@ -4,6 +4,7 @@ import { spawnSync } from 'node:child_process';
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { cpus, release } from 'node:os';
 import { join } from 'node:path';
+import { beAlone } from './alone.ts';
 import { checkPeer } from './checks.ts';
 import { measureLatency } from './latency.ts';
 import { type BenchOptions, readOptions, usage } from './options.ts';
@@ -55,6 +56,7 @@ function surroundings(world: World, options: BenchOptions): Omit<Findings, 'roun
   const siblings = readSiblings(world.peerCore ?? '0');
   return {
     at: new Date().toISOString(),
+    smoke: options.smoke,
     command: ['npm run bench', ...(process.argv.length > 2 ? ['--', ...process.argv.slice(2)] : [])].join(' '),
     machine: `${processors[0]?.model.trim()}, ${processors.length} cores, ${Math.round(Number(memory) / 1e6)} GB, Linux ${release()}${siblings}`,
     versions: {
@@ -150,6 +152,7 @@ async function main(): Promise<void> {
     return;
   }
   const peers = choose(options.peers);
+  if (!options.smoke) await beAlone();
   const tools: Tool[] = peers.includes(haproxy) ? ['haproxy'] : [];
   await using world = await makeWorld(tools, TOKENS, options.program);
   if (options.profile) {
