@@ -76,7 +76,9 @@ export function otherReadings(path: string): readonly string[] | undefined {
   let decoded = path;
   for (let round = 0; round < 4; round += 1) {
     const withoutParameters = decoded.replace(/;[^/]*/g, '');
-    for (const reading of [decoded, withoutParameters]) {
+    // Who decodes before splitting takes an encoded # or ? for the end of the path (attack 8).
+    const cut = decoded.replace(/[?#][^]*$/, '');
+    for (const reading of [decoded, withoutParameters, cut]) {
       const merged = reading.replace(/\/{2,}/g, '/');
       const folded = merged.toLowerCase().replace(/[. ]+(?=\/|$)/g, '');
       for (const variant of [reading, merged, folded]) readings.add(variant === '' ? '/' : variant);
