@@ -23,7 +23,7 @@ const MAX_CACHED = 10_000;
 
 /** Parses CIDRs and single addresses; throws TypeError on anything else (config/validate.ts has refused it before). */
 export function addressMatcher(cidrs: readonly string[]): (address: string) => boolean {
-  const ranges = cidrs.map((cidr) => ipaddr.parseCIDR(cidr.includes('/') ? cidr : `${cidr}/${widest(cidr)}`));
+  const ranges = cidrs.map(parseRange);
   return (text) => {
     const address = parseAddress(text);
     return (
@@ -31,6 +31,15 @@ export function addressMatcher(cidrs: readonly string[]): (address: string) => b
       ranges.some(([base, bits]) => base.kind() === address.kind() && address.match(base as never, bits))
     );
   };
+}
+
+const MAPPED_BITS = 96;
+
+function parseRange(cidr: string): [Address, number] {
+  const [base, bits] = ipaddr.parseCIDR(cidr.includes('/') ? cidr : `${cidr}/${widest(cidr)}`);
+  // ::ffff:10.0.0.0/104 means 10.0.0.0/8: peers are compared unmapped.
+  const mapped = base.kind() === 'ipv6' && (base as ipaddr.IPv6).isIPv4MappedAddress() && bits >= MAPPED_BITS;
+  return mapped ? [(base as ipaddr.IPv6).toIPv4Address(), bits - MAPPED_BITS] : [base, bits];
 }
 
 const widest = (text: string) => (ipaddr.parse(text).kind() === 'ipv4' ? 32 : 128);
@@ -48,9 +57,15 @@ function clientAddress(address: Address): ClientAddress {
   return { address: address.toString(), key: `${words.join(':')}::/64` };
 }
 
-/** Address of one element of a forwarded chain: `1.2.3.4`, `1.2.3.4:5`, `[::1]`, `[::1]:5`, `::1`; undefined for others. */
+const ELEMENT =
+  /^(?:\[([0-9A-Fa-f:.]+)\]|(\d{1,3}(?:\.\d{1,3}){3}))(?::(?:\d{1,5}|_[\w.-]+))?$|^([0-9A-Fa-f:.]+)$/;
+
+/**
+ * Address of one element of a forwarded chain: `1.2.3.4`, `1.2.3.4:5`, `[::1]`, `[::1]:5`, `[::1]:_hidden`, `::1`; undefined
+ * for others.
+ */
 export function elementAddress(element: string): ClientAddress | undefined {
-  const match = /^(?:\[([0-9A-Fa-f:.]+)\]|(\d{1,3}(?:\.\d{1,3}){3}))(?::\d{1,5})?$|^([0-9A-Fa-f:.]+)$/.exec(element);
+  const match = ELEMENT.exec(element);
   if (match === null) return undefined;
   const address = parseAddress((match[1] ?? match[2] ?? match[3]) as string);
   return address === undefined ? undefined : clientAddress(address);
@@ -101,14 +116,14 @@ export function addressReader(
   };
 }
 
-function listElements(lines: readonly string[]): readonly string[] | undefined {
-  const text = lines.join(',');
-  return text.trim() === ''
-    ? undefined
-    : text
-        .split(',')
-        .slice(-MAX_HOPS - 1)
-        .map((element) => element.trim());
+// Empty elements of a list mean nothing (RFC 9110 section 5.6.1.2).
+function listElements(lines: readonly string[]): readonly string[] {
+  return lines
+    .join(',')
+    .split(',')
+    .slice(-MAX_HOPS - 1)
+    .map((element) => element.trim())
+    .filter((element) => element !== '');
 }
 
 const FORWARDED_PAIR = /^\s*([!#$%&'*+.^_`|~0-9A-Za-z-]+)=(?:([!#$%&'*+.^_`|~0-9A-Za-z-]+)|"((?:[^"\\]|\\.)*)")\s*$/;
@@ -117,9 +132,11 @@ const FORWARDED_PAIR = /^\s*([!#$%&'*+.^_`|~0-9A-Za-z-]+)=(?:([!#$%&'*+.^_`|~0-9
 export function forwardedElements(lines: readonly string[]): readonly string[] | undefined {
   const elements: string[] = [];
   for (const element of splitOutsideQuotes(lines.join(','), ',').slice(-MAX_HOPS - 1)) {
+    if (element.trim() === '') continue;
     let found = '';
     const seen = new Set<string>();
     for (const pair of splitOutsideQuotes(element, ';')) {
+      if (pair.trim() === '') continue;
       const match = FORWARDED_PAIR.exec(pair);
       if (match === null) return undefined;
       const name = (match[1] as string).toLowerCase();

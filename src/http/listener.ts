@@ -49,7 +49,9 @@ export function listenAddress(text: string): ListenAddress {
 }
 
 const REALM = { realm: 'doorward', showReason: false };
-const unfinished = new WeakMap<Duplex, number>();
+
+/** True while a response is owed or under way on the connection; node keeps the response of the moment there. */
+const owesResponse = (socket: Duplex) => (socket as Duplex & { _httpMessage?: ServerResponse | null })._httpMessage != null;
 
 /** Starts listening; rejects with the system's error when the address cannot be bound. */
 export async function listen(at: ListenAddress, limits: ListenerLimits, handlers: ListenerHandlers): Promise<Listener> {
@@ -77,19 +79,13 @@ export async function listen(at: ListenAddress, limits: ListenerLimits, handlers
 }
 
 function connectHandlers(server: Server, handlers: ListenerHandlers): void {
-  const begin = (request: IncomingMessage, response: ServerResponse, expectsContinue: boolean) => {
-    const { socket } = request;
-    unfinished.set(socket, (unfinished.get(socket) ?? 0) + 1);
-    response.once('close', () => unfinished.set(socket, (unfinished.get(socket) ?? 1) - 1));
-    handlers.onRequest(request, response, expectsContinue);
-  };
   const refuse = (socket: Duplex, reason: Reason) => {
     const id = requestId();
     handlers.onRefused?.(reason, id, (socket as Socket).remoteAddress);
     writeRefusal(socket, reason, id);
   };
-  server.on('request', (request, response) => begin(request, response, false));
-  server.on('checkContinue', (request, response) => begin(request, response, true));
+  server.on('request', (request, response) => handlers.onRequest(request, response, false));
+  server.on('checkContinue', (request, response) => handlers.onRequest(request, response, true));
   server.on('checkExpectation', (request, response) => {
     const id = requestId();
     handlers.onRefused?.('expectation_failed', id, request.socket.remoteAddress);
@@ -115,7 +111,7 @@ function parserReason(code: string | undefined): Reason {
  * take our refusal for the answer to its earlier request.
  */
 export function writeRefusal(socket: Duplex, reason: Reason, id: string): void {
-  if ((unfinished.get(socket) ?? 0) > 0) {
+  if (owesResponse(socket)) {
     socket.destroy();
     return;
   }

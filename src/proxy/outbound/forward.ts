@@ -29,6 +29,7 @@ export function forward(exchange: Exchange, headers: string[], answerer: Answere
 
 class Transit implements Dispatcher.DispatchHandler, OpenExchange, Waiter {
   deadlineMs = Number.POSITIVE_INFINITY;
+  place = -1;
   isStream = false;
   readonly token: VerifiedToken | undefined;
   readonly route: Route;

@@ -85,6 +85,7 @@ function outgoingRequest(exchange: Exchange): Exchange['request'] {
 
 class Tunnel implements OpenExchange {
   deadlineMs = Number.POSITIVE_INFINITY;
+  place = -1;
   readonly isStream = true;
   readonly token: VerifiedToken | undefined;
   readonly exchange: Exchange;
