@@ -77,7 +77,7 @@ export function otherReadings(path: string): readonly string[] | undefined {
   for (let round = 0; round < 4; round += 1) {
     const withoutParameters = decoded.replace(/;[^/]*/g, '');
     // Who decodes before splitting takes an encoded # or ? for the end of the path (attack 8).
-    const cut = decoded.replace(/[?#][^]*$/, '');
+    const cut = decoded.replace(/[?#].*$/s, '');
     for (const reading of [decoded, withoutParameters, cut]) {
       const merged = reading.replace(/\/{2,}/g, '/');
       const folded = merged.toLowerCase().replace(/[. ]+(?=\/|$)/g, '');
