@@ -72,15 +72,16 @@ export function startChild(plan: ChildPlan): Child {
   };
 }
 
-/** Waits until `port` answers GET `path` with 200; throws with the child's output when it ends or takes above 15 s. */
+/** Waits until `port` answers GET `path` with 200; throws with the child's output when it ends or takes above `withinMs`. */
 export async function untilServing(
   child: Child,
   port: number,
   path: string,
   headers: Readonly<Record<string, string>> = {},
   pollMs = 25,
+  withinMs = 15_000,
 ): Promise<void> {
-  const endsAt = performance.now() + 15_000;
+  const endsAt = performance.now() + withinMs;
   let last: number | string = 'no answer';
   while (performance.now() < endsAt) {
     if (child.ended) throw new Error(`${child.name} ended:\n${child.output()}`);
@@ -88,7 +89,7 @@ export async function untilServing(
     if (last === 200) return;
     await sleep(pollMs);
   }
-  throw new Error(`${child.name} was not ready after 15 s (${last}):\n${child.output()}`);
+  throw new Error(`${child.name} was not ready after ${withinMs} ms (${last}):\n${child.output()}`);
 }
 
 /** Runs a program to its end on `cores` and yields its stdout; throws when it fails or takes above `limitMs`. */

@@ -14,6 +14,10 @@ export interface BenchOptions {
   readonly connections: number;
   /** Minutes of the memory soak; 0: none. */
   readonly soakMinutes: number;
+  /** Active revocations to hold against none; 0: not measured. */
+  readonly revocations: number;
+  /** For Node, when it runs Doorward. */
+  readonly nodeArgs: readonly string[];
   /** Start time, latency and refusals, beside throughput. */
   readonly extras: boolean;
   /** What Node runs as Doorward. */
@@ -28,6 +32,8 @@ export const usage = `npm run bench -- [flags]
   --seconds N        length of one round (default 5)
   --only-throughput  leave out start time, latency and refusals
   --soak [N]         only memory: doorward under load for N minutes (default 10) with 10,000 tokens
+  --revocations [N]  only Doorward with N active revocations (default 1000000) against Doorward with none
+  --node-args "A B"  flags for Node when it runs Doorward, to try them out
   --program FILE     Doorward's main module (default src/main.ts), such as dist/main.js or one of another checkout
   --profile          only the top functions by self time: doorward, or the first of --peers, under --cpu-prof
 `;
@@ -51,13 +57,16 @@ export function readOptions(argv: readonly string[]): BenchOptions | undefined {
       rounds: { type: 'string' },
       seconds: { type: 'string' },
       'only-throughput': { type: 'boolean', default: false },
+      revocations: { type: 'boolean', default: false },
+      'node-args': { type: 'string', default: '' },
       program: { type: 'string', default: 'src/main.ts' },
       soak: { type: 'boolean', default: false },
       help: { type: 'boolean', default: false },
     },
   });
   if (values.help) return undefined;
-  if (positionals.length > (values.soak ? 1 : 0)) throw new Error(`unknown argument ${positionals.at(-1)}`);
+  if (positionals.length > (values.soak || values.revocations ? 1 : 0))
+    throw new Error(`unknown argument ${positionals.at(-1)}`);
   const { smoke } = values;
   return {
     smoke,
@@ -69,6 +78,8 @@ export function readOptions(argv: readonly string[]): BenchOptions | undefined {
     connections: 64,
     soakMinutes: values.soak ? count(positionals[0] ?? '10', '--soak', 240) : 0,
     program: resolve(values.program),
+    revocations: values.revocations ? count(positionals[0] ?? '1000000', '--revocations', 5_000_000) : 0,
+    nodeArgs: values['node-args'].split(' ').filter((word) => word !== ''),
     extras: !values['only-throughput'],
   };
 }

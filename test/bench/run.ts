@@ -17,6 +17,7 @@ import { httpProxy, passThrough } from './peers/node-peers.ts';
 import { profilePeer } from './profile.ts';
 import { measureRefusals } from './refusals.ts';
 import { type Findings, markdown } from './report.ts';
+import { measureRevocations, revokedName } from './revocations.ts';
 import { soak } from './soak.ts';
 import { measureStart } from './start-time.ts';
 import { median } from './statistics.ts';
@@ -135,6 +136,19 @@ async function soakOnly(world: World, options: BenchOptions): Promise<Findings> 
   }
 }
 
+async function revocationsOnly(world: World, options: BenchOptions): Promise<Findings> {
+  const { rounds, loadedMs } = await measureRevocations(world, options);
+  const about = new Map([
+    [revokedName, `${options.revocations} active revocations; ${Math.round(loadedMs)} ms to ready`],
+  ]);
+  return { ...surroundings(world, options), about, rounds };
+}
+
+function measure(world: World, peers: readonly Peer[], options: BenchOptions): Promise<Findings> {
+  if (options.soakMinutes > 0) return soakOnly(world, options);
+  return options.revocations > 0 ? revocationsOnly(world, options) : compare(world, peers, options);
+}
+
 function publish(found: Findings): void {
   const folder = join(benchDir, 'results');
   mkdirSync(folder, { recursive: true });
@@ -154,11 +168,11 @@ async function main(): Promise<void> {
   const peers = choose(options.peers);
   if (!options.smoke) await beAlone();
   const tools: Tool[] = peers.includes(haproxy) ? ['haproxy'] : [];
-  await using world = await makeWorld(tools, TOKENS, options.program);
+  await using world = await makeWorld(tools, TOKENS, options);
   if (options.profile) {
     await profilePeer(world, options.peers === undefined ? doorward : (peers[0] as Peer), options.seconds);
   } else {
-    publish(options.soakMinutes > 0 ? await soakOnly(world, options) : await compare(world, peers, options));
+    publish(await measure(world, peers, options));
   }
 }
 

@@ -26,7 +26,7 @@ export async function soak(world: World, peer: RunningPeer, minutes: number, tok
     if (round.refused + round.failed > 0)
       throw new Error(`${round.refused} refused, ${round.failed} failed in the soak`);
     rounds.push(round);
-    console.error(`soak ${((slice + 1) * SLICE_S) / 60} min: ${round.residentMb.toFixed(1)} MB`);
+    console.error(`soak ${(((slice + 1) * SLICE_S) / 60).toFixed(1)} min: ${round.residentMb.toFixed(1)} MB`);
   }
   const samples = rounds.map((round) => round.residentMb);
   const fifth = Math.max(1, Math.floor(samples.length / 5));

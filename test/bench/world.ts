@@ -17,10 +17,17 @@ export interface World extends AsyncDisposable {
   /** Core of the measured peer, and cores of everything else; undefined without a second core. */
   readonly peerCore: string | undefined;
   readonly loadCores: string | undefined;
-  /** Doorward's main module. */
+  /** Doorward's main module, and flags for Node when it runs it. */
   readonly program: string;
+  readonly nodeArgs: readonly string[];
   /** Absolute path of a program. */
   tool(name: Tool): string;
+}
+
+/** What Node runs as Doorward, and with which flags. */
+export interface DoorwardProgram {
+  readonly program: string;
+  readonly nodeArgs: readonly string[];
 }
 
 const BODY = JSON.stringify({
@@ -43,7 +50,7 @@ http {
 }
 
 /** Builds the surroundings with `tokenCount` tokens; throws, with nothing left running, when a part cannot start. */
-export async function makeWorld(tools: readonly Tool[], tokenCount: number, program: string): Promise<World> {
+export async function makeWorld(tools: readonly Tool[], tokenCount: number, what: DoorwardProgram): Promise<World> {
   ensureRedisServer();
   const found = ensureTools([...new Set<Tool>(['nginx', 'wrk', 'taskset', ...tools])]);
   const cores = availableParallelism();
@@ -73,7 +80,8 @@ export async function makeWorld(tools: readonly Tool[], tokenCount: number, prog
     redisUrl: redis.url,
     peerCore,
     loadCores,
-    program,
+    program: what.program,
+    nodeArgs: what.nodeArgs,
     tool: (name) => found.get(name) as string,
     [Symbol.asyncDispose]: () => end.disposeAsync(),
   };

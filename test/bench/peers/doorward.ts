@@ -19,6 +19,8 @@ export interface DoorwardSetting {
   /** `proxy.bad_tokens`; default as shipped. */
   readonly badTokens?: string;
   readonly nodeArgs?: readonly string[];
+  /** How long it may take to be ready; default 15 s. */
+  readonly readyWithinMs?: number;
   /** How often readiness is asked, in ms. */
   readonly pollMs?: number;
 }
@@ -27,6 +29,9 @@ export interface DoorwardSetting {
 export interface StartedDoorward extends RunningPeer {
   readonly readyMs: number;
 }
+
+/** First part of the Redis keys of the Doorward called `name`: none of a run sees another's. */
+export const redisPrefix = (name: string) => `bench-${name}`;
 
 function configuration(world: World, setting: DoorwardSetting, port: number, observePort: number): SidecarInput {
   return {
@@ -47,7 +52,7 @@ function configuration(world: World, setting: DoorwardSetting, port: number, obs
     limits: { per_ip: { key: 'ip', rate: NEVER }, per_client: { key: 'client', rate: setting.clientRate ?? NEVER } },
     defaults: { limits: ['per_ip', 'per_client'] },
     routes: { all: { match: { prefix: '/' } } },
-    redis: { url: { value: world.redisUrl }, prefix: `bench-${setting.name}` },
+    redis: { url: { value: world.redisUrl }, prefix: redisPrefix(setting.name) },
     log: { level: 'info', decisions: { allow: 0 } },
   };
 }
@@ -59,11 +64,11 @@ export async function startDoorward(world: World, setting: DoorwardSetting): Pro
   const file = join(world.dir, `${setting.name}.yaml`);
   // JSON is YAML.
   writeFileSync(file, JSON.stringify(configuration(world, setting, port, observePort), undefined, 2));
-  const args = [...(setting.nodeArgs ?? []), world.program, 'run', '--config', file];
+  const args = [...world.nodeArgs, ...(setting.nodeArgs ?? []), world.program, 'run', '--config', file];
   const startedAt = performance.now();
   const plan = { name: setting.name, dir: world.dir, command: process.execPath, args, cores: world.peerCore };
   const child: Child = startChild(plan);
-  await untilServing(child, observePort, '/readyz', {}, setting.pollMs ?? 25);
+  await untilServing(child, observePort, '/readyz', {}, setting.pollMs ?? 25, setting.readyWithinMs);
   return { port, pid: child.pid, stop: child.stop, readyMs: performance.now() - startedAt };
 }
 
