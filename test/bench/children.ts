@@ -35,8 +35,21 @@ process.on('exit', () => {
   for (const child of running) child.kill('SIGKILL');
 });
 
+let interrupted = false;
+
+/** Ends every child and starts no more: whatever waits for one fails, and so the run unwinds and cleans up. */
+export function interrupt(): void {
+  interrupted = true;
+  for (const child of running) child.kill('SIGKILL');
+}
+
+function refuseWhenInterrupted(): void {
+  if (interrupted) throw new Error('interrupted');
+}
+
 /** Starts a child; its pid is the program's own, because taskset replaces itself. */
 export function startChild(plan: ChildPlan): Child {
+  refuseWhenInterrupted();
   const log = join(plan.dir, `${plan.name}.log`);
   const fd = openSync(log, 'a');
   const words = plan.cores === undefined ? [plan.command] : ['taskset', '-c', plan.cores, plan.command];
@@ -84,6 +97,7 @@ export async function untilServing(
   const endsAt = performance.now() + withinMs;
   let last: number | string = 'no answer';
   while (performance.now() < endsAt) {
+    refuseWhenInterrupted();
     if (child.ended) throw new Error(`${child.name} ended:\n${child.output()}`);
     last = await fetchStatus(port, path, headers).catch((error: NodeJS.ErrnoException) => error.code ?? error.message);
     if (last === 200) return;
@@ -99,6 +113,7 @@ export async function runToEnd(
   cores: string | undefined,
   limitMs: number,
 ): Promise<string> {
+  refuseWhenInterrupted();
   const words = cores === undefined ? [command] : ['taskset', '-c', cores, command];
   const child = spawn(words[0] as string, [...words.slice(1), ...args], { stdio: ['ignore', 'pipe', 'pipe'] });
   running.add(child);
@@ -113,6 +128,7 @@ export async function runToEnd(
   const kill = setTimeout(() => child.kill('SIGKILL'), limitMs);
   try {
     const [code] = (await once(child, 'close')) as [number | null];
+    refuseWhenInterrupted();
     if (code !== 0) throw new Error(`${command} failed (${code}): ${complaint}${out.slice(-500)}`);
     return out;
   } finally {

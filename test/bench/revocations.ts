@@ -1,6 +1,7 @@
 // What a million active revocations cost: Doorward with them against Doorward with none, in interleaved rounds. The log is
 // filled through Doorward's own store, as a rebuild would.
 import { randomUUID } from 'node:crypto';
+import { systemClock } from '../../src/core/clock.ts';
 import { revocationEntryId } from '../../src/stores/contracts/entry-id.ts';
 import type { RevocationEntry } from '../../src/stores/contracts/revocations.ts';
 import { openRedis } from '../../src/stores/redis/backend.ts';
@@ -17,7 +18,7 @@ export const revokedName = 'doorward-revoked';
 const HOUR_MS = 3_600_000;
 
 function entries(count: number): readonly RevocationEntry[] {
-  const revokedAtMs = Date.now();
+  const revokedAtMs = systemClock.nowMs();
   return Array.from({ length: count }, (_unused, at) => {
     const draft = {
       kind: 'token' as const,

@@ -6,6 +6,7 @@ import { cpus, release } from 'node:os';
 import { join } from 'node:path';
 import { beAlone } from './alone.ts';
 import { checkPeer } from './checks.ts';
+import { interrupt } from './children.ts';
 import { measureLatency } from './latency.ts';
 import { type BenchOptions, readOptions, usage } from './options.ts';
 import type { Peer, RunningPeer } from './peer.ts';
@@ -176,7 +177,12 @@ async function main(): Promise<void> {
   }
 }
 
-for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.once(signal, () => process.exit(130));
+for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
+  process.once(signal, () => {
+    interrupt();
+    setTimeout(() => process.exit(130), 8000).unref();
+  });
+}
 try {
   await main();
 } catch (error) {

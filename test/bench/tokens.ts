@@ -4,6 +4,7 @@ import { createHash, generateKeyPairSync, randomUUID } from 'node:crypto';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { SignJWT } from 'jose';
+import { systemClock } from '../../src/core/clock.ts';
 
 /** `iss` of the bench's tokens. */
 export const issuer = 'https://issuer.bench.example/';
@@ -45,7 +46,7 @@ export async function makeTokens(dir: string, count: number): Promise<TokenSet> 
     jti: randomUUID(),
   });
   const mint = (number: number, changes: Record<string, unknown> = {}, key = privateKey) => {
-    const nowS = Math.floor(Date.now() / 1000);
+    const nowS = Math.floor(systemClock.nowMs() / 1000);
     const all = { iss: issuer, aud: audience, iat: nowS, exp: nowS + 6 * 3600, ...claims(number), ...changes };
     return new SignJWT(all).setProtectedHeader({ alg: 'ES256', typ: 'at+jwt', kid }).sign(key);
   };
