@@ -57,8 +57,7 @@ function clientAddress(address: Address): ClientAddress {
   return { address: address.toString(), key: `${words.join(':')}::/64` };
 }
 
-const ELEMENT =
-  /^(?:\[([0-9A-Fa-f:.]+)\]|(\d{1,3}(?:\.\d{1,3}){3}))(?::(?:\d{1,5}|_[\w.-]+))?$|^([0-9A-Fa-f:.]+)$/;
+const ELEMENT = /^(?:\[([0-9A-Fa-f:.]+)\]|(\d{1,3}(?:\.\d{1,3}){3}))(?::(?:\d{1,5}|_[\w.-]+))?$|^([0-9A-Fa-f:.]+)$/;
 
 /**
  * Address of one element of a forwarded chain: `1.2.3.4`, `1.2.3.4:5`, `[::1]`, `[::1]:5`, `[::1]:_hidden`, `::1`; undefined
