@@ -39,13 +39,15 @@ export const issueToken = endpoint({
   permission: 'tokens:write',
   body: issueBody,
   summary: 'Issue an access token of an issuer of ours.',
-  handler: async ({ tokens, metrics }, { body }) => {
+  handler: async ({ tokens, metrics, clock }, { body }) => {
     const { name, issuer, signer } = signingIssuer(tokens, body.issuer);
     const { issuer: _, lifetime, ...request } = body;
     const lifetimeMs = lifetime === undefined ? undefined : parseDuration(lifetime);
+    const startedMs = clock.monotonicMs();
     const issued = await signer
       .issueAccessToken({ ...withoutUndefined(request), ...(lifetimeMs === undefined ? {} : { lifetimeMs }) })
       .catch(refuseClaims);
+    metrics.tokenSign.observe((clock.monotonicMs() - startedMs) / 1000);
     metrics.tokenOperations.labels('issue').inc();
     const answer = {
       token: issued.token,
