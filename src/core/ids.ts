@@ -1,22 +1,19 @@
 // Random identifiers. All of them carry at least 120 bits, so none can be guessed and none collides.
 import { randomBytes } from 'node:crypto';
 
-const POOL_BYTES = 4096;
-let pool = randomBytes(POOL_BYTES);
+const ID_LENGTH = 20;
+const POOL_BYTES = 3000;
+let pool = '';
 let used = 0;
 
-function take(bytes: number): Buffer {
-  if (used + bytes > POOL_BYTES) {
-    pool = randomBytes(POOL_BYTES);
+/** Request id: 20 base64url characters. Drawn in bulk, because this runs for every request. */
+export function requestId(): string {
+  if (used + ID_LENGTH > pool.length) {
+    pool = randomBytes(POOL_BYTES).toString('base64url');
     used = 0;
   }
-  used += bytes;
-  return pool.subarray(used - bytes, used);
-}
-
-/** Request id: 20 base64url characters. Random bytes are drawn in bulk because this runs for every request. */
-export function requestId(): string {
-  return take(15).toString('base64url');
+  used += ID_LENGTH;
+  return pool.slice(used - ID_LENGTH, used);
 }
 
 /** Id for entries, tokens and instances: 22 base64url characters (128 bits). */

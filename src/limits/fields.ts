@@ -36,24 +36,39 @@ export function policyOf(names: readonly string[], rates: readonly Rate[]): stri
  */
 export function limitFields(charges: readonly ShownCharge[], states: RateStates): LimitFields {
   const violated: string[] = [];
-  let wait = 0;
-  eachRate(charges, states, (name, remaining, resetMs) => {
-    if (remaining !== -1) return;
-    violated.push(name);
-    wait = Math.max(wait, resetMs);
-  });
-  const refused = violated.length > 0;
   let rateLimit = '';
-  eachRate(charges, states, (name, remaining, resetMs) => {
-    const separator = rateLimit === '' ? '' : ', ';
-    const time = refused && remaining !== -1 ? '' : `;t=${seconds(resetMs)}`;
-    rateLimit += `${separator}"${name}";r=${Math.max(0, remaining)}${time}`;
-  });
-  return {
-    rateLimit: rateLimit === '' ? undefined : rateLimit,
-    retryAfter: refused ? seconds(wait) : undefined,
-    violated,
-  };
+  let wait = 0;
+  let at = 0;
+  for (const { names, shadow } of charges) {
+    for (const name of names) {
+      const remaining = states[at] as number;
+      const resetMs = states[at + 1] as number;
+      at += 2;
+      if (shadow || Number.isNaN(remaining)) continue;
+      if (remaining === -1) {
+        violated.push(name);
+        wait = Math.max(wait, resetMs);
+      }
+      rateLimit += `${rateLimit === '' ? '' : ', '}"${name}";r=${Math.max(0, remaining)};t=${seconds(resetMs)}`;
+    }
+  }
+  if (violated.length === 0) return { rateLimit: rateLimit || undefined, retryAfter: undefined, violated };
+  return { rateLimit: refusalField(charges, states), retryAfter: seconds(wait), violated };
+}
+
+/** `RateLimit` of a refusal: only what refuses tells when it will not. */
+function refusalField(charges: readonly ShownCharge[], states: RateStates): string {
+  const items: string[] = [];
+  let at = 0;
+  for (const { names, shadow } of charges) {
+    for (const name of names) {
+      const remaining = states[at] as number;
+      const time = remaining === -1 ? `;t=${seconds(states[at + 1] as number)}` : '';
+      at += 2;
+      if (!shadow && !Number.isNaN(remaining)) items.push(`"${name}";r=${Math.max(0, remaining)}${time}`);
+    }
+  }
+  return items.join(', ');
 }
 
 /** True when an enforced charge refuses. */
@@ -66,19 +81,4 @@ export function isRefused(
     for (let rate = 0; rate < rates.length; rate += 1, at += 2) if (states[at] === -1 && !shadow) return true;
   }
   return false;
-}
-
-function eachRate(
-  charges: readonly ShownCharge[],
-  states: RateStates,
-  visit: (name: string, remaining: number, resetMs: number) => void,
-): void {
-  let at = 0;
-  for (const { names, shadow } of charges) {
-    for (const name of names) {
-      const remaining = states[at] as number;
-      if (!shadow && !Number.isNaN(remaining)) visit(name, remaining, states[at + 1] as number);
-      at += 2;
-    }
-  }
 }

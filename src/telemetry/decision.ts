@@ -2,8 +2,9 @@
 // keeps refusals for `doorward why`. The closed list of reasons is core/reasons.ts.
 import { digest } from '../core/encoding.ts';
 import { type Reason, reasons } from '../core/reasons.ts';
+import type { Tally } from './instruments.ts';
 import type { Log } from './log.ts';
-import type { Metrics, Tally } from './metrics.ts';
+import type { Metrics } from './metrics.ts';
 
 /** What the planes know about a decided request. Times in ms. */
 export interface Decision {
@@ -41,7 +42,13 @@ export interface DecisionSettings {
 
 /** Receives decisions; the hot path calls `record` once per request. */
 export interface DecisionRecorder {
-  record(decision: Decision): void;
+  /**
+   * Counts an allowed request and says whether its record is wanted: most are not, and then the record need not be made.
+   * Must be followed by `record` when it says true.
+   */
+  wantsAllowed(reason: Reason, route: string): boolean;
+  /** Logs and keeps; counts too, unless `wantsAllowed` has done so. */
+  record(decision: Decision, counted?: boolean): void;
 }
 
 /** Builds the recorder. `random` is replaced by tests; `keep` receives refusals as plain JSON. */
@@ -54,26 +61,30 @@ export function decisionRecorder(options: {
   readonly random?: () => number;
 }): DecisionRecorder {
   const { log, metrics, settings, keep, nowMs, random = Math.random } = options;
-  const tallies = new Map<string, Tally>();
-  const tally = (outcome: string, reason: Reason, route: string): Tally => {
-    const key = `${outcome} ${reason} ${route}`;
-    let found = tallies.get(key);
-    if (found === undefined) {
-      found = metrics.decisions.labels(outcome, reason, route);
-      tallies.set(key, found);
-    }
-    return found;
+  const allowedTallies = new Map<string, Map<Reason, Tally>>();
+  /** By route, then reason: a joined key would be a new string for every request. */
+  const allowedTally = (reason: Reason, route: string): Tally => {
+    const known = allowedTallies.get(route)?.get(reason);
+    if (known !== undefined) return known;
+    const made = metrics.decisions.labels('allow', reason, route);
+    const byReason = allowedTallies.get(route) ?? new Map<Reason, Tally>();
+    allowedTallies.set(route, byReason.set(reason, made));
+    return made;
   };
+  const sampled = (share: number) => share >= 1 || (share > 0 && random() < share);
   return {
-    record(decision) {
-      const outcome = decision.allowed ? 'allow' : 'deny';
-      tally(outcome, decision.reason, decision.route ?? '').inc();
+    wantsAllowed(reason, route) {
+      allowedTally(reason, route).inc();
+      return sampled(settings().allow);
+    },
+    record(decision, counted = false) {
       const refused = !decision.allowed || decision.shadow;
-      const share = refused ? settings().deny : settings().allow;
-      const sampled = share >= 1 || (share > 0 && random() < share);
-      if (!sampled && !refused) return;
+      const { allowed, reason, route = '' } = decision;
+      if (!counted) metrics.decisions.labels(allowed ? 'allow' : 'deny', reason, route).inc();
+      const logged = counted || sampled(refused ? settings().deny : settings().allow);
+      if (!logged && !refused) return;
       const fields = decisionFields(decision, settings().subject);
-      if (sampled) log.info(fields, 'decision');
+      if (logged) log.info(fields, 'decision');
       if (refused) keep({ ...fields, time: new Date(nowMs()).toISOString() });
     },
   };

@@ -1,14 +1,10 @@
 // Every metric there is (design 9). Labels are bounded: names from the configuration and the closed list of reasons, never
 // an id, an address or a word that a client chose.
-import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
+import { Counter, collectDefaultMetrics, Gauge, Registry } from 'prom-client';
+import { SecondsHistogram, TallyCounter } from './instruments.ts';
 
 const LATENCY_BUCKETS = [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 1];
 const UPSTREAM_BUCKETS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30];
-
-/** A counter with its label values fixed: what the request path holds on to, since looking labels up costs more. */
-export interface Tally {
-  inc(by?: number): void;
-}
 
 /** The registry and its instruments. */
 export type Metrics = ReturnType<typeof openMetrics>;
@@ -22,19 +18,21 @@ export function openMetrics(options: { readonly processMetrics: boolean } = { pr
     new Counter({ name: `doorward_${name}`, help, labelNames, registers });
   const gauge = <L extends string>(name: string, help: string, labelNames: readonly L[] = []) =>
     new Gauge({ name: `doorward_${name}`, help, labelNames, registers });
-  const seconds = <L extends string>(name: string, help: string, buckets: number[], labelNames: readonly L[] = []) =>
-    new Histogram({ name: `doorward_${name}`, help, buckets, labelNames, registers });
+  const tallies = <L extends string>(name: string, help: string, labelNames: readonly L[] = []) =>
+    new TallyCounter(registry, `doorward_${name}`, help, labelNames);
+  const seconds = (name: string, help: string, buckets: readonly number[]) =>
+    new SecondsHistogram(registry, `doorward_${name}`, help, buckets);
   return {
     registry,
-    decisions: counter('decisions_total', 'Requests decided.', ['outcome', 'reason', 'route']),
+    decisions: tallies('decisions_total', 'Requests decided.', ['outcome', 'reason', 'route']),
     overhead: seconds('overhead_seconds', 'Our own time before a request left for the upstream.', LATENCY_BUCKETS),
     upstream: seconds('upstream_seconds', 'From dispatch to the response head.', UPSTREAM_BUCKETS),
-    rateLimit: counter('rate_limit_total', 'Limit checks.', ['limit', 'outcome', 'mode']),
+    rateLimit: tallies('rate_limit_total', 'Limit checks.', ['limit', 'outcome', 'mode']),
     storeSeconds: seconds('store_seconds', 'One batch of checks, round trip.', LATENCY_BUCKETS),
     storeUp: gauge('store_up', 'Whether the store answered last.', ['store']),
     degraded: gauge('degraded', 'Subsystems that run degraded, and how.', ['subsystem', 'mode']),
-    storeBatch: counter('store_batched_requests_total', 'Requests checked in batches.'),
-    storeBatches: counter('store_batches_total', 'Batches of checks.'),
+    storeBatch: tallies('store_batched_requests_total', 'Requests checked in batches.').labels(),
+    storeBatches: tallies('store_batches_total', 'Batches of checks.').labels(),
     redisEvictedKeys: gauge('redis_evicted_keys', 'Keys that Redis has evicted; anything above 0 loses revocations.'),
     redisConnections: gauge('redis_connections_active', 'Open connections to Redis.'),
     revocationEntries: gauge('revocation_entries', 'Active entries in the index.'),

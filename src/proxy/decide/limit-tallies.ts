@@ -1,7 +1,8 @@
 // Counts limit checks by limit, outcome and mode. Label look-ups are done once per limit, not once per request.
 import type { CompiledLimit, LimitCharge } from '../../limits/compile.ts';
 import type { RateStates } from '../../stores/contracts/checks.ts';
-import type { Metrics, Tally } from '../../telemetry/metrics.ts';
+import type { Tally } from '../../telemetry/instruments.ts';
+import type { Metrics } from '../../telemetry/metrics.ts';
 
 interface Tallies {
   readonly admitted: Tally;
@@ -12,7 +13,7 @@ interface Tallies {
 export function limitTallies(
   counter: Metrics['rateLimit'],
 ): (charges: readonly LimitCharge[], states: RateStates) => void {
-  const byLimit = new WeakMap<CompiledLimit, Tallies>();
+  const byLimit = new Map<CompiledLimit, Tallies>();
   const tallies = (limit: CompiledLimit): Tallies => {
     const known = byLimit.get(limit);
     if (known !== undefined) return known;

@@ -87,34 +87,44 @@ export function answerer(options: {
     if (exchange.ended) return;
     exchange.ended = true;
     const endedAtMs = clock.monotonicMs();
-    const { dispatchedAtMs, answeredAtMs, startedAtMs } = exchange;
+    const { dispatchedAtMs, answeredAtMs, startedAtMs, shadowReason } = exchange;
     const upstreamMs = dispatchedAtMs === 0 ? undefined : (answeredAtMs || endedAtMs) - dispatchedAtMs;
     const ownMs = (dispatchedAtMs || endedAtMs) - startedAtMs;
     metrics.overhead.observe(ownMs / 1000);
     if (upstreamMs !== undefined) metrics.upstream.observe(upstreamMs / 1000);
-    const principal = exchange.token?.principal;
-    recorder.record({
-      requestId: exchange.requestId,
-      reason: allowed && exchange.shadowReason !== undefined ? exchange.shadowReason : reason,
-      allowed,
-      shadow: allowed && exchange.shadowReason !== undefined,
-      stage: exchange.stageName,
-      route: exchange.route?.name,
-      method: exchange.method,
-      path: exchange.path === '' ? (exchange.rawTarget.split('?')[0] as string) : exchange.path,
-      host: exchange.host,
-      address: exchange.client.address,
-      subject: principal?.subject,
-      client: principal?.client,
-      tokenId: principal?.tokenId,
-      issuer: principal?.issuer,
-      status,
-      limits: exchange.details?.violatedPolicies,
-      ownMs,
-      upstreamMs,
-      rule: exchange.rule,
-    });
+    const plain = allowed && shadowReason === undefined;
+    if (plain && !recorder.wantsAllowed(reason, exchange.route?.name ?? '')) return;
+    recorder.record(decisionOf(exchange, reason, allowed, { status, ownMs, upstreamMs }), plain);
   }
+}
+
+function decisionOf(
+  exchange: Exchange,
+  reason: Reason,
+  allowed: boolean,
+  measured: Pick<Decision, 'status' | 'ownMs' | 'upstreamMs'>,
+): Decision {
+  const principal = exchange.token?.principal;
+  const shadow = allowed && exchange.shadowReason !== undefined;
+  return {
+    requestId: exchange.requestId,
+    reason: shadow ? (exchange.shadowReason as Reason) : reason,
+    allowed,
+    shadow,
+    stage: exchange.stageName,
+    route: exchange.route?.name,
+    method: exchange.method,
+    path: exchange.path === '' ? (exchange.rawTarget.split('?')[0] as string) : exchange.path,
+    host: exchange.host,
+    address: exchange.client.address,
+    subject: principal?.subject,
+    client: principal?.client,
+    tokenId: principal?.tokenId,
+    issuer: principal?.issuer,
+    limits: exchange.details?.violatedPolicies,
+    rule: exchange.rule,
+    ...measured,
+  };
 }
 
 /** The decision about bytes that never became a request. */

@@ -84,16 +84,15 @@ class Transit implements Dispatcher.DispatchHandler, OpenExchange, Waiter {
 
   #dispatch(): void {
     const exchange = this.#exchange;
-    this.route.upstream.pool.dispatch(
-      {
-        path: exchange.path + exchange.query,
-        method: exchange.method as Dispatcher.HttpMethod,
-        headers: this.#headers,
-        body: this.#body ?? null,
-        ...SERVER_NAME(this.route),
-      },
-      this,
-    );
+    const options: Dispatcher.DispatchOptions & { readonly servername: string } = {
+      path: exchange.path + exchange.query,
+      method: exchange.method as Dispatcher.HttpMethod,
+      headers: this.#headers,
+      body: this.#body ?? null,
+      // TLS server name from the configuration, never from the client's Host; undici would work one out from it.
+      servername: this.route.upstream.serverName,
+    };
+    this.route.upstream.pool.dispatch(options, this);
   }
 
   giveUp(): void {
@@ -284,14 +283,6 @@ class Transit implements Dispatcher.DispatchHandler, OpenExchange, Waiter {
 }
 
 const flushHead = (transit: Transit) => transit.flush();
-
-const NO_SERVER_NAME = {};
-/** TLS server name from the configuration, never from the client's Host. */
-function SERVER_NAME(route: Route): { servername?: string } {
-  const { origin, config } = route.upstream;
-  if (origin.protocol !== 'https:') return NO_SERVER_NAME;
-  return { servername: config.tls?.server_name ?? origin.hostname };
-}
 
 function reasonOf(error: UpstreamError): Reason {
   switch (error.code) {

@@ -28,7 +28,9 @@ export function upstreamFields(exchange: Exchange): string[] {
     'X-Request-Id',
     exchange.requestId,
   );
-  if (token !== undefined) for (const field of generation.identity(token)) out.push(field);
+  if (token === undefined) return out;
+  const identity = generation.identity(token);
+  for (let at = 0; at < identity.length; at += 1) out.push(identity[at] as string);
   return out;
 }
 

@@ -22,6 +22,7 @@ export class Upstream implements AsyncDisposable {
   readonly origin: URL;
   /** PEM of the pinned CA, for WebSockets, which do not go through the pool. */
   readonly ca: string | undefined;
+  readonly serverName: string;
   readonly pool: Pool;
   streams = 0;
   #active = 0;
@@ -32,7 +33,7 @@ export class Upstream implements AsyncDisposable {
     this.config = config;
     this.origin = new URL(config.url);
     this.ca = ca;
-    const servername = config.tls?.server_name;
+    this.serverName = config.tls?.server_name ?? this.origin.hostname;
     this.pool = new Pool(config.url, {
       // Bounded by our own slots; the pool itself must never queue, since it would do so without a limit.
       connections: config.connections + config.streams + 1,
@@ -44,7 +45,7 @@ export class Upstream implements AsyncDisposable {
       bodyTimeout: 0,
       connectTimeout: config.connect_timeout,
       allowH2: false,
-      connect: { ...(ca === undefined ? {} : { ca }), ...(servername === undefined ? {} : { servername }) },
+      connect: { ...(ca === undefined ? {} : { ca }) },
     });
   }
 
