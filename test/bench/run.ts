@@ -122,7 +122,8 @@ async function compare(world: World, peers: readonly Peer[], options: BenchOptio
   const latency = options.extras ? await latencyOf(world, running, rounds, options) : undefined;
   const { smoke, connections } = options;
   const length = { rounds: smoke ? 1 : 3, seconds: smoke ? 1 : 4, warmUpSeconds: smoke ? 1 : 2, connections };
-  const refusals = withDoorward ? await measureRefusals(world, length) : undefined;
+  const ours = running.get('doorward');
+  const refusals = options.extras && ours ? await measureRefusals(world, ours, length) : undefined;
   const about = new Map(peers.map((peer) => [peer.name, peer.about]));
   return { ...surroundings(world, options), about, rounds, start, latency, refusals };
 }
