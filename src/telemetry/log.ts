@@ -1,5 +1,5 @@
 // The log: one JSON line per event on standard output: time, level, event, then bindings. Planes log; library modules do not.
-import { type DestinationStream, type Logger, pino } from 'pino';
+import { type DestinationStream, type Logger, destination as openDestination, pino } from 'pino';
 
 /** The logger that planes are handed. Call as `log.info({ event: 'listening', … })`. */
 export type Log = Logger;
@@ -17,5 +17,7 @@ export function openLog(level: string, destination?: DestinationStream): Log {
     formatters: { level: (label: string) => ({ level: label }) },
     redact: { paths: redacted, censor: '[secret]' },
   };
-  return destination === undefined ? pino(options) : pino(options, destination);
+  // Lines that come while a write is under way leave with the next one: a flood of refusals is not a flood of writes. What
+  // is left is written at exit.
+  return pino(options, destination ?? openDestination({ dest: 1, sync: false }));
 }

@@ -5,6 +5,7 @@ export type KeptDecision = Readonly<Record<string, unknown>> & { readonly reques
 
 /** Capped by count; oldest leave first. Writing never delays a request and its failure is dropped. */
 export interface DecisionStore {
+  /** Takes the object over: the caller must not change it afterwards. */
   keep(decision: KeptDecision): void;
   /** Newest first; all filters must match exactly. */
   find(filter: Readonly<Record<string, string>>, limit: number): Promise<readonly KeptDecision[]>;

@@ -1,4 +1,4 @@
-// Kept refusals in memory: a capped list of this replica's own.
+// Kept refusals in memory: a capped ring of this replica's own.
 import type { DecisionStore, KeptDecision } from '../contracts/decisions.ts';
 
 const MAX_DECISIONS = 1000;
@@ -6,18 +6,18 @@ const MAX_DECISIONS = 1000;
 /** {@link DecisionStore} in memory, capped at 1,000. */
 export class MemoryDecisions implements DecisionStore {
   readonly #kept: KeptDecision[] = [];
+  #next = 0;
 
   keep(decision: KeptDecision): void {
-    this.#kept.push(structuredClone(decision));
-    if (this.#kept.length > MAX_DECISIONS) this.#kept.shift();
+    this.#kept[this.#next] = decision;
+    this.#next = (this.#next + 1) % MAX_DECISIONS;
   }
 
   async find(filter: Readonly<Record<string, string>>, limit: number): Promise<readonly KeptDecision[]> {
     const wanted = Object.entries(filter);
-    const matches = (kept: KeptDecision) => wanted.every(([name, value]) => kept[name] === value);
-    return this.#kept
-      .filter(matches)
-      .reverse()
+    const newestFirst = [...this.#kept.slice(this.#next), ...this.#kept.slice(0, this.#next)].reverse();
+    return newestFirst
+      .filter((kept) => wanted.every(([name, value]) => kept[name] === value))
       .slice(0, limit)
       .map((kept) => structuredClone(kept));
   }

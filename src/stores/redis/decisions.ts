@@ -1,15 +1,23 @@
-// Kept refusals in a capped stream, so that any replica can answer `why`.
+// Kept refusals: this replica's own in memory, and all replicas' in a capped stream, so that any of them can answer `why`.
+// Sent in bundles a few times a second: a flood of refusals must not become a flood of writes.
 import type { Redis } from 'ioredis';
 import type { DecisionStore, KeptDecision } from '../contracts/decisions.ts';
 import { storeError } from './errors.ts';
 import type { Keyspace } from './keyspace.ts';
 
 const MAX_DECISIONS = 1000;
+const BUNDLE_MS = 100;
+/** What a flood has beyond this is in the log and in this replica's memory only. */
+const MAX_BUNDLE = 100;
 
-/** {@link DecisionStore} over Redis, capped at about 1,000. */
+/** {@link DecisionStore} over Redis, capped at about 1,000 in all and 1,000 of this replica. */
 export class RedisDecisions implements DecisionStore {
   readonly #redis: Redis;
   readonly #names: Keyspace;
+  readonly #own: KeptDecision[] = [];
+  #next = 0;
+  #bundle: KeptDecision[] = [];
+  #timer: NodeJS.Timeout | undefined;
 
   constructor(redis: Redis, names: Keyspace) {
     this.#redis = redis;
@@ -17,19 +25,41 @@ export class RedisDecisions implements DecisionStore {
   }
 
   keep(decision: KeptDecision): void {
-    if (this.#redis.status !== 'ready') return;
-    const text = JSON.stringify(decision);
-    // Nobody waits for it: a refusal that could not be kept is still in the log.
-    this.#redis.xadd(this.#names.decisions, 'MAXLEN', '~', MAX_DECISIONS, '*', 'd', text).catch(() => undefined);
+    this.#own[this.#next] = decision;
+    this.#next = (this.#next + 1) % MAX_DECISIONS;
+    if (this.#bundle.length >= MAX_BUNDLE || this.#redis.status !== 'ready') return;
+    this.#bundle.push(decision);
+    this.#timer ??= setTimeout(() => this.#send(), BUNDLE_MS).unref();
   }
 
   async find(filter: Readonly<Record<string, string>>, limit: number): Promise<readonly KeptDecision[]> {
     const wanted = Object.entries(filter);
-    const kept = (await this.#all()).filter((decision) => wanted.every(([name, value]) => decision[name] === value));
-    return kept.slice(0, limit);
+    const matches = (decision: KeptDecision) => wanted.every(([name, value]) => decision[name] === value);
+    const own = this.#newestFirst().filter(matches);
+    if (filter.request_id !== undefined && own.length > 0) return own.slice(0, limit);
+    const known = new Set(own.map((decision) => decision.request_id));
+    const others = (await this.#stream()).filter((decision) => matches(decision) && !known.has(decision.request_id));
+    const all = [...own, ...others].sort((a, b) => String(b.time).localeCompare(String(a.time)));
+    return all.slice(0, limit);
   }
 
-  async #all(): Promise<KeptDecision[]> {
+  #newestFirst(): KeptDecision[] {
+    return [...this.#own.slice(this.#next), ...this.#own.slice(0, this.#next)].reverse();
+  }
+
+  #send(): void {
+    this.#timer = undefined;
+    const bundle = this.#bundle;
+    this.#bundle = [];
+    const commands = this.#redis.pipeline();
+    for (const decision of bundle) {
+      commands.xadd(this.#names.decisions, 'MAXLEN', '~', MAX_DECISIONS, '*', 'd', JSON.stringify(decision));
+    }
+    // Nobody waits for it: a refusal that could not be kept is still in the log.
+    commands.exec().catch(() => undefined);
+  }
+
+  async #stream(): Promise<KeptDecision[]> {
     try {
       const rows = await this.#redis.xrevrange(this.#names.decisions, '+', '-', 'COUNT', 2 * MAX_DECISIONS);
       return rows.map(([, fields]) => JSON.parse(fields[1] as string) as KeptDecision);
