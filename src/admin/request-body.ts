@@ -3,7 +3,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { SidecarError } from '../core/errors.ts';
 import type { Reason } from '../core/reasons.ts';
-import { parseStrictObject } from '../token/strict-json.ts';
+import { parseStrictObject } from '../core/strict-json.ts';
 
 /** Largest body, in bytes; counted as it arrives, since a chunked one announces nothing. */
 export const MAX_BODY_BYTES = 64 * 1024;

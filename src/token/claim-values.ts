@@ -1,7 +1,8 @@
 // Reading single claims: own members only, one accepted type each. A claim of another type is refused, never converted.
+
+import { isJsonObject } from '../core/strict-json.ts';
 import { refusal } from './refusal.ts';
 import type { ClaimPath } from './rules.ts';
-import { isJsonObject } from './strict-json.ts';
 
 /** A claims set as parsed. */
 export type Claims = Readonly<Record<string, unknown>>;

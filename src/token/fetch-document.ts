@@ -1,8 +1,8 @@
 // Fetches a JSON document of an issuer (metadata or JWKS) over a hostile network: bounded in time, size and redirects,
 // never to where the configuration did not point (RFC 8725 section 3.10). What the documents mean is for the callers.
 import { type Dispatcher, request } from 'undici';
+import { parseStrictObject } from '../core/strict-json.ts';
 import type { RefreshOutcome } from './key-set.ts';
-import { parseStrictObject } from './strict-json.ts';
 
 /** Largest document read, in bytes. */
 export const MAX_DOCUMENT_BYTES = 1024 * 1024;

@@ -4,10 +4,10 @@ import type { IssuerConfig } from '../config/schema.ts';
 import type { Clock } from '../core/clock.ts';
 import { SidecarError } from '../core/errors.ts';
 import { randomId } from '../core/ids.ts';
+import { isJsonObject } from '../core/strict-json.ts';
 import { misconfigured } from './refusal.ts';
 import { type ClaimPath, rulesOf } from './rules.ts';
 import type { SigningKey } from './signing-key.ts';
-import { isJsonObject } from './strict-json.ts';
 
 /** What an access token shall say. Durations in ms. */
 export interface AccessTokenRequest {

@@ -1,7 +1,8 @@
 // An issuer's keys at one moment, and the contract of where they come from. Local sources (inline, file, PEM, secret, our
 // own signing key) are here; the remote one is remote-key-set.ts. Keys belong to one issuer and never leave its set.
+
+import { isJsonObject, parseStrictObject } from '../core/strict-json.ts';
 import { misconfigured, refusal } from './refusal.ts';
-import { isJsonObject, parseStrictObject } from './strict-json.ts';
 import { type IgnoredKey, keyFromJwk, type VerificationKey } from './verification-key.ts';
 
 /** Most keys read from one JWKS; a longer one is refused whole. */

@@ -1,8 +1,8 @@
 // Strict parser of compact JWS (RFC 7515 section 3.1, 7.1). First step of token/verify.ts: bytes to shape, no key, no
 // policy. It runs for every cache miss and every bad token, so it gives up as early and as cheaply as it can.
 import { isCanonicalBase64url } from '../core/encoding.ts';
+import { parseStrictObject } from '../core/strict-json.ts';
 import { refusal } from './refusal.ts';
-import { parseStrictObject } from './strict-json.ts';
 
 /** Longest token accepted, in characters (all of them ASCII). */
 export const MAX_TOKEN_LENGTH = 16 * 1024;

@@ -2,10 +2,10 @@
 // so that the rest of the module only ever sees public keys of known type and decent strength.
 import { createPublicKey, createSecretKey, type KeyObject, type webcrypto } from 'node:crypto';
 import { digest, isCanonicalBase64url } from '../core/encoding.ts';
+import { isJsonObject } from '../core/strict-json.ts';
 import { algorithmsOfKey, leastSecretBytes } from './algorithms.ts';
 import { misconfigured } from './refusal.ts';
 import { hasRocaFingerprint } from './roca.ts';
-import { isJsonObject } from './strict-json.ts';
 
 /** A key with the algorithms it may verify under its issuer's allow-list. */
 export interface VerificationKey {

@@ -2,8 +2,8 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import { SidecarError } from '../../src/core/errors.ts';
+import { parseStrictObject } from '../../src/core/strict-json.ts';
 import { MAX_TOKEN_LENGTH, parseAccessToken } from '../../src/token/parse.ts';
-import { parseStrictObject } from '../../src/token/strict-json.ts';
 import { segment } from '../support/minting.ts';
 
 const token = (header: unknown, claims: unknown) => `${segment(header)}.${segment(claims)}.c2ln`;

@@ -1,5 +1,5 @@
 // Strict JSON objects (RFC 8259, RFC 7493, RFC 7519 section 4): what JSON.parse lets through and two readers could
-// understand differently is refused here. Used for JOSE headers, claims, key sets and issuer metadata.
+// understand differently is refused here. Used for JOSE headers, claims, key sets, issuer metadata and admin bodies.
 import { isUtf8 } from 'node:buffer';
 
 const MAX_DEPTH = 32;
