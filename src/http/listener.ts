@@ -51,7 +51,8 @@ export function listenAddress(text: string): ListenAddress {
 const REALM = { realm: 'doorward', showReason: false };
 
 /** True while a response is owed or under way on the connection; node keeps the response of the moment there. */
-const owesResponse = (socket: Duplex) => (socket as Duplex & { _httpMessage?: ServerResponse | null })._httpMessage != null;
+const owesResponse = (socket: Duplex) =>
+  (socket as Duplex & { _httpMessage?: ServerResponse | null })._httpMessage != null;
 
 /** Starts listening; rejects with the system's error when the address cannot be bound. */
 export async function listen(at: ListenAddress, limits: ListenerLimits, handlers: ListenerHandlers): Promise<Listener> {
@@ -94,6 +95,8 @@ function connectHandlers(server: Server, handlers: ListenerHandlers): void {
   });
   server.on('connect', (_request, socket) => refuse(socket, 'connect_unsupported'));
   server.on('clientError', (error: NodeJS.ErrnoException, socket) => {
+    // The parser complains of every further byte; the answer is out, and lingering until it was read.
+    if (refusedSockets.has(socket)) return;
     if (error.code === 'ECONNRESET' || !socket.writable) socket.destroy();
     else refuse(socket, parserReason(error.code));
   });
@@ -112,7 +115,9 @@ function parserReason(code: string | undefined): Reason {
  */
 export function writeRefusal(socket: Duplex, reason: Reason, id: string): void {
   if (owesResponse(socket)) {
-    socket.destroy();
+    // What has been written goes out, such as our refusal of the request whose body turned out to be broken.
+    (socket as Socket).destroySoon();
+    destroyLater(socket);
     return;
   }
   const answer = problem(reason, id, REALM);
@@ -123,10 +128,18 @@ export function writeRefusal(socket: Duplex, reason: Reason, id: string): void {
 export function writeRawAnswer(socket: Duplex, status: number, headers: readonly string[], body: string): void {
   let head = `HTTP/1.1 ${status} Refused\r\n`;
   for (let at = 0; at < headers.length; at += 2) head += `${headers[at]}: ${headers[at + 1]}\r\n`;
+  refusedSockets.add(socket);
   socket.on('error', () => socket.destroy());
   socket.end(`${head}Date: ${new Date().toUTCString()}\r\nConnection: close\r\n\r\n${body}`, 'latin1');
   socket.resume();
-  const linger = setTimeout(() => socket.destroy(), 1000);
+  destroyLater(socket);
+}
+
+const LINGER_MS = 1000;
+const refusedSockets = new WeakSet<Duplex>();
+
+function destroyLater(socket: Duplex): void {
+  const linger = setTimeout(() => socket.destroy(), LINGER_MS);
   socket.once('close', () => clearTimeout(linger));
 }
 

@@ -53,7 +53,7 @@ export async function sendRaw(
   // A refusal closes right after its answer: give the FIN one turn of the loop to arrive.
   if (!closed)
     await Promise.race([
-      once(socket, 'close').then(() => undefined),
+      new Promise((resolve) => socket.once('close', resolve)),
       new Promise((resolve) => setTimeout(resolve, 30)),
     ]);
   socket.destroy();
