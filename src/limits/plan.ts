@@ -31,17 +31,14 @@ export interface LimitPlan {
   readonly anonymous: LRUCache<string, RequestCharges>;
 }
 
-interface Remembered {
-  readonly address: string;
-  readonly result: RequestCharges;
-}
-
 /** Kept beside a verified token by its cache; empty when new. Holds nothing that outlives the token. */
 export class LimitMemo {
   /** Charges that do not depend on the address. */
   readonly byLimit = new Map<CompiledLimit, Map<string, LimitCharge>>();
-  /** The last list per route. */
-  readonly last = new Map<LimitPlan, Remembered>();
+  /** The last list, and what it was for: most callers use one route from one address. */
+  plan: LimitPlan | undefined = undefined;
+  address = '';
+  result: RequestCharges | undefined = undefined;
   /** Version of the client records it was worked out from. */
   version = -1;
 }
@@ -86,16 +83,16 @@ export function chargesFor(
   memo: LimitMemo | undefined,
 ): RequestCharges {
   if (principal === undefined || memo === undefined) return anonymousCharges(plan, address, addressKey, principal);
-  if (memo.version !== plan.clients.version) {
-    memo.byLimit.clear();
-    memo.last.clear();
-    memo.version = plan.clients.version;
+  const { version } = plan.clients;
+  if (memo.result !== undefined && memo.plan === plan && memo.address === address && memo.version === version) {
+    return memo.result;
   }
-  const last = memo.last.get(plan);
-  if (last !== undefined && last.address === address) return last.result;
-  const result = build(plan, { address, addressKey, route: plan.route, principal }, memo);
-  memo.last.set(plan, { address, result });
-  return result;
+  if (memo.version !== version) memo.byLimit.clear();
+  memo.version = version;
+  memo.plan = plan;
+  memo.address = address;
+  memo.result = build(plan, { address, addressKey, route: plan.route, principal }, memo);
+  return memo.result;
 }
 
 function anonymousCharges(

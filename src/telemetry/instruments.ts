@@ -1,6 +1,6 @@
 // Counters and histograms for the request path: a number is added, nothing else; prom-client reads them at the scrape. Its
 // own instruments hash labels and make objects at every observation, which was a twentieth of a request's CPU.
-import { Counter, Histogram, type Registry } from 'prom-client';
+import { Counter, type Metric, type Registry } from 'prom-client';
 
 /** A counter with its label values fixed. */
 export class Tally {
@@ -45,40 +45,49 @@ export class TallyCounter<L extends string> {
   }
 }
 
-/** A histogram of seconds without labels. */
-export class SecondsHistogram extends Histogram {
+/** A histogram of seconds without labels; registered beside prom-client's own metrics. */
+export class SecondsHistogram {
+  readonly name: string;
+  readonly help: string;
+  readonly type = 'histogram';
+  readonly aggregator = 'sum';
   readonly #bounds: readonly number[];
   readonly #counts: Float64Array;
-  readonly #name: string;
-  readonly #help: string;
   #sum = 0;
 
   constructor(registry: Registry, name: string, help: string, bounds: readonly number[]) {
-    super({ name, help, buckets: [...bounds], registers: [registry] });
-    this.#name = name;
-    this.#help = help;
+    this.name = name;
+    this.help = help;
     this.#bounds = bounds;
     this.#counts = new Float64Array(bounds.length + 1);
+    registry.registerMetric(this as unknown as Metric);
   }
 
   /** Adds one observation. */
-  override observe(seconds: unknown): void {
-    const value = seconds as number;
+  observe(seconds: number): void {
     let at = 0;
-    while (at < this.#bounds.length && value > (this.#bounds[at] as number)) at += 1;
+    while (at < this.#bounds.length && seconds > (this.#bounds[at] as number)) at += 1;
     this.#counts[at] = (this.#counts[at] as number) + 1;
-    this.#sum += value;
+    this.#sum += seconds;
   }
 
-  override async get() {
-    const values: { metricName?: string; labels: Record<string, string | number>; value: number }[] = [];
+  /** Forgets everything; part of what a registry asks of a metric. */
+  reset(): void {
+    this.#counts.fill(0);
+    this.#sum = 0;
+  }
+
+  /** What a scrape shows: cumulative buckets, sum and count. */
+  async get() {
+    const { name, help, type, aggregator } = this;
+    const values: { metricName: string; labels: Record<string, string | number>; value: number }[] = [];
     let below = 0;
     for (const [at, count] of this.#counts.entries()) {
       below += count;
-      values.push({ metricName: `${this.#name}_bucket`, labels: { le: this.#bounds[at] ?? '+Inf' }, value: below });
+      values.push({ metricName: `${name}_bucket`, labels: { le: this.#bounds[at] ?? '+Inf' }, value: below });
     }
-    values.push({ metricName: `${this.#name}_sum`, labels: {}, value: this.#sum });
-    values.push({ metricName: `${this.#name}_count`, labels: {}, value: below });
-    return { name: this.#name, help: this.#help, type: 'histogram', values, aggregator: 'sum' } as never;
+    values.push({ metricName: `${name}_sum`, labels: {}, value: this.#sum });
+    values.push({ metricName: `${name}_count`, labels: {}, value: below });
+    return { name, help, type, aggregator, values };
   }
 }
