@@ -97,8 +97,8 @@ export async function startAdminSidecar(
   const upstream = await recordingUpstream();
   const file = join(folder, 'sidecar.yaml');
   writeFileSync(file, stringify(change(adminConfig(upstream.url, key)), { aliasDuplicateObjects: false }));
-  let written = '';
-  const log = openLog('debug', { write: (line: string) => void (written += line) });
+  const lines: string[] = [];
+  const log = openLog('debug', { write: (line: string) => void lines.push(line) });
   const sidecar = await openSidecar({ file, env, log });
   const adminToken = readFileSync(sidecar.adminTokenFile, 'utf8').trim();
   const agent = new Agent();
@@ -112,8 +112,8 @@ export async function startAdminSidecar(
     file,
     adminToken,
     key,
-    log: () => written.split('\n').flatMap((line) => (line === '' ? [] : [JSON.parse(line)])),
-    logText: () => written,
+    log: () => lines.map((line) => JSON.parse(line)),
+    logText: () => lines.join(''),
     admin,
     socket: (method, path, call = {}) => send(overSocket, 'http://localhost', method, path, call),
     observe: (method, path) => send(agent, sidecar.observeUrl as string, method, path, {}),

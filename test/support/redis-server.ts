@@ -78,6 +78,7 @@ export async function startRedis(...extra: string[]): Promise<RedisServer> {
       if (await answers(port)) return;
       await sleep(25);
     }
+    await stop();
     throw new Error(`redis-server did not answer on port ${port}`);
   };
   const stop = async (signal: NodeJS.Signals = 'SIGKILL') => {
