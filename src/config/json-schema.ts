@@ -1,7 +1,8 @@
-// Generates what editors and readers use from the one schema: config/sidecar.schema.json and docs/configuration.md. Run by
-// `npm run schema`; tests compare the committed files with what this makes.
+// Generates what editors and readers use from the one schema and the one table of reasons: config/sidecar.schema.json,
+// docs/configuration.md and docs/reasons.md. Run by `npm run schema`; tests compare the files with what this makes.
 import { writeFileSync } from 'node:fs';
 import { z } from 'zod';
+import { reasonsReference } from './reasons-reference.ts';
 import { configurationReference } from './reference.ts';
 import { sidecarSchema } from './schema.ts';
 
@@ -15,4 +16,5 @@ export function sidecarJsonSchema(): string {
 if (import.meta.main) {
   writeFileSync(new URL('../../config/sidecar.schema.json', import.meta.url), sidecarJsonSchema());
   writeFileSync(new URL('../../docs/configuration.md', import.meta.url), configurationReference());
+  writeFileSync(new URL('../../docs/reasons.md', import.meta.url), reasonsReference());
 }
