@@ -1,0 +1,108 @@
+// `run`, `dev` and `demo` as processes: signals, exit codes, and every printed line doing what it says.
+import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
+import { existsSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { recordingUpstream } from '../support/recording-upstream.ts';
+import { scratchFolder, start } from './processes.ts';
+
+const CONFIG = `version: 1
+proxy: {listen: "127.0.0.1:0", drain: {delay: 0s, timeout: 1s}}
+admin: {listen: "127.0.0.1:0"}
+observe: {listen: "127.0.0.1:0"}
+upstreams: {app: {url: "http://127.0.0.1:1"}}
+routes: {all: {match: {prefix: /}, auth: none}}
+`;
+
+test('run serves until SIGTERM, reloads on SIGHUP, drains and exits with 0', async () => {
+  using folder = scratchFolder();
+  const file = folder.file('sidecar.yaml');
+  writeFileSync(file, CONFIG);
+  await using sidecar = start(['run'], { cwd: folder.path });
+  const [, proxy] = await sidecar.until(/"proxy":"([^"]+)".*"event":"listening"/);
+  assert.equal((await fetch(`${proxy}/`)).status, 502);
+  writeFileSync(file, CONFIG.replace('prefix: /', 'prefix: /moved'));
+  sidecar.signal('SIGHUP');
+  await sidecar.until(/"event":"config_reloaded"/);
+  assert.equal((await fetch(`${proxy}/`)).status, 404);
+  sidecar.signal('SIGTERM');
+  const { code, err } = await sidecar.ended;
+  assert.deepEqual([code, err], [0, '']);
+});
+
+test('run with a file that does not hold exits 3 with one problem a line, and with a busy port exits 1', async () => {
+  using folder = scratchFolder();
+  writeFileSync(folder.file('bad.yaml'), `${CONFIG}surprise: 1\nname: "A B"\n`);
+  const bad = await start(['run', '-c', 'bad.yaml'], { cwd: folder.path }).ended;
+  assert.deepEqual([bad.code, bad.out, bad.err.trim().split('\n').length], [3, '', 2]);
+  await using upstream = await recordingUpstream();
+  writeFileSync(folder.file('busy.yaml'), CONFIG.replace('127.0.0.1:0', `127.0.0.1:${upstream.port}`));
+  const busy = await start(['run', '-c', 'busy.yaml'], { cwd: folder.path }).ended;
+  assert.deepEqual([busy.code, busy.err], [1, `127.0.0.1:${upstream.port} is in use\n`]);
+});
+
+test('dev prints routes, a token and lines that work, and each refusal with its reason', async () => {
+  using folder = scratchFolder();
+  await using upstream = await recordingUpstream();
+  await using dev = start(['dev', '--upstream', upstream.url], { cwd: folder.path });
+  const [, proxy] = await dev.until(/curl -i (http:\S+)\/\n/);
+  const [, token] = await dev.until(/export TOKEN=(\S+)/);
+  assert.equal((await fetch(`${proxy}/`, { headers: { authorization: `Bearer ${token}` } })).status, 200);
+  assert.equal((await fetch(`${proxy}/nothing`)).status, 401);
+  await dev.until(/^401 credential_missing {2}GET \/nothing/m);
+  assert.match(dev.out(), /^ROUTE +MATCH/m);
+  dev.signal('SIGINT');
+  assert.equal((await dev.ended).code, 0);
+  assert.ok(!existsSync(folder.file('.doorward')));
+});
+
+test('every line that demo prints does what it says, in that order, and Ctrl-C leaves nothing behind', async () => {
+  using folder = scratchFolder();
+  await using demo = start(['demo'], { cwd: folder.path });
+  await demo.until(/Ctrl-C ends/);
+  const lines = demo
+    .out()
+    .split('\n')
+    .filter((line) => /^(curl|for) /.test(line));
+  const answers = lines.map((line) =>
+    execFileSync('bash', ['-c', line], { encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] }),
+  );
+  const statuses = answers.map((answer) => /^HTTP\/1\.1 (\d+)/.exec(answer)?.[1] ?? answer.trim());
+  assert.deepEqual(statuses.slice(0, 5), ['200', '401', '201', '401', '200 200 200 429']);
+  const spoofed = JSON.parse(answers[5] as string).headers;
+  assert.equal(spoofed['x-auth-subject'], 'alice');
+  assert.ok(!Object.hasOwn(spoofed, 'x_auth_subject'));
+  const file = folder.file('.doorward/demo.json');
+  assert.equal(statSync(file).mode & 0o777, 0o600);
+  const links = JSON.parse(readFileSync(file, 'utf8'));
+  assert.deepEqual(Object.keys(links), ['proxy', 'admin', 'observe', 'token', 'admin_token']);
+  const page = await fetch(`${links.proxy}/<b>`, {
+    headers: { authorization: `Bearer ${links.token}`, accept: 'text/html' },
+  });
+  assert.match(await page.text(), /<h1>GET \/(&lt;|%3C)b/);
+  assert.equal((await fetch(`${links.observe}/readyz`)).status, 200);
+  const status = await fetch(`${links.admin}/v1/status`, { headers: { authorization: `Bearer ${links.admin_token}` } });
+  assert.equal(status.status, 200);
+  demo.signal('SIGINT');
+  assert.deepEqual(await demo.ended.then(({ code, err }) => [code, err]), [0, '']);
+  assert.ok(!existsSync(file));
+  await assert.rejects(fetch(links.proxy, { signal: AbortSignal.any([AbortSignal.timeout(2000)]) }));
+});
+
+test('an error that nobody caught does not end the process', async () => {
+  using folder = scratchFolder();
+  writeFileSync(folder.file('sidecar.yaml'), CONFIG);
+  writeFileSync(
+    folder.file('defect.mjs'),
+    `process.on('SIGUSR2', () => { Promise.reject(new Error('planted')); throw new Error('planted too'); });`,
+  );
+  const env = { NODE_OPTIONS: `--import=${folder.file('defect.mjs')}` };
+  await using sidecar = start(['run'], { cwd: folder.path, env });
+  const [, proxy] = await sidecar.until(/"proxy":"([^"]+)".*"event":"listening"/);
+  sidecar.signal('SIGUSR2');
+  await sidecar.until(/"event":"uncaught_exception"/);
+  await sidecar.until(/"event":"unhandled_rejection"/);
+  await sleep(10);
+  assert.equal((await fetch(`${proxy}/`)).status, 502);
+});
