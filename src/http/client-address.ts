@@ -1,61 +1,16 @@
 // Who is calling: the peer, or, behind proxies that the operator trusts, the right-most address that is not one of them
 // (design 4.3). Everything further left was written by somebody we do not know. RFC 7239.
-import ipaddr from 'ipaddr.js';
-
-/** An address to show, and the one to count under. */
-export interface ClientAddress {
-  /** Canonical text; an IPv4-mapped IPv6 address is shown as IPv4. */
-  readonly address: string;
-  /** IPv4 address, or the /64 of an IPv6 one, because one subscriber owns all of it. */
-  readonly key: string;
-}
+import { addressMatcher, type ClientAddress, readAddress } from '../core/address.ts';
 
 /** What is believed of a peer. */
 export interface Peer extends ClientAddress {
   readonly trusted: boolean;
 }
 
-type Address = ipaddr.IPv4 | ipaddr.IPv6;
-
 /** More hops than any real chain; a longer one is not searched. */
 const MAX_HOPS = 64;
 const MAX_CACHED = 10_000;
-
-/** Parses CIDRs and single addresses; throws TypeError on anything else (config/validate.ts has refused it before). */
-export function addressMatcher(cidrs: readonly string[]): (address: string) => boolean {
-  const ranges = cidrs.map(parseRange);
-  return (text) => {
-    const address = parseAddress(text);
-    return (
-      address !== undefined &&
-      ranges.some(([base, bits]) => base.kind() === address.kind() && address.match(base as never, bits))
-    );
-  };
-}
-
-const MAPPED_BITS = 96;
-
-function parseRange(cidr: string): [Address, number] {
-  const [base, bits] = ipaddr.parseCIDR(cidr.includes('/') ? cidr : `${cidr}/${widest(cidr)}`);
-  // ::ffff:10.0.0.0/104 means 10.0.0.0/8: peers are compared unmapped.
-  const mapped = base.kind() === 'ipv6' && (base as ipaddr.IPv6).isIPv4MappedAddress() && bits >= MAPPED_BITS;
-  return mapped ? [(base as ipaddr.IPv6).toIPv4Address(), bits - MAPPED_BITS] : [base, bits];
-}
-
-const widest = (text: string) => (ipaddr.parse(text).kind() === 'ipv4' ? 32 : 128);
-
-function parseAddress(text: string): Address | undefined {
-  if (!ipaddr.isValid(text) || (ipaddr.IPv4.isValid(text) && !ipaddr.IPv4.isValidFourPartDecimal(text)))
-    return undefined;
-  const address = ipaddr.process(text);
-  return address;
-}
-
-function clientAddress(address: Address): ClientAddress {
-  if (address.kind() === 'ipv4') return { address: address.toString(), key: address.toString() };
-  const words = (address as ipaddr.IPv6).parts.slice(0, 4).map((word) => word.toString(16));
-  return { address: address.toString(), key: `${words.join(':')}::/64` };
-}
+const UNIX_PEER: ClientAddress = { address: 'unix', key: 'unix' };
 
 const ELEMENT = /^(?:\[([0-9A-Fa-f:.]+)\]|(\d{1,3}(?:\.\d{1,3}){3}))(?::(?:\d{1,5}|_[\w.-]+))?$|^([0-9A-Fa-f:.]+)$/;
 
@@ -66,8 +21,7 @@ const ELEMENT = /^(?:\[([0-9A-Fa-f:.]+)\]|(\d{1,3}(?:\.\d{1,3}){3}))(?::(?:\d{1,
 export function elementAddress(element: string): ClientAddress | undefined {
   const match = ELEMENT.exec(element);
   if (match === null) return undefined;
-  const address = parseAddress((match[1] ?? match[2] ?? match[3]) as string);
-  return address === undefined ? undefined : clientAddress(address);
+  return readAddress((match[1] ?? match[2] ?? match[3]) as string);
 }
 
 /** Finds the client address of requests; caches what it learned of peers, bounded. */
@@ -93,9 +47,8 @@ export function addressReader(
     peer(remoteAddress) {
       const known = peers.get(remoteAddress ?? '');
       if (known !== undefined) return known;
-      const parsed = remoteAddress === undefined ? undefined : parseAddress(remoteAddress.split('%')[0] as string);
-      const shown = parsed === undefined ? { address: 'unix', key: 'unix' } : clientAddress(parsed);
-      const peer = { ...shown, trusted: parsed !== undefined && isTrusted(shown.address) };
+      const read = remoteAddress === undefined ? undefined : readAddress(remoteAddress);
+      const peer = { ...(read ?? UNIX_PEER), trusted: read !== undefined && isTrusted(read.address) };
       if (peers.size >= MAX_CACHED) peers.clear();
       peers.set(remoteAddress ?? '', peer);
       return peer;

@@ -1,10 +1,11 @@
 // One limit of sidecar.yaml, compiled: which rates hold for whom, under which key. Pure; memoising is plan.ts's.
+
+import { type AddressMatcher, addressMatcher } from '../core/address.ts';
 import { digest } from '../core/encoding.ts';
 import { SidecarError } from '../core/errors.ts';
 import type { Principal } from '../core/principal.ts';
 import type { Rate } from '../core/units.ts';
 import type { Charge } from '../stores/contracts/checks.ts';
-import { type AddressMatcher, addressMatcher } from './address.ts';
 import type { ClientRecord } from './clients.ts';
 import { policyOf, rateNames } from './fields.ts';
 

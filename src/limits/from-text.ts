@@ -1,8 +1,9 @@
 // The limit key that an operator names on a command line, as the request that would be counted under it: an address, a
 // route, or `issuer/id` for what belongs to a principal; several parts joined by `,` in the order of the limit's key.
+
+import { addressKey } from '../core/address.ts';
 import { SidecarError } from '../core/errors.ts';
 import type { Principal } from '../core/principal.ts';
-import { addressKey } from './address.ts';
 import type { KeyPart, LimitSubject } from './compile.ts';
 
 const malformed = (message: string) => new SidecarError('malformed', 'request_malformed', message);

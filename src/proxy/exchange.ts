@@ -2,8 +2,9 @@
 // fields set in the constructor so that every exchange has the same shape. The stages in pipeline.ts fill it in order.
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Duplex } from 'node:stream';
+import type { ClientAddress } from '../core/address.ts';
 import type { Reason } from '../core/reasons.ts';
-import type { ClientAddress, Peer } from '../http/client-address.ts';
+import type { Peer } from '../http/client-address.ts';
 import type { ProblemDetails } from '../http/problem.ts';
 import type { RequestCharges } from '../limits/plan.ts';
 import type { RateStates } from '../stores/contracts/checks.ts';

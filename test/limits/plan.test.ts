@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { addressKey, addressMatcher } from '../../src/limits/address.ts';
+import { addressKey, addressMatcher } from '../../src/core/address.ts';
 import { type ClientRecord, type ClientRecords, staticClients } from '../../src/limits/clients.ts';
 import { compileLimits, LimitMemo } from '../../src/limits/plan.ts';
 import { charges, ISSUER, keysOf, planOf, plansOf, principal } from './fixtures.ts';
