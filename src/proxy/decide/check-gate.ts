@@ -47,6 +47,7 @@ export interface CheckGateOptions {
 
 /** At most this many requests go into one call. */
 const MAX_BATCH = 256;
+const UNCHARGED: RequestCharges = { charges: [], policy: '', disabled: false };
 
 /** Builds the gate. */
 export function checkGate(options: CheckGateOptions): CheckGate {
@@ -68,8 +69,10 @@ class Gate implements CheckGate {
   check(exchange: Exchange, resume: Resume): StageResult {
     this.#resume = resume;
     if (exchange.preflight) return undefined;
-    const requested = requestedCharges(exchange);
-    if (requested.disabled) return 'client_disabled';
+    const wanted = requestedCharges(exchange);
+    if (wanted.disabled) return 'client_disabled';
+    // A token that is known to be revoked only asks whether it still is: whoever stole it must not use up its client's quota.
+    const requested = exchange.token !== undefined && this.isRevoked(exchange.token) ? UNCHARGED : wanted;
     const { charges } = requested;
     if (charges.length === 0 && exchange.token === undefined) return undefined;
     exchange.charges = requested;
