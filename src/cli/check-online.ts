@@ -2,11 +2,10 @@
 import { readFileSync } from 'node:fs';
 import { connect } from 'node:net';
 import { connect as connectTls } from 'node:tls';
+import { probeRedis } from '../app/probe-redis.ts';
 import type { LoadedConfig } from '../config/loaded.ts';
 import type { UpstreamConfig } from '../config/schema.ts';
 import { systemClock } from '../core/clock.ts';
-import { becomesReady, connect as connectRedis } from '../stores/redis/connection.ts';
-import { parseInfo, warningsFor } from '../stores/redis/server-watch.ts';
 import { openIssuer } from '../token/issuers.ts';
 
 /** One thing that was tried. */
@@ -18,13 +17,14 @@ export interface OnlineResult {
 
 /** Reaches every issuer with remote keys, Redis, and every upstream, all at once. */
 export async function checkOnline(loaded: LoadedConfig): Promise<readonly OnlineResult[]> {
-  const { issuers, upstreams, redis } = loaded.config;
+  const { issuers, upstreams } = loaded.config;
   const remote = Object.keys(issuers).filter((name) => issuers[name]?.sign === undefined);
-  return Promise.all([
+  const results = await Promise.all([
     ...remote.map((name) => checkIssuer(name, loaded)),
-    ...(redis === undefined ? [] : [checkRedis(loaded)]),
+    checkRedis(loaded),
     ...Object.entries(upstreams).map(([name, upstream]) => checkUpstream(name, upstream, loaded)),
   ]);
+  return results.flat();
 }
 
 async function checkIssuer(name: string, loaded: LoadedConfig): Promise<OnlineResult> {
@@ -48,22 +48,9 @@ async function checkIssuer(name: string, loaded: LoadedConfig): Promise<OnlineRe
   }
 }
 
-async function checkRedis(loaded: LoadedConfig): Promise<OnlineResult> {
-  const { url, prefix, timeout, tls } = loaded.config.redis as NonNullable<LoadedConfig['config']['redis']>;
-  const ca = tls?.ca === undefined ? {} : { ca: loaded.secrets.get(tls.ca) };
-  const redis = connectRedis({ url: loaded.secrets.get(url), prefix, timeoutMs: timeout, ...ca }, 'slow');
-  try {
-    if (!(await becomesReady(redis, 3000))) return { what: 'redis', ok: false, detail: 'does not answer' };
-    await redis.ping();
-    const facts = parseInfo(await redis.info());
-    const warnings = warningsFor(facts, undefined);
-    const detail = warnings.length > 0 ? warnings.join(', ') : `${facts.role}, ${facts.policy}`;
-    return { what: 'redis', ok: warnings.length === 0, detail };
-  } catch (error) {
-    return { what: 'redis', ok: false, detail: messageOf(error) };
-  } finally {
-    redis.disconnect();
-  }
+async function checkRedis(loaded: LoadedConfig): Promise<OnlineResult[]> {
+  const probe = await probeRedis(loaded);
+  return probe === undefined ? [] : [{ what: 'redis', ...probe }];
 }
 
 function checkUpstream(name: string, upstream: UpstreamConfig, loaded: LoadedConfig): Promise<OnlineResult> {

@@ -56,14 +56,12 @@ async function foreignBlock(issuer: string, options: InitOptions, terminal: Term
 
 /** The state folder stands beside the file, as `run` will look for it. */
 async function makeOperator(config: string, terminal: Terminal): Promise<void> {
-  const [{ resolveBeside }, { adminTokenPath, openOperators }, { systemClock }] = await Promise.all([
+  const [{ resolveBeside }, { makeFirstOperator }] = await Promise.all([
     import('../config/secrets.ts'),
-    import('../admin/operator-token.ts'),
-    import('../core/clock.ts'),
+    import('../app/first-operator.ts'),
   ]);
-  const stateDir = resolveBeside(config, terminal.env.DOORWARD__STATE_DIR ?? '.doorward');
-  openOperators(stateDir, systemClock);
-  terminal.out(`the operator token is in ${adminTokenPath(stateDir)} (mode 0600); its digest in operators.json`);
+  const file = makeFirstOperator(resolveBeside(config, terminal.env.DOORWARD__STATE_DIR ?? '.doorward'));
+  terminal.out(`the operator token is in ${file} (mode 0600); its digest in operators.json`);
 }
 
 /** What was written must hold; what it still lacks (a secret, say) is told now and not at the first start. */
