@@ -73,13 +73,15 @@ export async function listen(at: ListenAddress, limits: ListenerLimits, handlers
   server.maxConnections = limits.maxConnections;
   // Node's default drops fields beyond 2000 in silence, security-relevant ones included; headerBytes bounds them already.
   server.maxHeadersCount = 0;
-  connectHandlers(server, handlers);
+  const upgraded = connectHandlers(server, handlers);
   server.listen('path' in at ? { path: at.path } : { host: at.host, port: at.port });
   await once(server, 'listening');
-  return listenerFor(server, at);
+  return listenerFor(server, at, upgraded);
 }
 
-function connectHandlers(server: Server, handlers: ListenerHandlers): void {
+/** Returns the sockets that have left HTTP, which node's server no longer closes by itself. */
+function connectHandlers(server: Server, handlers: ListenerHandlers): ReadonlySet<Duplex> {
+  const upgraded = new Set<Duplex>();
   const refuse = (socket: Duplex, reason: Reason) => {
     const id = requestId();
     handlers.onRefused?.(reason, id, (socket as Socket).remoteAddress);
@@ -100,7 +102,14 @@ function connectHandlers(server: Server, handlers: ListenerHandlers): void {
     if (error.code === 'ECONNRESET' || !socket.writable) socket.destroy();
     else refuse(socket, parserReason(error.code));
   });
-  if (handlers.onWebSocket !== undefined) server.on('upgrade', handlers.onWebSocket);
+  if (handlers.onWebSocket !== undefined) {
+    server.on('upgrade', (request, socket, head) => {
+      upgraded.add(socket);
+      socket.once('close', () => upgraded.delete(socket));
+      handlers.onWebSocket?.(request, socket, head);
+    });
+  }
+  return upgraded;
 }
 
 function parserReason(code: string | undefined): Reason {
@@ -143,7 +152,7 @@ function destroyLater(socket: Duplex): void {
   socket.once('close', () => clearTimeout(linger));
 }
 
-function listenerFor(server: Server, at: ListenAddress): Listener {
+function listenerFor(server: Server, at: ListenAddress, upgraded: ReadonlySet<Duplex>): Listener {
   const bound = server.address() as AddressInfo | string;
   const port = typeof bound === 'string' ? 0 : bound.port;
   const close = async () => {
@@ -153,15 +162,19 @@ function listenerFor(server: Server, at: ListenAddress): Listener {
     server.closeIdleConnections();
     await closed;
   };
+  const destroy = () => {
+    server.closeAllConnections();
+    for (const socket of upgraded) socket.destroy();
+  };
   return {
     address: 'path' in at ? at.path : `${at.host.includes(':') ? `[${at.host}]` : at.host}:${port}`,
     port,
     close,
     closeIdle: () => server.closeIdleConnections(),
-    destroy: () => server.closeAllConnections(),
+    destroy,
     async [Symbol.asyncDispose]() {
       const closed = close();
-      server.closeAllConnections();
+      destroy();
       await closed;
     },
   };

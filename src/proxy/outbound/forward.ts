@@ -135,7 +135,7 @@ class Transit implements Dispatcher.DispatchHandler, OpenExchange, Waiter {
     const exchange = this.#exchange;
     const response = this.#response;
     exchange.answeredAtMs = this.#answerer.clock.monotonicMs();
-    if (this.#becomesStream(headers) && !this.#startStream(controller)) return;
+    if (this.#becomesStream(headers) && !this.#startStream()) return;
     const out = responseFields(headers as Record<string, string | string[]>, status);
     this.#answerer.addFields(exchange, status, out);
     this.#remaining = exchange.method === 'HEAD' ? -1 : promisedLength(headers as Record<string, string>);
@@ -144,7 +144,6 @@ class Transit implements Dispatcher.DispatchHandler, OpenExchange, Waiter {
       response.writeHead(status, text, out);
     } catch {
       // A field value that node refuses to write, such as one with a control character.
-      controller.abort(new Error('unwritable response'));
       this.#fail('upstream_invalid');
       return;
     }
@@ -257,10 +256,9 @@ class Transit implements Dispatcher.DispatchHandler, OpenExchange, Waiter {
   }
 
   /** Moves from a request slot to a stream slot. */
-  #startStream(controller: Dispatcher.DispatchController): boolean {
+  #startStream(): boolean {
     const { upstream } = this.route;
     if (!upstream.openStream()) {
-      controller.abort(new Error('too many streams'));
       this.#fail('upstream_busy');
       return false;
     }

@@ -17,6 +17,8 @@ import { upstreamFields } from './upstream-fields.ts';
 /** RFC 6455 section 7.4.1. */
 const closeCodes = { token_revoked: 1008, token_expired: 1008, draining: 1001 } as const;
 const BOUNDARY_WAIT_MS = 1000;
+/** How long a side may take to close after the other one has; a peer that never does must not hold the tunnel. */
+const CLOSE_WAIT_MS = 1000;
 
 /** The ending of upgrade requests. */
 export function websocketEnding(answerer: Answerer): Ending & { close(): void } {
@@ -27,6 +29,7 @@ export function websocketEnding(answerer: Answerer): Ending & { close(): void } 
     if (tunnel === undefined) return;
     // The library parses and joins paths; ours goes out byte for byte.
     outgoing.path = tunnel.exchange.path + tunnel.exchange.query;
+    tunnel.asked(outgoing);
     outgoing.once('upgrade', (_response, upstreamSocket: Socket) => tunnel.opened(upstreamSocket));
     outgoing.once('response', (response) => tunnel.answered(response.statusCode ?? 502));
   });
@@ -43,7 +46,7 @@ export function websocketEnding(answerer: Answerer): Ending & { close(): void } 
         this.refuse(exchange, 'upstream_busy');
         return;
       }
-      const tunnel = new Tunnel(exchange, answerer);
+      const tunnel = new Tunnel(exchange, answerer, this);
       const { upstream } = route;
       const socket = exchange.socket as Socket;
       const request = outgoingRequest(exchange);
@@ -59,9 +62,7 @@ export function websocketEnding(answerer: Answerer): Ending & { close(): void } 
         ...(upstream.ca === undefined ? {} : { ca: upstream.ca }),
         connectTimeout: upstream.config.connect_timeout,
       };
-      proxy.ws(request, socket, exchange.upgradeHead as Buffer, options as never, (error) =>
-        tunnel.failed(error, this),
-      );
+      proxy.ws(request, socket, exchange.upgradeHead as Buffer, options as never, (error) => tunnel.failed(error));
     },
     close: () => proxy.close(),
   };
@@ -90,25 +91,43 @@ class Tunnel implements OpenExchange {
   readonly token: VerifiedToken | undefined;
   readonly exchange: Exchange;
   readonly #answerer: Answerer;
+  readonly #ending: Ending;
   readonly #client: Socket;
   readonly #fromUpstream = new FrameTracker();
+  #outgoing: { destroy(): void } | undefined;
   #upstream: Socket | undefined;
   #settled = false;
   #cutting = false;
 
-  constructor(exchange: Exchange, answerer: Answerer) {
+  constructor(exchange: Exchange, answerer: Answerer, ending: Ending) {
     this.exchange = exchange;
     this.token = exchange.token;
     this.#answerer = answerer;
+    this.#ending = ending;
     this.#client = exchange.socket as Socket;
+    this.deadlineMs = answerer.clock.monotonicMs() + (exchange.route as Route).responseTimeoutMs;
     this.#client.once('close', () => this.#settle());
     answerer.open.add(this);
     answerer.streamOpened();
   }
 
+  /** The handshake is on its way; it is given up when the client leaves first. */
+  asked(outgoing: { destroy(): void }): void {
+    this.#outgoing = outgoing;
+  }
+
   opened(upstream: Socket): void {
     this.exchange.answeredAtMs = this.#answerer.clock.monotonicMs();
     this.#upstream = upstream;
+    this.deadlineMs = Number.POSITIVE_INFINITY;
+    if (this.#settled) {
+      upstream.destroy();
+      return;
+    }
+    // Both ends allow half-open connections, WebSockets do not know them (RFC 6455 section 7.1.1).
+    this.#client.once('end', () => this.#destroyLater());
+    upstream.once('end', () => this.#destroyLater());
+    upstream.once('close', () => this.#destroyLater());
     upstream.on('data', (chunk: Buffer) => {
       if (!this.#cutting) this.#fromUpstream.feed(chunk);
     });
@@ -120,14 +139,16 @@ class Tunnel implements OpenExchange {
     this.#answerer.finished(this.exchange, status);
   }
 
-  failed(error: Error & { code?: string }, ending: Ending): void {
+  failed(error: Error & { code?: string }): void {
     if (this.exchange.ended) return;
     const unreachable = ['ECONNREFUSED', 'ENOTFOUND', 'ETIMEDOUT', 'EHOSTUNREACH'].includes(error.code ?? '');
-    ending.refuse(this.exchange, unreachable ? 'upstream_unreachable' : 'upstream_reset');
+    this.#ending.refuse(this.exchange, unreachable ? 'upstream_unreachable' : 'upstream_reset');
   }
 
+  /** The upstream has not answered the handshake in time. */
   expire(): void {
-    this.cut('token_expired');
+    this.#cutting = true;
+    this.#ending.refuse(this.exchange, 'upstream_timeout');
   }
 
   cut(reason: keyof typeof closeCodes): void {
@@ -143,7 +164,9 @@ class Tunnel implements OpenExchange {
     this.#client.unpipe(upstream);
     const finish = () => {
       this.#client.end(closeFrame(closeCodes[reason], reason === 'draining' ? 'going away' : 'token no longer valid'));
+      this.#client.resume();
       upstream.destroy();
+      this.#destroyLater();
     };
     if (this.#fromUpstream.atBoundary) {
       finish();
@@ -161,9 +184,19 @@ class Tunnel implements OpenExchange {
     upstream.resume();
   }
 
+  #destroyLater(): void {
+    const timer = setTimeout(() => this.#client.destroy(), CLOSE_WAIT_MS);
+    this.#client.once('close', () => clearTimeout(timer));
+  }
+
   #settle(): void {
     if (this.#settled) return;
     this.#settled = true;
+    // What the client sent last still goes out, to an upstream that takes it.
+    const upstream = this.#upstream;
+    if (upstream === undefined) this.#outgoing?.destroy();
+    upstream?.destroySoon();
+    if (upstream !== undefined) setTimeout(() => upstream.destroy(), CLOSE_WAIT_MS).unref();
     const { open, streamClosed, aborted } = this.#answerer;
     open.remove(this);
     (this.exchange.route as Route).upstream.closeStream();
