@@ -126,7 +126,7 @@ class Transit implements Dispatcher.DispatchHandler, OpenExchange, Waiter {
   }
 
   onResponseStart(
-    controller: Dispatcher.DispatchController,
+    _controller: Dispatcher.DispatchController,
     status: number,
     headers: Headers,
     statusText?: string,
