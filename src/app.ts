@@ -1,10 +1,11 @@
 // The composition root: a configuration in, running servers out. Opens everything in order, hands each part what it needs,
 // switches to a new configuration on reload, and drains. Parts of it stand in app/.
-import { chmodSync, mkdirSync, rmSync } from 'node:fs';
+import { chmodSync, mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { openAdmin } from './app/admin.ts';
 import { routeRows } from './app/desks.ts';
 import { type Current, type Generations, generations } from './app/generations.ts';
+import { claimSocketPath } from './app/socket-path.ts';
 import { openStores, type Stores } from './app/stores.ts';
 import { loadConfig } from './config/load.ts';
 import type { LoadedConfig } from './config/loaded.ts';
@@ -246,7 +247,7 @@ class Replica implements Sidecar {
   }
 
   async #openAdmin(stores: Stores, follower: RevocationFollower, index: RevocationIndex): Promise<void> {
-    rmSync(this.socketPath, { force: true });
+    await claimSocketPath(this.socketPath);
     this.#admin = await openAdmin({
       stateDir: this.stateDir,
       socketPath: this.socketPath,

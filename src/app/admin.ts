@@ -1,5 +1,6 @@
 // Opens the admin port, its Unix socket and the observe port, and hands them the replica's parts.
-import { chmodSync, readFileSync } from 'node:fs';
+import { chmodSync, readFileSync, statSync } from 'node:fs';
+import { join } from 'node:path';
 import type { AdminDependencies } from '../admin/dependencies.ts';
 import { observeHandlers } from '../admin/observe.ts';
 import { openOperators } from '../admin/operator-token.ts';
@@ -145,7 +146,7 @@ function countsOf({ current, index, follower, open }: AdminParts): Readonly<Reco
 }
 
 /** Gauges that are read at the scrape rather than kept up to date. */
-function setGauges({ current, stores, follower, index, metrics }: AdminParts): void {
+function setGauges({ current, stores, follower, index, metrics, stateDir, clock }: AdminParts): void {
   const { backend, redis } = stores;
   const health = backend.health();
   metrics.storeUp.labels(backend.name).set(health.up ? 1 : 0);
@@ -155,6 +156,8 @@ function setGauges({ current, stores, follower, index, metrics }: AdminParts): v
   if (follower.state() !== 'ready' && redis !== undefined)
     metrics.degraded.labels('revocation', follower.state()).set(1);
   metrics.revocationEntries.set(index.size);
+  const made = statSync(join(stateDir, 'signing-key.pem'), { throwIfNoEntry: false })?.mtimeMs;
+  if (made !== undefined) metrics.signingKeyAge.set((clock.nowMs() - made) / 1000);
   const facts = redis?.serverFacts();
   if (facts !== undefined) metrics.redisEvictedKeys.set(facts.evictedKeys);
   metrics.redisConnections.set(redis === undefined ? 0 : health.up ? 3 : 0);

@@ -93,7 +93,7 @@ export function generations(options: {
       const before = verifier;
       verifier = createVerifier({ issuers, clock });
       before?.[Symbol.dispose]();
-      const generation = compileGeneration(config, { clock, log, upstreams, verifier, gate });
+      const generation = compileGeneration(config, { clock, log, metrics, upstreams, verifier, gate });
       const signers = new Map<string, Signer>();
       for (const [name, key] of keys) {
         if (key !== undefined) signers.set(name, createSigner(config.issuers[name] as IssuerConfig, key, clock));

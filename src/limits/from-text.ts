@@ -6,7 +6,7 @@ import { SidecarError } from '../core/errors.ts';
 import type { Principal } from '../core/principal.ts';
 import type { KeyPart, LimitSubject } from './compile.ts';
 
-const malformed = (message: string) => new SidecarError('malformed', 'request_malformed', message);
+const malformed = (message: string) => new SidecarError('malformed', 'fields_invalid', message);
 
 /**
  * The subject that `text` names for a limit with this key; `issuers` gives `iss` by the name of the issuer block. Throws

@@ -5,6 +5,7 @@ import { addressReader } from '../http/client-address.ts';
 import { staticClients } from '../limits/clients.ts';
 import { compileLimits, type LimitPlan } from '../limits/plan.ts';
 import type { Log } from '../telemetry/log.ts';
+import type { Metrics } from '../telemetry/metrics.ts';
 import type { Verifier } from '../token/verify.ts';
 import { requirement } from './decide/authorize.ts';
 import { badTokens } from './decide/bad-tokens.ts';
@@ -21,6 +22,7 @@ import type { Upstream } from './outbound/upstream.ts';
 export interface GenerationParts {
   readonly clock: Clock;
   readonly log: Log;
+  readonly metrics: Metrics;
   readonly upstreams: ReadonlyMap<string, Upstream>;
   readonly verifier: Verifier;
   readonly gate: CheckGate;
@@ -28,7 +30,8 @@ export interface GenerationParts {
 
 /** Compiles `config`; throws only on what config/validate.ts should have refused. */
 export function compileGeneration(config: SidecarConfig, parts: GenerationParts): Generation {
-  const { clock, log, upstreams, verifier, gate } = parts;
+  const { clock, log, metrics, upstreams, verifier, gate } = parts;
+  const lookups = (outcome: string) => metrics.tokenCache.labels(outcome);
   const plans = compileLimits(config, config.name, staticClients(config.clients));
   const routes = Object.entries(config.routes).map(([name, route]) =>
     compileRoute(name, route, config, upstreams, plans.get(name) as LimitPlan),
@@ -44,6 +47,7 @@ export function compileGeneration(config: SidecarConfig, parts: GenerationParts)
     reservedPrefix: proxy.reserved_prefix,
     identity: identityPlan(config.identity_headers),
     verifier,
+    tokenLookups: { hit: lookups('hit'), refused: lookups('refused'), miss: lookups('miss') },
     badTokens: badTokens(proxy.bad_tokens, clock),
     gate,
     problemOptions: { realm: config.name ?? 'doorward', showReason: proxy.error_detail === 'reason' },

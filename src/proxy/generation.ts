@@ -2,6 +2,7 @@
 // (attack 17). Made by server.ts from a validated configuration and the parts that outlive it.
 import type { SidecarConfig } from '../config/schema.ts';
 import type { AddressReader } from '../http/client-address.ts';
+import type { Tally } from '../telemetry/instruments.ts';
 import type { Verifier } from '../token/verify.ts';
 import type { BadTokens } from './decide/bad-tokens.ts';
 import type { CheckGate } from './decide/check-gate.ts';
@@ -21,6 +22,8 @@ export interface Generation {
   readonly reservedPrefix: string;
   readonly identity: IdentityPlan;
   readonly verifier: Verifier;
+  /** Look-ups in the verified-token cache, by what they found. */
+  readonly tokenLookups: { readonly hit: Tally; readonly refused: Tally; readonly miss: Tally };
   readonly badTokens: BadTokens;
   readonly gate: CheckGate;
   readonly problemOptions: { readonly realm: string; readonly showReason: boolean };

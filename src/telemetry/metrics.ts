@@ -40,7 +40,7 @@ export function openMetrics(options: { readonly processMetrics: boolean } = { pr
     tokenOperations: counter('token_operations_total', 'Tokens issued, introspected, revoked.', ['operation']),
     jwksAge: gauge('jwks_age_seconds', 'Since the last good key set.', ['issuer']),
     jwksRefresh: counter('jwks_refresh_total', 'Fetches of key sets.', ['issuer', 'outcome']),
-    tokenCache: counter('token_cache_total', 'Look-ups in the verified-token cache.', ['outcome']),
+    tokenCache: tallies('token_cache_total', 'Look-ups in the verified-token cache.', ['outcome']),
     streamsOpen: gauge('streams_open', 'WebSockets and event streams.'),
     streamsClosed: counter('streams_closed_total', 'Streams ended by us, and why.', ['reason']),
     configReloadSuccess: gauge('config_reload_success', '1 when the last reload took effect.'),

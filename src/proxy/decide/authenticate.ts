@@ -14,13 +14,20 @@ export function authenticate(exchange: Exchange, resume: Resume): StageResult {
   const { credential, generation } = exchange;
   if (credential === undefined) return route.auth === 'required' ? 'credential_missing' : undefined;
   const known = generation.verifier.peek(credential);
-  if (known instanceof VerifiedToken) return accept(exchange, known);
+  if (known instanceof VerifiedToken) {
+    generation.tokenLookups.hit.inc();
+    return accept(exchange, known);
+  }
   const retryAfter = generation.badTokens.retryAfter(exchange.client.key);
   if (retryAfter !== undefined) {
     exchange.details = { retryAfter };
     return 'bad_tokens';
   }
-  if (known !== undefined) return refusedToken(exchange, known);
+  if (known !== undefined) {
+    generation.tokenLookups.refused.inc();
+    return refusedToken(exchange, known);
+  }
+  generation.tokenLookups.miss.inc();
   generation.verifier.verify(credential, route.issuers).then(
     (token) => resume(exchange, accept(exchange, token)),
     (error: unknown) => resume(exchange, refusedToken(exchange, error)),

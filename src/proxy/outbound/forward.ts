@@ -22,6 +22,11 @@ type UpstreamError = Error & { readonly code?: string; readonly socket?: { reado
 
 /** Starts the transit of an accepted exchange; `headers` is the flat array for the upstream. */
 export function forward(exchange: Exchange, headers: string[], answerer: Answerer): void {
+  // The client may have gone away while the store was asked: nothing is sent in its name then.
+  if (exchange.response?.destroyed) {
+    answerer.aborted(exchange);
+    return;
+  }
   const transit = new Transit(exchange, headers, answerer);
   const admission = transit.route.upstream.admit(transit, answerer.clock.monotonicMs());
   if (admission === 'refused') answerer.refuse(exchange, 'upstream_busy');

@@ -1,9 +1,11 @@
 // WebSockets: an upgrade that the pipeline has accepted is handed to http-proxy, which shakes hands with the upstream and
 // pipes. We end the tunnel when its token expires or is revoked and when we drain, with a close frame between two frames of
 // the upstream (design 4.11, attack 52).
+import type { IncomingHttpHeaders } from 'node:http';
 import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import HttpProxy from 'http-proxy';
+import { findField } from '../../http/headers.ts';
 import { writeRawAnswer } from '../../http/listener.ts';
 import { problem } from '../../http/problem.ts';
 import type { VerifiedToken } from '../../token/verified-token.ts';
@@ -12,6 +14,7 @@ import type { Route } from '../inbound/route.ts';
 import type { OpenExchange } from '../open-exchanges.ts';
 import type { Answerer } from './answer.ts';
 import { closeFrame, FrameTracker } from './frames.ts';
+import { acceptsHandshake } from './handshake.ts';
 import { upstreamFields } from './upstream-fields.ts';
 
 /** RFC 6455 section 7.4.1. */
@@ -24,13 +27,16 @@ const CLOSE_WAIT_MS = 1000;
 export function websocketEnding(answerer: Answerer): Ending & { close(): void } {
   const proxy = HttpProxy.createProxyServer({ ws: true, xfwd: false });
   const tunnels = new WeakMap<object, Tunnel>();
+  // The library repeats every error of a client's socket here and throws it when nobody listens: one reset would end the
+  // process. The tunnel settles when that socket closes.
+  proxy.on('error', () => {});
   proxy.on('proxyReqWs', (outgoing, request) => {
     const tunnel = tunnels.get(request);
     if (tunnel === undefined) return;
     // The library parses and joins paths; ours goes out byte for byte.
     outgoing.path = tunnel.exchange.path + tunnel.exchange.query;
     tunnel.asked(outgoing);
-    outgoing.once('upgrade', (_response, upstreamSocket: Socket) => tunnel.opened(upstreamSocket));
+    outgoing.once('upgrade', (response, upstreamSocket: Socket) => tunnel.opened(response.headers, upstreamSocket));
     outgoing.once('response', (response) => tunnel.answered(response.statusCode ?? 502));
   });
   return {
@@ -116,12 +122,18 @@ class Tunnel implements OpenExchange {
     this.#outgoing = outgoing;
   }
 
-  opened(upstream: Socket): void {
+  opened(headers: IncomingHttpHeaders, upstream: Socket): void {
     this.exchange.answeredAtMs = this.#answerer.clock.monotonicMs();
     this.#upstream = upstream;
     this.deadlineMs = Number.POSITIVE_INFINITY;
     if (this.#settled) {
       upstream.destroy();
+      return;
+    }
+    if (!acceptsHandshake(headers, findField(this.exchange.rawFields, 'sec-websocket-key') ?? '')) {
+      // The answer ends the client's side, so that the library cannot write its 101 there any more.
+      upstream.destroy();
+      this.#ending.refuse(this.exchange, 'upstream_invalid');
       return;
     }
     // Both ends allow half-open connections, WebSockets do not know them (RFC 6455 section 7.1.1).
