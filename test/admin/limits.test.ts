@@ -36,6 +36,6 @@ test('an unknown limit is 404, and a key that cannot be one of the limit is refu
   assert.equal((await it.admin('GET', '/v1/limits/nothing/x')).status, 404);
   assert.equal((await it.admin('DELETE', '/v1/limits/__proto__/x')).status, 404);
   const bad = await it.admin('GET', '/v1/limits/tight/nowhere%2Fweb');
-  assert.equal(bad.status, 400);
+  assert.equal(bad.status, 422);
   assert.match(String(bad.json.detail), /issuer\/id/);
 });
