@@ -20,23 +20,28 @@ export type VerdictFlavour = 'nginx';
 /**
  * Puts the described request in the place of the sent one. Returns a reason when a trusted peer describes it badly. From an
  * untrusted peer nothing is taken, so the verdict path itself is judged, which no route matches.
+ *
+ * A field that the proxy does not set itself comes through from its client. So the method must be there, and a URL beside
+ * a URI must say the same: whoever added the other one would choose what is judged.
  */
 export function describe(exchange: Exchange): Reason | undefined {
   const { peer, rawFields } = exchange;
   if (!peer.trusted) return undefined;
-  for (const name of ['x-original-url', 'x-original-uri', 'x-original-method', 'x-original-host']) {
+  for (const name of ['x-original-url', 'x-original-uri', 'x-original-method']) {
     if (countField(rawFields, name) > 1) return 'forwarded_malformed';
   }
+  const method = findField(rawFields, 'x-original-method');
   const url = findField(rawFields, 'x-original-url');
   const uri = findField(rawFields, 'x-original-uri');
   const absolute = url === undefined ? undefined : ABSOLUTE_URL.exec(url);
-  if (url !== undefined && absolute === null) return 'forwarded_malformed';
-  const target = uri ?? absolute?.[2] ?? (absolute ? '/' : undefined);
-  if (target === undefined) return 'forwarded_malformed';
-  const host = findField(rawFields, 'x-original-host') ?? absolute?.[1];
+  if (absolute === null) return 'forwarded_malformed';
+  const fromUrl = absolute && (absolute[2] ?? '/');
+  const target = uri ?? fromUrl;
+  if (target === undefined || method === undefined) return 'forwarded_malformed';
+  if (fromUrl !== undefined && fromUrl !== target) return 'forwarded_malformed';
   exchange.rawTarget = target;
-  exchange.method = findField(rawFields, 'x-original-method') ?? 'GET';
-  exchange.rawFields = describedFields(rawFields, host);
+  exchange.method = method;
+  exchange.rawFields = describedFields(rawFields, absolute?.[1]);
   return undefined;
 }
 

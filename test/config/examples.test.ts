@@ -30,7 +30,9 @@ const shows: Readonly<Record<string, (config: SidecarConfig) => unknown>> = {
 
 test('every example has its test', () => {
   assert.deepEqual(
-    readdirSync(folder).sort(),
+    readdirSync(folder)
+      .filter((name) => name.endsWith('.yaml'))
+      .sort(),
     Object.keys(shows)
       .map((name) => `${name}.yaml`)
       .sort(),

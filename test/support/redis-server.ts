@@ -1,24 +1,15 @@
 // Real Redis for tests: finds redis-server or installs it from the system's packages, and starts private instances.
-import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
+import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { createConnection, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-
-const found = () => spawnSync('redis-server', ['--version']).status === 0;
+import { ensureCommand } from './system-packages.ts';
 
 /** Makes sure that `redis-server` is on the PATH; throws with the command to type when it cannot be installed. */
-export function ensureRedisServer(): void {
-  if (found()) return;
-  console.error('redis-server is missing: installing it with apt-get');
-  const env = { ...process.env, DEBIAN_FRONTEND: 'noninteractive' };
-  const run = (...args: string[]) => spawnSync('apt-get', args, { stdio: 'inherit', env });
-  run('update', '-qq');
-  run('install', '-y', '-qq', 'redis-server');
-  if (!found()) throw new Error('redis-server is needed: install it (apt-get install redis-server) and run again');
-}
+export const ensureRedisServer = (): void => ensureCommand('redis-server', '--version');
 
 /** A port that was free a moment ago. */
 export async function freePort(): Promise<number> {
