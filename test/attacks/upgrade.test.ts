@@ -1,5 +1,6 @@
 // Attacks 47 to 52, and 91 and 109 as far as streams go: an upgrade passes the same pipeline, and ends with its token.
 import assert from 'node:assert/strict';
+import { createHash } from 'node:crypto';
 import { once } from 'node:events';
 import { createServer, type IncomingMessage } from 'node:http';
 import { type AddressInfo, connect, type Socket } from 'node:net';
@@ -26,6 +27,9 @@ const handshake = [
   'Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==',
 ];
 
+/** RFC 6455 section 1.3. */
+const GUID = '258EAFA5-E914-47DA-95CA-C5AB0DC85B11';
+
 /** An unmasked text frame, as servers send it; `length` alone gives a head whose payload follows later. */
 const frame = (text: string, length = text.length) =>
   Buffer.concat([Buffer.from([0x81, 126, length >> 8, length & 0xff]), Buffer.from(text)]);
@@ -50,7 +54,9 @@ async function streamUpstream() {
   server.on('upgrade', (request, socket) => {
     requests.push(request);
     if (request.url === '/refuse') return void socket.end('HTTP/1.1 403 Forbidden\r\nContent-Length: 2\r\n\r\nno');
-    socket.write('HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n');
+    const accept = createHash('sha1').update(`${request.headers['sec-websocket-key']}${GUID}`).digest('base64');
+    const fields = `Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: ${accept}\r\n`;
+    socket.write(`HTTP/1.1 101 Switching Protocols\r\n${fields}\r\n`);
     sockets.push(socket as Socket);
   });
   server.listen(0, '127.0.0.1');
@@ -302,4 +308,50 @@ test('attack 109: an upgrade is charged once, and streams are capped', async () 
       await ask(at.port, head('GET /events', [bearer(tokenFor({ client_id: `b${Math.random()}` }))]), 200)
     ).text.includes('200 OK'),
   );
+});
+
+test('attack 52: a client that ignores the close frame does not keep its stream slot', async () => {
+  await using upstream = await streamUpstream();
+  await using at = await startSidecar(upstream.url, { upstreams: { app: { url: upstream.url, streams: 1 } } });
+  const stubborn = connect({ port: at.port, host: '127.0.0.1', allowHalfOpen: true });
+  stubborn.on('error', () => {});
+  stubborn.resume();
+  stubborn.write(head('GET /ws', [...handshake, bearer(tokenFor({ jti: 'stubborn' }))]));
+  await eventually(() => upstream.sockets.length === 1);
+  const next = () => ask(at.port, head('GET /ws', [...handshake, bearer(tokenFor())]), 150);
+  assert.equal((await next()).status, 503);
+  await admin(at, 'POST', '/v1/revocations', { kind: 'token', id: 'stubborn', reason: 'test' });
+  await eventually(async () => (await next()).text.startsWith('HTTP/1.1 101'), 4000);
+  stubborn.destroy();
+});
+
+test('attack 48: an upstream that never answers the handshake is 504, and the slot is free again', async () => {
+  const server = createServer().on('upgrade', () => {});
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+  await using mute = await startSidecar(url, {
+    upstreams: { app: { url, streams: 1 } },
+    defaults: { response_timeout: '300ms' },
+    routes: { all: { match: { prefix: '/' }, auth: 'none' } },
+  });
+  for (let round = 0; round < 2; round += 1) {
+    const answer = await ask(mute.port, head('GET /ws', handshake));
+    assertProblem(answer, 504, `round ${round}`);
+    assert.ok(answer.closed);
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  }
+  server.close();
+  server.closeAllConnections();
+});
+
+test('a drain closes WebSockets with 1001, and ends', async () => {
+  await using upstream = await streamUpstream();
+  await using at = await startSidecar(upstream.url);
+  using client = await open101(at.port, tokenFor());
+  const startedMs = performance.now();
+  await at.drain();
+  await eventually(() => client.closed);
+  assert.equal(closeFrameAt(client.after()), 1001);
+  assert.ok(performance.now() - startedMs < 1900, 'before drain.timeout');
 });
