@@ -166,13 +166,13 @@ test('attack 43: the verdict endpoint believes descriptions of trusted peers onl
   assert.equal(direct.status, 403, 'the real request line is no route');
   await using trusted = await world({ proxy: { ...verdict, trusted_proxies: ['127.0.0.1'] } });
   const verdictFor = async (...described: string[]) =>
-    (await ask(trusted.port, head('GET /.doorward/verdict/nginx', described))).status;
+    (await ask(trusted.port, head('GET /.doorward/verdict/nginx', ['X-Original-Method: GET', ...described]))).status;
   assert.equal(await verdictFor('X-Original-URL: http://app/public'), 200);
   assert.equal(await verdictFor('X-Original-URL: http://app/admin'), 401);
   assert.equal(await verdictFor('X-Original-URL: http://app/admin', bearer(tokenFor())), 200);
   assert.equal(await verdictFor('X-Original-URL: http://app/public/../admin'), 403);
   assert.equal(await verdictFor('X-Original-URL: http://app/public', 'X-Original-URL: http://app/admin'), 403);
-  assert.equal(await verdictFor('X-Original-URI: /admin', 'X-Original-URL: http://app/public'), 401);
+  assert.equal(await verdictFor('X-Original-URI: /admin', 'X-Original-URL: http://app/public'), 403);
   assert.equal(await verdictFor(), 403);
   assert.equal(trusted.upstream.bytes() + at.upstream.bytes(), '', 'a verdict never reaches the application');
 });
