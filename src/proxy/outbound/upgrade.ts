@@ -14,7 +14,7 @@ import type { Route } from '../inbound/route.ts';
 import type { OpenExchange } from '../open-exchanges.ts';
 import type { Answerer } from './answer.ts';
 import { closeFrame, FrameTracker } from './frames.ts';
-import { acceptsHandshake } from './handshake.ts';
+import { acceptsHandshake, pruneHandshakeAnswer } from './handshake.ts';
 import { upstreamFields } from './upstream-fields.ts';
 
 /** RFC 6455 section 7.4.1. */
@@ -36,8 +36,14 @@ export function websocketEnding(answerer: Answerer): Ending & { close(): void } 
     // The library parses and joins paths; ours goes out byte for byte.
     outgoing.path = tunnel.exchange.path + tunnel.exchange.query;
     tunnel.asked(outgoing);
-    outgoing.once('upgrade', (response, upstreamSocket: Socket) => tunnel.opened(response.headers, upstreamSocket));
-    outgoing.once('response', (response) => tunnel.answered(response.statusCode ?? 502));
+    outgoing.once('upgrade', (response, upstreamSocket: Socket) => {
+      pruneHandshakeAnswer(response.headers, 101);
+      tunnel.opened(response.headers, upstreamSocket);
+    });
+    outgoing.once('response', (response) => {
+      pruneHandshakeAnswer(response.headers, response.statusCode ?? 502);
+      tunnel.answered(response.statusCode ?? 502);
+    });
   });
   return {
     refuse(exchange, reason) {
