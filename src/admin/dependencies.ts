@@ -1,8 +1,8 @@
 // What the admin plane rests on: plain functions and contracts, handed in by the composition root. Admin opens nothing
 // itself and knows neither the proxy nor a concrete store.
 import type { Clock } from '../core/clock.ts';
+import type { Explanation, Question } from '../core/explanation.ts';
 import type { Principal } from '../core/principal.ts';
-import type { Reason } from '../core/reasons.ts';
 import type { DecisionStore } from '../stores/contracts/decisions.ts';
 import type { RevocationDraft, RevocationEntry } from '../stores/contracts/revocations.ts';
 import type { Log } from '../telemetry/log.ts';
@@ -10,32 +10,6 @@ import type { Metrics } from '../telemetry/metrics.ts';
 import type { Signer } from '../token/issue.ts';
 import type { OperatorCheck } from './operator-token.ts';
 import type { ReadinessFacts } from './readiness.ts';
-
-/** A question for `explain`: a request that is judged and not sent. Same shape as the data plane's. */
-export interface Question {
-  readonly method: string;
-  /** Absolute URL or a path. */
-  readonly target: string;
-  readonly host: string;
-  readonly peer: string;
-  /** Flat array of names and values. */
-  readonly fields: readonly string[];
-}
-
-/** What the pipeline would do. */
-export interface Explanation {
-  readonly allowed: boolean;
-  readonly reason: Reason;
-  readonly stage: string;
-  readonly route: string | undefined;
-  readonly rule: string | undefined;
-  readonly client_address: string;
-  readonly subject: string | undefined;
-  readonly client: string | undefined;
-  readonly limits: readonly { readonly limit: string; readonly remaining: number; readonly reset_ms: number }[];
-  /** Flat array of names and values. */
-  readonly upstream_headers: readonly string[];
-}
 
 /** One issuer block, as far as operators' calls need it. */
 export interface AdminIssuer {

@@ -1,8 +1,8 @@
 // Why a request would be, or was, decided as it was. The judging is the data plane's own pipeline, handed in; nothing is
 // charged, sent or recorded.
 import { z } from 'zod';
+import type { Question } from '../core/explanation.ts';
 import { reasons } from '../core/reasons.ts';
-import type { Question } from './dependencies.ts';
 import { endpoint, FieldsError } from './endpoint.ts';
 
 const fieldName = z.string().regex(/^[!#$%&'*+.^_`|~0-9A-Za-z-]{1,256}$/, 'needs a header name');

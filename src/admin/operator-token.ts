@@ -1,7 +1,7 @@
 // Operators of the admin port: tokens that leak scanners recognise, kept as digests only. The first one is made at the first
 // start, so that no sidecar ever runs with a default one. Who may do what per endpoint is endpoints.ts.
 import { hash } from 'node:crypto';
-import { closeSync, fsyncSync, linkSync, mkdirSync, openSync, readFileSync, rmSync, writeSync } from 'node:fs';
+import { mkdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { crc32 } from 'node:zlib';
 import { LRUCache } from 'lru-cache';
@@ -10,6 +10,7 @@ import type { Clock } from '../core/clock.ts';
 import { secretsEqual } from '../core/encoding.ts';
 import { SidecarError } from '../core/errors.ts';
 import { randomId, randomSecret } from '../core/ids.ts';
+import { createPrivateFile } from '../core/private-file.ts';
 
 /** Who calls, and what it may do: `*`, or names such as `tokens:write`. */
 export interface Operator {
@@ -116,7 +117,7 @@ function createOperators(stateDir: string, clock: Clock): readonly OperatorRecor
   const path = operatorsPath(stateDir);
   try {
     mkdirSync(stateDir, { recursive: true, mode: 0o700 });
-    writeOnce(adminTokenPath(stateDir), `${mintOperatorToken()}\n`);
+    createPrivateFile(adminTokenPath(stateDir), `${mintOperatorToken()}\n`);
     const token = (readIfPresent(adminTokenPath(stateDir)) ?? '').trim();
     if (!isOperatorToken(token)) throw unusable(`${adminTokenPath(stateDir)} holds no operator token`);
     const operator: OperatorRecord = {
@@ -125,7 +126,7 @@ function createOperators(stateDir: string, clock: Clock): readonly OperatorRecor
       permissions: ['*'],
       created_at: new Date(clock.nowMs()).toISOString(),
     };
-    writeOnce(path, `${JSON.stringify({ version: 1, operators: [operator] }, undefined, 2)}\n`);
+    createPrivateFile(path, `${JSON.stringify({ version: 1, operators: [operator] }, undefined, 2)}\n`);
   } catch (cause) {
     if (cause instanceof SidecarError) throw cause;
     throw unusable(`the operators cannot be kept in ${stateDir}`, cause);
@@ -140,22 +141,6 @@ function readIfPresent(path: string): string | undefined {
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
     throw unusable(`${path} cannot be read`, error);
-  }
-}
-
-/** Writes the whole file or nothing, never over one that is there; two processes that race leave one whole file. */
-function writeOnce(path: string, text: string): void {
-  const draft = `${path}.${randomId()}`;
-  const file = openSync(draft, 'wx', 0o600);
-  try {
-    writeSync(file, text);
-    fsyncSync(file);
-    linkSync(draft, path);
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
-  } finally {
-    closeSync(file);
-    rmSync(draft, { force: true });
   }
 }
 

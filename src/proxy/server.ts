@@ -5,6 +5,7 @@ import { IncomingMessage as Message } from 'node:http';
 import { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import type { Clock } from '../core/clock.ts';
+import type { Explanation, Question } from '../core/explanation.ts';
 import { requestId } from '../core/ids.ts';
 import type { Reason } from '../core/reasons.ts';
 import { addressReader } from '../http/client-address.ts';
@@ -19,31 +20,6 @@ import { websocketEnding } from './outbound/upgrade.ts';
 import { upstreamFields } from './outbound/upstream-fields.ts';
 import { run } from './pipeline.ts';
 import { describe, nginxVerdict } from './verdict.ts';
-
-/** A question for `doorward explain`: a request that is judged and not sent. */
-export interface Question {
-  readonly method: string;
-  /** Absolute URL or a path. */
-  readonly target: string;
-  readonly host: string;
-  readonly peer: string;
-  /** Flat array of names and values. */
-  readonly fields: readonly string[];
-}
-
-/** What the pipeline would do, stage by stage. */
-export interface Explanation {
-  readonly allowed: boolean;
-  readonly reason: Reason;
-  readonly stage: string;
-  readonly route: string | undefined;
-  readonly rule: string | undefined;
-  readonly client_address: string;
-  readonly subject: string | undefined;
-  readonly client: string | undefined;
-  readonly limits: readonly { readonly limit: string; readonly remaining: number; readonly reset_ms: number }[];
-  readonly upstream_headers: readonly string[];
-}
 
 /** The data plane behind the proxy port. */
 export interface DataPlane {

@@ -1,19 +1,9 @@
 // The private key of our own issuer: from a PEM secret, or made once and kept in the state folder. Its kid is its RFC 7638
 // thumbprint, so a restart keeps it. Signing is issue.ts; key states and rotation come with the control plane.
 import { createPrivateKey, createPublicKey, generateKeyPairSync, type KeyObject, type webcrypto } from 'node:crypto';
-import {
-  chmodSync,
-  closeSync,
-  fsyncSync,
-  linkSync,
-  mkdirSync,
-  openSync,
-  readFileSync,
-  rmSync,
-  writeSync,
-} from 'node:fs';
+import { chmodSync, mkdirSync, readFileSync } from 'node:fs';
 import { dirname } from 'node:path';
-import { randomId } from '../core/ids.ts';
+import { createPrivateFile } from '../core/private-file.ts';
 import { misconfigured } from './refusal.ts';
 import { jwkThumbprint, keyFromJwk } from './verification-key.ts';
 
@@ -61,23 +51,6 @@ function readIfPresent(path: string): string | undefined {
   }
 }
 
-/** Writes the whole file under another name and links it in place, so that nobody ever reads half a key. */
-function createFile(path: string, text: string): void {
-  const draft = `${path}.${randomId()}`;
-  const file = openSync(draft, 'wx', 0o600);
-  try {
-    writeSync(file, text);
-    fsyncSync(file);
-    linkSync(draft, path);
-  } catch (error) {
-    // Another process of ours was first: its key counts.
-    if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
-  } finally {
-    closeSync(file);
-    rmSync(draft, { force: true });
-  }
-}
-
 /**
  * The key kept in `path` (mode 0600, in a folder of mode 0700), made on the first call. A file that cannot be read or
  * holds another kind of key throws `misconfigured` and is never overwritten: tokens in the wild depend on it.
@@ -88,7 +61,7 @@ export function openSigningKey(path: string, algorithm: SigningAlgorithm): Signi
   const folder = dirname(path);
   try {
     if (mkdirSync(folder, { recursive: true, mode: 0o700 }) !== undefined) chmodSync(folder, 0o700);
-    createFile(path, generate(algorithm).export({ type: 'pkcs8', format: 'pem' }) as string);
+    createPrivateFile(path, generate(algorithm).export({ type: 'pkcs8', format: 'pem' }) as string);
   } catch (cause) {
     throw misconfigured(`the signing key cannot be kept in ${path}`, { cause });
   }

@@ -1,6 +1,7 @@
 // Step 8: revoked? and all limits, in one round trip for all requests of an event-loop turn. Collects, asks the store once,
 // and decides each request by the answer; when the store is away, by what the configuration says for that case.
 import type { Clock } from '../../core/clock.ts';
+import type { ShownLimit } from '../../core/explanation.ts';
 import type { Reason } from '../../core/reasons.ts';
 import type { DeniedKeys } from '../../limits/denied.ts';
 import { isRefused, limitFields } from '../../limits/fields.ts';
@@ -15,13 +16,6 @@ import type { Exchange } from '../exchange.ts';
 import type { Route } from '../inbound/route.ts';
 import { type Resume, type StageResult, waiting } from '../stage.ts';
 import { limitTallies } from './limit-tallies.ts';
-
-/** One limit as `explain` shows it. */
-export interface ShownLimit {
-  readonly limit: string;
-  readonly remaining: number;
-  readonly reset_ms: number;
-}
 
 /** The check stage; one for the whole data plane, over all generations. */
 export interface CheckGate {

@@ -1,0 +1,35 @@
+// The words of `explain`, shared by the plane that asks and the plane that answers: a request that is judged and not sent.
+import type { Reason } from './reasons.ts';
+
+/** A request to judge. */
+export interface Question {
+  readonly method: string;
+  /** Absolute URL or a path. */
+  readonly target: string;
+  readonly host: string;
+  readonly peer: string;
+  /** Flat array of names and values. */
+  readonly fields: readonly string[];
+}
+
+/** One limit that would be charged. */
+export interface ShownLimit {
+  readonly limit: string;
+  readonly remaining: number;
+  readonly reset_ms: number;
+}
+
+/** What the pipeline would do; nothing is charged or recorded. */
+export interface Explanation {
+  readonly allowed: boolean;
+  readonly reason: Reason;
+  readonly stage: string;
+  readonly route: string | undefined;
+  readonly rule: string | undefined;
+  readonly client_address: string;
+  readonly subject: string | undefined;
+  readonly client: string | undefined;
+  readonly limits: readonly ShownLimit[];
+  /** Flat array of names and values; empty when refused. */
+  readonly upstream_headers: readonly string[];
+}
