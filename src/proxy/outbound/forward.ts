@@ -166,7 +166,7 @@ class Transit implements Dispatcher.DispatchHandler, OpenExchange, Waiter {
       this.#remaining -= chunk.length;
       if (this.#remaining === 0) {
         // Head and body in one write: the last byte promised is here, so the message is complete.
-        if (chunk.length <= ONE_WRITE_BYTES) this.#response.end(chunk.latin1Slice(), 'latin1');
+        if (chunk.length <= ONE_WRITE_BYTES) this.#response.end(chunk.toString('latin1'), 'latin1');
         else this.#response.end(chunk);
         return;
       }
