@@ -74,7 +74,7 @@ export class RedisChecks implements CheckStore {
     args[2] = shapes.size;
     for (const shape of tail) args.push(shape);
     try {
-      const reply = this.#parse(await run(this.#redis, this.#check, keys, args), sizes);
+      const reply = this.#read(await run(this.#redis, this.#check, keys, args), sizes);
       this.answers = true;
       return reply;
     } catch (error) {
@@ -96,6 +96,16 @@ export class RedisChecks implements CheckStore {
     const encoded = { keys, shape, shapeId: shape.join(' ') };
     this.#encoded.set(charges, encoded);
     return encoded;
+  }
+
+  /** A reply of another shape is that of another command: whatever comes next on this connection would be as well. */
+  #read(reply: unknown, sizes: readonly number[]): CheckReply {
+    try {
+      return this.#parse(reply, sizes);
+    } catch (error) {
+      this.#redis.disconnect(true);
+      throw error;
+    }
   }
 
   #parse(reply: unknown, sizes: readonly number[]): CheckReply {

@@ -6,6 +6,7 @@
 //     +get +set +psetex +setrange +del +hget +hset +hdel +hscan +zadd +zrem +zrangebyscore +zremrangebyscore +zcard
 //     +lindex +llen +ltrim +rpush +pexpire +xadd +xrange +xrevrange +publish +subscribe +unsubscribe
 import { Redis, type RedisOptions } from 'ioredis';
+import { redisCode } from './errors.ts';
 
 /** What a connection is made of; secrets already resolved. */
 export interface RedisSettings {
@@ -23,6 +24,8 @@ const CONNECT_TIMEOUT_MS = 2000;
 const RETRY_BASE_MS = 50;
 const RETRY_MAX_MS = 2000;
 const SLOW_TIMEOUT_MS = 2000;
+/** A connection on which every command has failed for this long is made anew. */
+const HOPELESS_MS = 2000;
 
 /** Wait before attempt n: exponential with full jitter below it, so that replicas do not come back all at once. */
 export function retryDelay(attempt: number): number {
@@ -54,7 +57,49 @@ export function connect(settings: RedisSettings, purpose: 'fast' | 'slow' | 'sub
   const redis = new Redis(settings.url, options);
   // Without a listener ioredis prints to the console; the state is read from `status`, errors come from commands.
   redis.on('error', () => undefined);
+  redis.on('connect', () => guardReplies(redis));
+  watchAnswers(redis);
   return redis;
+}
+
+/**
+ * A reply of a shape that ioredis does not expect (a null to SUBSCRIBE, arrays nested a hundred thousand deep) throws out of
+ * its parser and would be an uncaught exception; the connection that brought it is cut and made anew instead.
+ */
+function guardReplies({ stream }: Redis): void {
+  for (const parse of stream.listeners('data')) {
+    stream.off('data', parse as (chunk: Buffer) => void);
+    stream.on('data', (chunk: Buffer) => {
+      try {
+        parse.call(stream, chunk);
+      } catch (cause) {
+        stream.destroy(new Error('Redis sent a malformed reply', { cause }));
+      }
+    });
+  }
+}
+
+/**
+ * Answers belong to commands by their order alone. Once one was lost, each command gets the answer of the one before or none
+ * in time, though bytes keep coming: only a new connection ends that.
+ */
+function watchAnswers(redis: Redis): void {
+  let failingSinceMs: number | undefined;
+  const onAnswer = () => {
+    failingSinceMs = undefined;
+  };
+  const onFailure = (error: unknown) => {
+    if (redisCode(error) !== '' || redis.status !== 'ready') return onAnswer();
+    failingSinceMs ??= performance.now();
+    if (performance.now() - failingSinceMs < HOPELESS_MS) return;
+    failingSinceMs = undefined;
+    redis.disconnect(true);
+  };
+  const send = redis.sendCommand.bind(redis);
+  redis.sendCommand = (command, stream) => {
+    command.promise.then(onAnswer, onFailure);
+    return send(command, stream);
+  };
 }
 
 /** Resolves true once the connection is ready, false when it is not within `waitMs`. */

@@ -3,6 +3,7 @@
 import type { Redis } from 'ioredis';
 import type { RevocationHead, StoreNotice } from '../contracts/revocations.ts';
 import { becomesReady } from './connection.ts';
+import { redisCode } from './errors.ts';
 import { parseHead } from './head.ts';
 import type { Keyspace } from './keyspace.ts';
 
@@ -33,8 +34,9 @@ export async function watchNotices(
       first.resolve();
       const head = await readHead();
       if (head) onNotice({ type: 'revocations', head });
-    } catch {
-      // The connection dropped again: the next `ready` tries anew.
+    } catch (error) {
+      // The connection dropped again, and the next `ready` tries anew; or it did not answer, and has to be made anew.
+      if (redisCode(error) === '' && redis.status === 'ready') redis.disconnect(true);
     }
   };
   const onMessage = (_channel: string, text: string) => {

@@ -158,9 +158,11 @@ export class RedisRevocations implements RevocationLog {
     const held = new Map<string, RevocationEntry>();
     let cursor = '0';
     do {
-      const [next, rows] = await this.#slow.hscan(this.#names.entries, cursor, 'COUNT', SCAN_COUNT).catch((error) => {
+      const reply: unknown = await this.#slow.hscan(this.#names.entries, cursor, 'COUNT', SCAN_COUNT).catch((error) => {
         throw storeError(error);
       });
+      const [next, rows] = Array.isArray(reply) ? (reply as unknown[]) : [];
+      if (typeof next !== 'string' || !Array.isArray(rows)) throw badReply('hscan');
       for (let row = 1; row < rows.length; row += 2) {
         const entry = decodeEntry(rows[row]);
         held.set(entry.entryId, entry);
