@@ -1,0 +1,111 @@
+// What a user installs: the packed tarball in another folder, run by its `doorward` bin, serving a request. Node strips no
+// types under node_modules, so this is the built program and not the sources.
+import assert from 'node:assert/strict';
+import { type ChildProcess, execFile, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import { test } from 'node:test';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
+import { recordingUpstream } from './support/recording-upstream.ts';
+import { configFor, tokenFor } from './support/sidecar.ts';
+
+const run = promisify(execFile);
+const root = fileURLToPath(new URL('..', import.meta.url));
+// The Node that runs this test has to be the one that runs npm and the bin.
+const env = {
+  ...process.env,
+  PATH: `${dirname(process.execPath)}:${process.env.PATH}`,
+  npm_config_audit: 'false',
+  npm_config_fund: 'false',
+};
+
+/** Packs what git tracks, with the dependencies of this checkout. */
+async function pack(folder: string): Promise<string> {
+  const source = join(folder, 'source');
+  const { stdout } = await run('git', ['ls-files', '-z'], { cwd: root, maxBuffer: 16 * 1024 * 1024 });
+  const tracked = stdout.split('\0').filter((file) => /^(?:src|config)\/|^[^/]+\.(?:json|md)$|^LICENSE$/.test(file));
+  for (const file of tracked) cpSync(join(root, file), join(source, file), { recursive: true });
+  symlinkSync(join(root, 'node_modules'), join(source, 'node_modules'));
+  await run('npm', ['pack', '--pack-destination', folder], { cwd: source, env });
+  const tarball = readdirSync(folder).find((name) => name.endsWith('.tgz'));
+  assert.ok(tarball !== undefined);
+  return join(folder, tarball);
+}
+
+/** Installs it as a user would, without development dependencies. */
+async function install(tarball: string, folder: string): Promise<string> {
+  const home = join(folder, 'home');
+  mkdirSync(home);
+  writeFileSync(join(home, 'package.json'), '{"private":true}');
+  await run('npm', ['install', '--omit=dev', '--ignore-scripts', '--prefer-offline', tarball], { cwd: home, env });
+  return home;
+}
+
+/** Resolves with the first match of what the child writes. */
+async function written(child: ChildProcess, pattern: RegExp): Promise<RegExpExecArray> {
+  const { promise, resolve, reject } = Promise.withResolvers<RegExpExecArray>();
+  let text = '';
+  const onData = (chunk: Buffer) => {
+    text += chunk;
+    const match = pattern.exec(text);
+    if (match !== null) resolve(match);
+  };
+  child.stdout?.on('data', onData);
+  child.stderr?.on('data', onData);
+  child.once('exit', (code) => reject(new Error(`ended with ${code}: ${text}`)));
+  return promise;
+}
+
+async function end(child: ChildProcess): Promise<number | null> {
+  const ended = once(child, 'exit') as Promise<[number | null]>;
+  child.kill('SIGTERM');
+  const [code] = await ended;
+  return code;
+}
+
+async function statusOf(url: string, token?: string): Promise<number> {
+  const response = await fetch(url, token === undefined ? {} : { headers: { authorization: `Bearer ${token}` } });
+  await response.body?.cancel();
+  return response.status;
+}
+
+test('the packed program, installed elsewhere, tells its version, checks a file, and serves under run and dev', async () => {
+  const folder = mkdtempSync(join(tmpdir(), 'doorward-package-'));
+  const children: ChildProcess[] = [];
+  const start = (bin: string, args: readonly string[]) => {
+    const child = spawn(bin, args, { env, cwd: folder });
+    children.push(child);
+    return child;
+  };
+  await using upstream = await recordingUpstream();
+  try {
+    const home = await install(await pack(folder), folder);
+    const bin = join(home, 'node_modules/.bin/doorward');
+    const program = join(home, 'node_modules/doorward');
+    assert.deepEqual(
+      readdirSync(program).filter((name) => ['src', 'test', 'node_modules', '.ci'].includes(name)),
+      [],
+    );
+    const { version } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as { version: string };
+    assert.equal((await run(bin, ['--version'], { env })).stdout.trim(), version);
+    const file = join(folder, 'sidecar.yaml');
+    writeFileSync(file, JSON.stringify(configFor(upstream.url)));
+    assert.match((await run(bin, ['check', '--config', file], { env })).stdout, /all/);
+
+    const running = start(bin, ['run', '--config', file]);
+    const [, proxy] = await written(running, /"proxy":"([^"]+)".*"event":"listening"/);
+    assert.deepEqual([await statusOf(proxy as string), await statusOf(proxy as string, tokenFor())], [401, 200]);
+    assert.equal(await end(running), 0);
+
+    const dev = start(bin, ['dev', '--upstream', upstream.url]);
+    const [, token, url] = await written(dev, /export TOKEN=(\S+)\s+curl -i (http\S+) /);
+    assert.deepEqual([await statusOf(url as string), await statusOf(url as string, token as string)], [401, 200]);
+    assert.equal(await end(dev), 0);
+  } finally {
+    for (const child of children) child.kill('SIGKILL');
+    rmSync(folder, { recursive: true, force: true });
+  }
+});
