@@ -4,6 +4,8 @@ import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { connect, createServer, type Socket } from 'node:net';
 import { test } from 'node:test';
+import { Redis } from 'ioredis';
+import { keyspace } from '../../src/stores/redis/keyspace.ts';
 import { admin } from '../attacks/world.ts';
 import { eventually } from '../rows/eventually.ts';
 import { recordingUpstream } from '../support/recording-upstream.ts';
@@ -179,4 +181,21 @@ test('a Redis that answers nonsense from the start: nothing is known to be unrev
     assert.equal((await fetch(`${sidecar.observeUrl}/healthz`)).status, 200, what);
   }
   assert.equal(upstream.bytes(), '');
+});
+
+test('malformed entries among the kept decisions are passed over, and the others are found', async () => {
+  await using redis = await startRedis();
+  await using upstream = await recordingUpstream();
+  await using sidecar = await startSidecar(upstream.url, { redis: { url: { value: redis.url }, timeout: '1s' } });
+  const client = new Redis(redis.url);
+  const { decisions } = keyspace('doorward');
+  for (const entry of ['null', '7', '[]', '{}', '{"request_id":7}', '{"a":1,"a":2}', 'x', '']) {
+    await client.xadd(decisions, '*', 'd', entry);
+  }
+  await client.xadd(decisions, '*', 'd', JSON.stringify({ request_id: 'theirs', reason: 'rate_limited' }));
+  client.disconnect();
+  assert.equal((await ask(sidecar, 'bad')).status, 401);
+  const { status, body } = await admin(sidecar, 'GET', '/v1/decisions');
+  const reasons = (body.items as { reason: string }[]).map(({ reason }) => reason);
+  assert.deepEqual([status, reasons.sort()], [200, ['rate_limited', 'token_malformed']]);
 });

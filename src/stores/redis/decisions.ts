@@ -1,6 +1,7 @@
 // Kept refusals: this replica's own in memory, and all replicas' in a capped stream, so that any of them can answer `why`.
 // Sent in bundles a few times a second: a flood of refusals must not become a flood of writes.
 import type { Redis } from 'ioredis';
+import { parseStrictObject } from '../../core/strict-json.ts';
 import type { DecisionStore, KeptDecision } from '../contracts/decisions.ts';
 import { storeError } from './errors.ts';
 import type { Keyspace } from './keyspace.ts';
@@ -62,9 +63,15 @@ export class RedisDecisions implements DecisionStore {
   async #stream(): Promise<KeptDecision[]> {
     try {
       const rows = await this.#redis.xrevrange(this.#names.decisions, '+', '-', 'COUNT', 2 * MAX_DECISIONS);
-      return rows.map(([, fields]) => JSON.parse(fields[1] as string) as KeptDecision);
+      return rows.map(([, fields]) => decode(fields[1])).filter((decision) => decision !== undefined);
     } catch (error) {
       throw storeError(error);
     }
   }
+}
+
+/** Undefined for what no release of ours writes: one bad entry must not hide the others. */
+function decode(text: string | undefined): KeptDecision | undefined {
+  const decision = parseStrictObject(Buffer.from(text ?? ''));
+  return typeof decision?.request_id === 'string' ? (decision as unknown as KeptDecision) : undefined;
 }
