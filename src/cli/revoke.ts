@@ -44,7 +44,7 @@ function common(command: Command): Command {
 function addKind(revoke: Command, kind: (typeof kinds)[number], terminal: Terminal): void {
   common(revoke.command(kind))
     .description(`refuse every token of a ${kind}`)
-    .argument('<id>', kind === 'key' ? 'kid' : `${kind} as the issuer writes it`)
+    .argument('<id>', kind === 'key' ? 'kid; after -- when it begins with -' : `${kind} as the issuer writes it`)
     .option('--issuer <name>', 'issuer block; default: the only one')
     .option('--until <when>', 'a time, a duration such as 24h, or forever; default: as long as today’s tokens can live')
     .option('--not-before <when>', 'refuse only what was issued before: a time, or now; later logins pass')

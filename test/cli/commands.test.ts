@@ -50,7 +50,7 @@ test('revoke knows subject, session, client, tenant and key, and a dry run chang
   }
   assert.equal((await it.proxy('/', token)).status, 200);
   const kid = JSON.parse(Buffer.from(token.split('.')[0] as string, 'base64url').toString()).kid;
-  assert.equal((await runHere(at(it, 'revoke', 'key', kid, '--issuer', 'self'))).code, 0);
+  assert.equal((await runHere([...at(it, 'revoke', 'key', '--issuer', 'self'), '--', kid])).code, 0);
   assert.equal((await it.proxy('/', token)).status, 401);
   const wrong = await runHere(at(it, 'revoke', 'subject', 'alice'));
   assert.deepEqual([wrong.code, wrong.err.split('\n')[0]], [5, 'issuer: needs to be one of self, corp']);

@@ -1,7 +1,7 @@
 // Principals and plans for the tests of this folder.
 import { type SidecarInput, sidecarSchema } from '../../src/config/schema.ts';
-import type { Principal } from '../../src/core/principal.ts';
 import { addressKey } from '../../src/core/address.ts';
+import type { Principal } from '../../src/core/principal.ts';
 import { staticClients } from '../../src/limits/clients.ts';
 import { chargesFor, compileLimits, type LimitMemo, type LimitPlan } from '../../src/limits/plan.ts';
 

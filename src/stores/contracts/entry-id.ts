@@ -2,7 +2,10 @@
 import { digest } from '../../core/encoding.ts';
 import type { RevocationKind } from './revocations.ts';
 
-/** Stable id of the entry for (kind, issuer, id); injective, so that no crafted id can replace another's entry. */
+/**
+ * Stable id of the entry for (kind, issuer, id); injective, so that no crafted id can replace another's entry. Begins with a
+ * letter: people type it, and one that began with `-` would be an option to every command line.
+ */
 export function revocationEntryId(kind: RevocationKind, issuer: string, id: string): string {
-  return digest(JSON.stringify([kind, issuer, id]));
+  return `r${digest(JSON.stringify([kind, issuer, id]))}`;
 }
