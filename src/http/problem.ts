@@ -51,12 +51,13 @@ export function problem(
     status: row.status,
     code: row.code,
     request_id: requestId,
-    ...(options.showReason ? { reason } : {}),
-    ...(details.detail === undefined ? {} : { detail: details.detail }),
-    ...(details.errors === undefined ? {} : { errors: details.errors }),
-    ...(details.violatedPolicies === undefined ? {} : { 'violated-policies': details.violatedPolicies }),
-    ...(details.requiredScopes === undefined ? {} : { required: details.requiredScopes }),
-    ...(details.providedScopes === undefined ? {} : { provided: details.providedScopes }),
+    // JSON leaves out what is undefined.
+    reason: options.showReason ? reason : undefined,
+    detail: details.detail,
+    errors: details.errors,
+    'violated-policies': details.violatedPolicies,
+    required: details.requiredScopes,
+    provided: details.providedScopes,
   });
   const headers = [
     'Content-Type',

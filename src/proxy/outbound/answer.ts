@@ -203,7 +203,12 @@ export function writeRefusal(
   request.once('close', finish);
 }
 
-function hasBody(request: IncomingMessage): boolean {
-  const { headers } = request;
-  return headers['transfer-encoding'] !== undefined || (headers['content-length'] ?? '0') !== '0';
+/** From the raw fields: node would build its object of all headers first, for every refusal. */
+function hasBody({ rawHeaders }: IncomingMessage): boolean {
+  for (let at = 0; at < rawHeaders.length; at += 2) {
+    const name = rawHeaders[at] as string;
+    if (name.length === 17 && name.toLowerCase() === 'transfer-encoding') return true;
+    if (name.length === 14 && name.toLowerCase() === 'content-length') return rawHeaders[at + 1] !== '0';
+  }
+  return false;
 }
