@@ -46,6 +46,10 @@ export function openRedis(settings: RedisSettings, options: RedisBackendOptions 
   const log = { fast, slow, names, subscribe, ...(testNowMs && { testNowMs }) };
   const revocations = new RedisRevocations(log);
   const checks = new RedisChecks(fast, names);
+  // A connection that became ready has answered its handshake: no traffic is needed to know that the store is back.
+  fast.on('ready', () => {
+    checks.answers = true;
+  });
   const timer = setInterval(() => void revocations.sweep().catch(() => undefined), SWEEP_EVERY_MS).unref();
   return {
     name: 'redis',
