@@ -11,4 +11,10 @@ const child = spawn(
   ['--test', '--test-concurrency=2', '--test-timeout=120000', '--test-reporter=spec', ...files.sort()],
   { stdio: 'inherit' },
 );
+// A test that never ends must fail the run, not hold it.
+const watchdog = setTimeout(() => {
+  console.error('the tests did not end within 12 minutes');
+  child.kill('SIGKILL');
+}, 12 * 60_000);
+watchdog.unref();
 child.on('exit', (code) => process.exit(code ?? 1));

@@ -12,20 +12,24 @@ import { startSidecar, tokenFor } from '../support/sidecar.ts';
 const lanes = { light: 12, heavy: 3 };
 const isHeavy = ({ id }: Row) => id.startsWith('autobahn/9.');
 
+const LANE_MS = 60_000;
+const AGAIN_MS = 150_000;
+
 interface Outcome {
   readonly judged: number;
   readonly deviations: readonly Judged[];
 }
 
-async function runFrames(rows: readonly Row[], quietMs = 400): Promise<Outcome> {
+async function runFrames(rows: readonly Row[], quietMs: number, limitMs: number): Promise<Outcome> {
   await using echo = await echoWebSocket();
   await using sidecar = await startSidecar(echo.url);
   using files = caseFile(rows);
   const exp = Math.floor(Date.now() / 1000) + 3600;
-  const printed = await runTool('run_ws_frames.mjs', [
+  const args = [
     ...['--direct', `127.0.0.1:${echo.port}`, '--proxy', `127.0.0.1:${sidecar.port}`],
     ...['--cases', files.path, '--header', `Authorization: Bearer ${tokenFor({ exp })}`, '--wait', String(quietMs)],
-  ]);
+  ];
+  const printed = await runTool('run_ws_frames.mjs', args, limitMs);
   const deviations = [...printed.matchAll(/^DIFF (\S+) (.*)$/gm)].map(([, id, why]) => ({
     id: id as string,
     verdict: 'FAIL',
@@ -37,7 +41,16 @@ async function runFrames(rows: readonly Row[], quietMs = 400): Promise<Outcome> 
 /** Neighbours, which are alike, in different lanes. */
 function runLanes(rows: readonly Row[], count: number): Promise<Outcome[]> {
   const parts = Array.from({ length: count }, (_, lane) => rows.filter((_row, at) => at % count === lane));
-  return Promise.all(parts.map((part) => runFrames(part)));
+  return Promise.all(parts.map((part) => runFrames(part, 400, LANE_MS).catch(() => unfinished(part))));
+}
+
+/**
+ * The runner waits for ever when a connection closes while it waits for one to drain, directly at the echo server as well:
+ * a lane that does not end is asked again as a whole.
+ */
+function unfinished(rows: readonly Row[]): Outcome {
+  const deviations = rows.map(({ id }) => ({ id, verdict: 'FAIL', why: 'its lane did not end' }));
+  return { judged: rows.length, deviations };
 }
 
 interface HandshakeRow extends Row {
@@ -87,7 +100,9 @@ async function handshakeProblem(row: HandshakeRow): Promise<string | undefined> 
 if (corpora === undefined) {
   test('the corpora are not beside this repository (../shared/corpora), so none was run', () => {});
 } else {
-  test('every Autobahn frame script gives the same bytes through the sidecar as without it', async () => {
+  test('every Autobahn frame script gives the same bytes through the sidecar as without it', {
+    timeout: 300_000,
+  }, async () => {
     const rows = rowsOf('ws-autobahn');
     const parts = [
       ...(await runLanes(
@@ -103,7 +118,7 @@ if (corpora === undefined) {
     const differed = new Set(parts.flatMap(({ deviations }) => deviations.map(({ id }) => id)));
     const again = rows.filter(({ id }) => differed.has(id));
     assert.ok(again.length < 40, `${again.length} of ${rows.length} differed`);
-    assertDeviations('ws-autobahn', again.length === 0 ? [] : (await runFrames(again, 1500)).deviations);
+    assertDeviations('ws-autobahn', again.length === 0 ? [] : (await runFrames(again, 1500, AGAIN_MS)).deviations);
   });
 
   test('attack 48: a handshake opens a tunnel only when it is sound, and a refused one leaves nothing open', async () => {

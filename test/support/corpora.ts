@@ -45,9 +45,10 @@ export function assertDeviations(corpus: string, judged: readonly Judged[]): voi
 }
 
 /** Runs one of the corpora's own tools; resolves with what it printed, rejects when it failed. */
-export async function runTool(tool: string, args: readonly string[]): Promise<string> {
+export async function runTool(tool: string, args: readonly string[], timeoutMs = 300_000): Promise<string> {
   const path = fileURLToPath(new URL(`tools/${tool}`, root));
-  const child = spawn(process.execPath, [path, ...args], { stdio: ['ignore', 'pipe', 'pipe'] });
+  const limits = { timeout: timeoutMs, killSignal: 'SIGKILL' } as const;
+  const child = spawn(process.execPath, [path, ...args], { stdio: ['ignore', 'pipe', 'pipe'], ...limits });
   let printed = '';
   child.stdout.on('data', (chunk: Buffer) => {
     printed += chunk.toString();
