@@ -26,3 +26,8 @@ export function randomId(): string {
 export function randomSecret(): string {
   return randomBytes(32).toString('base64url');
 }
+
+/** Id of a data key: `dk` and 22 base64url characters (128 bits), so that it never looks like an option. */
+export function dataKeyId(): string {
+  return `dk${randomId()}`;
+}

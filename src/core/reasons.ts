@@ -102,6 +102,12 @@ export const reasons = {
   operator_failures: row(429, 'rate_limited', 'Too many requests', 'Too many wrong operator tokens; wait a minute.'),
   host_refused: forbidden('forbidden', 'Call the admin port by the address it listens on, or by a loopback name.'),
   not_configured: row(501, 'not_configured', 'Not configured', 'Set what the operation needs in sidecar.yaml.'),
+  sealed_unreadable: row(
+    500,
+    'internal',
+    'Internal error',
+    'A sealed field does not open: its data key is gone or its bytes were changed; see `doorward data-key status`.',
+  ),
   internal: row(500, 'internal', 'Internal error', 'A defect: please report it with the log line.'),
 } as const satisfies Record<string, ReasonRow>;
 
