@@ -1,0 +1,61 @@
+// One connection to PostgreSQL: how it is opened and what it never relies on. No prepared statements and no state of a
+// session, so that PgBouncer in transaction mode may stand in between: every transaction says for itself what it needs.
+import postgres from 'postgres';
+
+/** What a connection is made of; secrets already resolved. */
+export interface PostgresSettings {
+  /** `postgres://` or `postgresql://`; may carry user, password, database and `sslmode`. */
+  readonly url: string;
+  /** Schema that holds everything of ours. */
+  readonly schema: string;
+  /** Most connections of the pool. */
+  readonly connections: number;
+  /** Longest a call waits for a connection, and longest a statement runs. */
+  readonly timeoutMs: number;
+  /** Folder of the Unix socket, instead of the host of the URL. */
+  readonly socketFolder?: string;
+  /** PEM of the only CA to trust; turns TLS on. */
+  readonly ca?: string;
+}
+
+/** What the pool hands to a piece of work: tagged templates, fragments and lists; `bigint` columns are safe integers. */
+export type Sql = postgres.ISql<{ int8: number }>;
+
+/** A client with exactly one connection, opened by its first statement. */
+export type Client = postgres.Sql<{ int8: number }>;
+
+/** `bigint` as a number; one beyond 2^53 would change in silence, so it is an error. */
+const int8 = {
+  to: 20,
+  from: [20],
+  serialize: (value: number) => String(value),
+  parse: (text: string) => {
+    const value = Number(text);
+    if (!Number.isSafeInteger(value)) throw new RangeError('a bigint does not fit a number');
+    return value;
+  },
+};
+
+/** Opens a client; `onClose` is told when its connection ends for whatever reason. */
+export function openClient(settings: PostgresSettings, onClose: () => void): Client {
+  const { url, socketFolder, ca, timeoutMs } = settings;
+  return postgres(url, {
+    max: 1,
+    prepare: false,
+    connect_timeout: timeoutMs / 1000,
+    // The pool retires connections by itself: a lifetime that ends inside a transaction would cut it.
+    idle_timeout: 0,
+    max_lifetime: null,
+    keep_alive: 10,
+    backoff: false,
+    connection: { application_name: 'doorward' },
+    types: { int8 },
+    onnotice: () => undefined,
+    onclose: onClose,
+    ...(socketFolder !== undefined && { host: socketFolder }),
+    ...(ca !== undefined && { ssl: { ca, rejectUnauthorized: true } }),
+  });
+}
+
+/** A name as it stands in SQL. */
+export const quoted = (name: string) => `"${name.replaceAll('"', '""')}"`;

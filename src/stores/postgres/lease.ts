@@ -1,0 +1,101 @@
+// One connection in the hands of one transaction. The driver would reconnect in the middle of it and run the rest outside of
+// any transaction; here a connection that broke stays broken, and one that does not answer is given up.
+import { storeUnavailable } from '../../core/errors.ts';
+import { type Client, openClient, type PostgresSettings, type Sql } from './connection.ts';
+
+/** A connection of the pool. Used by one transaction at a time. */
+export class Lease {
+  readonly #client: Client;
+  readonly #madeMs = performance.now();
+  readonly #sql: Sql;
+  #broken = false;
+  #ended: Promise<void> | undefined;
+
+  constructor(settings: PostgresSettings) {
+    this.#client = openClient(settings, () => {
+      this.#broken = true;
+    });
+    this.#sql = guarded(this.#client, () => {
+      if (this.#broken) throw storeUnavailable('the connection to PostgreSQL broke');
+    });
+  }
+
+  /** True once the connection was lost or given up; it is not used again. */
+  get broken(): boolean {
+    return this.#broken;
+  }
+
+  /** Ms since it was made. */
+  get ageMs(): number {
+    return performance.now() - this.#madeMs;
+  }
+
+  /**
+   * `beginning` (BEGIN and its settings in one message), `work`, COMMIT; ROLLBACK when work rejects. Rejects with what went
+   * wrong first. After `deadlineMs` the connection is given up, wherever the transaction stood.
+   */
+  async transaction<T>(beginning: string, work: (sql: Sql) => Promise<T>, deadlineMs: number): Promise<T> {
+    const { promise: late, reject } = Promise.withResolvers<never>();
+    const timer = setTimeout(() => {
+      void this.end();
+      reject(storeUnavailable('PostgreSQL did not answer in time'));
+    }, deadlineMs);
+    const whole = this.#whole(beginning, work);
+    // When the deadline won, what becomes of the rest is nobody's concern.
+    whole.catch(() => undefined);
+    try {
+      return await Promise.race([whole, late]);
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
+  /** Closes the connection, at once; a statement under way fails. */
+  end(): Promise<void> {
+    this.#broken = true;
+    this.#ended ??= this.#client.end({ timeout: 0 }).catch(() => undefined);
+    return this.#ended;
+  }
+
+  async #whole<T>(beginning: string, work: (sql: Sql) => Promise<T>): Promise<T> {
+    try {
+      await this.#client.unsafe(beginning);
+    } catch (error) {
+      this.#broken = true;
+      throw error;
+    }
+    try {
+      const result = await work(this.#sql);
+      const { command } = await this.#sql.unsafe('commit');
+      // A failed statement whose error nobody passed on: PostgreSQL answers such a COMMIT with ROLLBACK, without an error.
+      if (command !== 'COMMIT') throw new TypeError('a statement of the transaction failed, and nobody passed that on');
+      return result;
+    } catch (error) {
+      await this.#rollback();
+      throw error;
+    }
+  }
+
+  async #rollback(): Promise<void> {
+    if (this.#broken) return;
+    try {
+      await this.#client.unsafe('rollback');
+    } catch {
+      this.#broken = true;
+    }
+  }
+}
+
+/** The client as work sees it: every statement asks `check` first. */
+function guarded(client: Client, check: () => void): Sql {
+  return new Proxy(client, {
+    apply(target, self, args) {
+      check();
+      return Reflect.apply(target as unknown as (...all: unknown[]) => unknown, self, args);
+    },
+    get(target, name) {
+      if (name === 'unsafe') check();
+      return Reflect.get(target, name);
+    },
+  }) as unknown as Sql;
+}

