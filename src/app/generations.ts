@@ -87,7 +87,7 @@ export function generations(options: {
       );
       const upstreams = upstreamReuse.next(
         new Map(
-          Object.entries(config.upstreams).map(([name, upstream]) => [name, upstreamEntry(name, upstream, loaded)]),
+          Object.entries(config.upstreams).map(([name, upstream]) => [name, upstreamEntry(name, upstream, loaded, clock)]),
         ),
       );
       const before = verifier;
@@ -114,7 +114,7 @@ function issuerText(issuer: IssuerConfig, { secrets, digests }: LoadedConfig, ke
   return JSON.stringify([issuer, referenced, file === undefined ? '' : digests.get(file), key?.kid]);
 }
 
-function upstreamEntry(name: string, upstream: UpstreamConfig, { secrets }: LoadedConfig) {
+function upstreamEntry(name: string, upstream: UpstreamConfig, { secrets }: LoadedConfig, clock: Clock) {
   const ca = upstream.tls?.ca === undefined ? undefined : secrets.get(upstream.tls.ca);
-  return { key: JSON.stringify([upstream, ca]), open: () => new Upstream(name, upstream, ca) };
+  return { key: JSON.stringify([upstream, ca]), open: () => new Upstream(name, upstream, ca, clock) };
 }

@@ -1,40 +1,36 @@
 // Sends an accepted request upstream and streams the answer back, with back-pressure and aborts both ways (design 4.11).
-// One Transit per request is at once undici's handler, the waiter for a slot, and the registered open exchange.
+// One Transit per request is at once the reader of the answer, the waiter for a slot, and the registered open exchange.
 import { type ServerResponse, STATUS_CODES } from 'node:http';
-import { type Dispatcher, errors } from 'undici';
 import type { Reason } from '../../core/reasons.ts';
 import type { VerifiedToken } from '../../token/verified-token.ts';
 import type { Exchange } from '../exchange.ts';
 import type { Route } from '../inbound/route.ts';
 import type { OpenExchange } from '../open-exchanges.ts';
 import type { Answerer } from './answer.ts';
-import { RequestBody } from './request-body.ts';
-import { promisedLength, responseFields } from './response-fields.ts';
+import type { Connection, ResponseReader, UpstreamFailure } from './http1/connection.ts';
+import type { ResponseHead } from './http1/response-head.ts';
+import { Upload } from './upload.ts';
 import type { Waiter } from './upstream.ts';
 
 const IDEMPOTENT = new Set(['GET', 'HEAD', 'OPTIONS']);
-const STATUS_TEXT = /^[\t\x20-\x7e\x80-\xff]*$/;
 /** Up to this size a body is cheaper as part of the head's string than as a buffer of its own (one write, no writev). */
 const ONE_WRITE_BYTES = 4096;
 /** A request body may stall this long before it is given up. */
 const UPLOAD_STALL_MS = 30_000;
 
-type Headers = Parameters<NonNullable<Dispatcher.DispatchHandler['onResponseStart']>>[2];
-type UpstreamError = Error & { readonly code?: string; readonly socket?: { readonly bytesRead: number } };
-
-/** Starts the transit of an accepted exchange; `headers` is the flat array for the upstream. */
-export function forward(exchange: Exchange, headers: string[], answerer: Answerer): void {
+/** Starts the transit of an accepted exchange; `fields` is the flat array of names and values for the upstream. */
+export function forward(exchange: Exchange, fields: readonly string[], answerer: Answerer): void {
   // The client may have gone away while the store was asked: nothing is sent in its name then.
   if (exchange.response?.destroyed) {
     answerer.aborted(exchange);
     return;
   }
-  const transit = new Transit(exchange, headers, answerer);
+  const transit = new Transit(exchange, fields, answerer);
   const admission = transit.route.upstream.admit(transit, answerer.clock.monotonicMs());
   if (admission === 'refused') answerer.refuse(exchange, 'upstream_busy');
 }
 
-class Transit implements Dispatcher.DispatchHandler, OpenExchange, Waiter {
+class Transit implements ResponseReader, OpenExchange, Waiter {
   deadlineMs = Number.POSITIVE_INFINITY;
   place = -1;
   isStream = false;
@@ -43,21 +39,20 @@ class Transit implements Dispatcher.DispatchHandler, OpenExchange, Waiter {
   readonly #exchange: Exchange;
   readonly #response: ServerResponse;
   readonly #answerer: Answerer;
-  readonly #headers: string[];
-  #controller: Dispatcher.DispatchController | undefined;
-  #body: RequestBody | undefined;
+  readonly #fields: readonly string[];
+  #connection: Connection | undefined;
+  #upload: Upload | undefined;
   #slotTaken = false;
   #ended = false;
   #headSent = false;
   #wroteBody = false;
   #retried = false;
   #remaining = -1;
-  #started = false;
 
-  constructor(exchange: Exchange, headers: string[], answerer: Answerer) {
+  constructor(exchange: Exchange, fields: readonly string[], answerer: Answerer) {
     this.#exchange = exchange;
     this.#response = exchange.response as ServerResponse;
-    this.#headers = headers;
+    this.#fields = fields;
     this.#answerer = answerer;
     this.token = exchange.token;
     this.route = exchange.route as Route;
@@ -71,35 +66,39 @@ class Transit implements Dispatcher.DispatchHandler, OpenExchange, Waiter {
     exchange.dispatchedAtMs = clock.monotonicMs();
     open.add(this);
     if (exchange.expectsContinue) this.#response.writeContinue();
-    const { fields } = exchange;
-    if (
-      fields?.transferEncoding !== undefined ||
-      (fields?.contentLength !== undefined && fields.contentLength !== '0')
-    ) {
-      this.#body = new RequestBody(exchange.request, this.route.bodyBytes, {
-        onTooLarge: () => this.#fail('body_too_large'),
-        onProgress: () => {
-          this.deadlineMs = clock.monotonicMs() + UPLOAD_STALL_MS;
-        },
-      });
+    const fields = exchange.fields as NonNullable<Exchange['fields']>;
+    const chunked = fields.transferEncoding !== undefined;
+    if (chunked || (fields.contentLength !== undefined && fields.contentLength !== '0')) {
       this.deadlineMs = exchange.dispatchedAtMs + UPLOAD_STALL_MS;
+      this.#sendWithBody(chunked);
     } else {
       this.deadlineMs = exchange.dispatchedAtMs + this.route.responseTimeoutMs;
+      this.#send(false);
     }
-    this.#dispatch();
   }
 
-  #dispatch(): void {
-    const exchange = this.#exchange;
-    const options: Dispatcher.DispatchOptions & { readonly servername: string } = {
-      path: exchange.path + exchange.query,
-      method: exchange.method as Dispatcher.HttpMethod,
-      headers: this.#headers,
-      body: this.#body ?? null,
-      // TLS server name from the configuration, never from the client's Host; undici would work one out from it.
-      servername: this.route.upstream.serverName,
+  #send(fresh: boolean): void {
+    const { method } = this.#exchange;
+    this.#connection = this.route.upstream.connections.acquire(fresh);
+    this.#connection.send(requestHead(this.#exchange, this.#fields, false), method, false, this);
+  }
+
+  #sendWithBody(chunked: boolean): void {
+    const { method, request } = this.#exchange;
+    const { clock } = this.#answerer;
+    const connection = this.route.upstream.connections.acquire(false);
+    this.#connection = connection;
+    connection.send(requestHead(this.#exchange, this.#fields, chunked), method, true, this);
+    const watcher = {
+      onTooLarge: () => this.#fail('body_too_large'),
+      onProgress: () => {
+        if (!this.isStream) this.deadlineMs = clock.monotonicMs() + UPLOAD_STALL_MS;
+      },
+      onSent: () => {
+        if (!this.#headSent) this.deadlineMs = clock.monotonicMs() + this.route.responseTimeoutMs;
+      },
     };
-    this.route.upstream.pool.dispatch(options, this);
+    this.#upload = new Upload(request, connection, { chunked, limit: this.route.bodyBytes, watcher });
   }
 
   giveUp(): void {
@@ -108,7 +107,9 @@ class Transit implements Dispatcher.DispatchHandler, OpenExchange, Waiter {
 
   expire(): void {
     if (!this.#headSent)
-      this.#fail(this.#body !== undefined && !this.#exchange.request.complete ? 'request_timeout' : 'upstream_timeout');
+      this.#fail(
+        this.#upload !== undefined && !this.#exchange.request.complete ? 'request_timeout' : 'upstream_timeout',
+      );
     else this.#abort('upstream_timeout');
   }
 
@@ -119,38 +120,22 @@ class Transit implements Dispatcher.DispatchHandler, OpenExchange, Waiter {
     else this.#fail(reason);
   }
 
-  onRequestStart(controller: Dispatcher.DispatchController): void {
-    this.#controller = controller;
-    if (this.#ended) controller.abort(new Error('ended'));
+  onDrain(): void {
+    this.#upload?.resume();
   }
 
-  onRequestSent(): void {
-    if (!this.#headSent) this.deadlineMs = this.#answerer.clock.monotonicMs() + this.route.responseTimeoutMs;
-  }
-
-  onResponseStarted(): void {
-    this.#started = true;
-  }
-
-  onResponseStart(
-    _controller: Dispatcher.DispatchController,
-    status: number,
-    headers: Headers,
-    statusText?: string,
-  ): void {
-    if (status < 200 || this.#ended) return;
+  onHead(head: ResponseHead): void {
     const exchange = this.#exchange;
     const response = this.#response;
+    const { status, fields, framing } = head;
     exchange.answeredAtMs = this.#answerer.clock.monotonicMs();
-    if (this.#becomesStream(headers) && !this.#startStream()) return;
-    const out = responseFields(headers as Record<string, string | string[]>, status);
-    this.#answerer.addFields(exchange, status, out);
-    this.#remaining = exchange.method === 'HEAD' ? -1 : promisedLength(headers as Record<string, string>);
-    const text = statusText !== undefined && STATUS_TEXT.test(statusText) ? statusText : (STATUS_CODES[status] ?? '');
+    if (this.#becomesStream(head) && !this.#startStream()) return;
+    this.#answerer.addFields(exchange, status, fields);
+    if (typeof framing === 'number') this.#remaining = framing;
     try {
-      response.writeHead(status, text, out);
+      response.writeHead(status, head.reasonPhrase || (STATUS_CODES[status] ?? ''), fields);
     } catch {
-      // A field value that node refuses to write, such as one with a control character.
+      // A field that node refuses to write.
       this.#fail('upstream_invalid');
       return;
     }
@@ -159,49 +144,43 @@ class Transit implements Dispatcher.DispatchHandler, OpenExchange, Waiter {
     process.nextTick(flushHead, this);
   }
 
-  onResponseData(controller: Dispatcher.DispatchController, chunk: Buffer): void {
-    if (this.#ended) return;
+  onData(bytes: Buffer, from: number, to: number): void {
     this.#wroteBody = true;
-    if (this.#remaining >= 0) {
-      this.#remaining -= chunk.length;
-      if (this.#remaining === 0) {
-        // Head and body in one write: the last byte promised is here, so the message is complete.
-        if (chunk.length <= ONE_WRITE_BYTES) this.#response.end(chunk.toString('latin1'), 'latin1');
-        else this.#response.end(chunk);
-        return;
-      }
+    const length = to - from;
+    if (this.#remaining === length) {
+      this.#remaining = 0;
+      // Head and body in one write: the last byte promised is here, so the message is complete.
+      if (length <= ONE_WRITE_BYTES) this.#response.end(bytes.toString('latin1', from, to), 'latin1');
+      else this.#response.end(Buffer.from(bytes.subarray(from, to)));
+      return;
     }
+    this.#remaining -= length;
     if (!this.isStream) this.deadlineMs = this.#answerer.clock.monotonicMs() + this.route.idleTimeoutMs;
-    if (this.#response.write(chunk)) return;
-    controller.pause();
-    // A client that does not read holds the response as long as idle_timeout allows.
-    this.#response.once('drain', () => {
-      if (!this.isStream) this.deadlineMs = this.#answerer.clock.monotonicMs() + this.route.idleTimeoutMs;
-      controller.resume();
-    });
+    // Copied: the connection reads its next bytes into the same buffer.
+    if (this.#response.write(Buffer.from(bytes.subarray(from, to)))) return;
+    this.#connection?.pause();
+    this.#response.once('drain', this.#onClientDrain);
   }
 
-  onResponseEnd(): void {
-    if (this.#ended) return;
+  onEnd(): void {
     this.#wroteBody = true;
+    this.#connection = undefined;
+    this.#upload?.stop();
     if (!this.#response.writableEnded) this.#response.end();
     this.#settle();
     this.#answerer.finished(this.#exchange, this.#response.statusCode);
   }
 
-  onResponseError(_controller: Dispatcher.DispatchController, error: Error): void {
-    if (this.#ended) return;
+  onFailure({ reason, unanswered }: UpstreamFailure): void {
+    this.#connection = undefined;
     if (this.#headSent) {
       // Truncated: never end cleanly, or the client would take half an answer for a whole one (attack 55).
-      this.#abort('upstream_reset');
-      return;
-    }
-    if (this.#mayRetry(error)) {
+      this.#abort(reason);
+    } else if (unanswered && this.#mayRetry()) {
       this.#retried = true;
-      this.#dispatch();
-      return;
-    }
-    this.#fail(reasonOf(error));
+      // Others that have been idle as long may be gone too.
+      this.#send(true);
+    } else this.#fail(reason);
   }
 
   /** Writes the head when no data came with it; waiting for data would stall event streams. */
@@ -213,8 +192,7 @@ class Transit implements Dispatcher.DispatchHandler, OpenExchange, Waiter {
     if (this.#ended || this.#response.writableFinished) return;
     if (!this.#slotTaken) this.route.upstream.withdraw(this);
     this.#settle();
-    this.#controller?.abort(new Error('the client went away'));
-    this.#body?.destroy();
+    this.#letGo();
     this.#answerer.aborted(this.#exchange);
   };
 
@@ -222,8 +200,7 @@ class Transit implements Dispatcher.DispatchHandler, OpenExchange, Waiter {
   #fail(reason: Reason): void {
     if (this.#ended) return;
     this.#settle();
-    this.#controller?.abort(new Error(reason));
-    this.#body?.destroy();
+    this.#letGo();
     this.#answerer.refuse(this.#exchange, reason);
   }
 
@@ -231,7 +208,7 @@ class Transit implements Dispatcher.DispatchHandler, OpenExchange, Waiter {
   #abort(reason: Reason): void {
     if (this.#ended) return;
     this.#settle();
-    this.#controller?.abort(new Error(reason));
+    this.#letGo();
     this.#response.destroy();
     this.#answerer.finished(this.#exchange, this.#response.statusCode, reason);
   }
@@ -239,10 +216,23 @@ class Transit implements Dispatcher.DispatchHandler, OpenExchange, Waiter {
   #finishCleanly(): void {
     if (this.#ended) return;
     this.#settle();
-    this.#controller?.abort(new Error('draining'));
+    this.#letGo();
     this.#response.end();
     this.#answerer.finished(this.#exchange, this.#response.statusCode);
   }
+
+  /** Nothing more is wanted of the upstream. */
+  #letGo(): void {
+    this.#connection?.destroy();
+    this.#connection = undefined;
+    this.#upload?.stop();
+  }
+
+  readonly #onClientDrain = () => {
+    // A client that does not read holds the response as long as idle_timeout allows.
+    if (!this.isStream) this.deadlineMs = this.#answerer.clock.monotonicMs() + this.route.idleTimeoutMs;
+    this.#connection?.resume();
+  };
 
   #settle(): void {
     this.#ended = true;
@@ -257,10 +247,8 @@ class Transit implements Dispatcher.DispatchHandler, OpenExchange, Waiter {
     }
   }
 
-  #becomesStream(headers: Headers): boolean {
-    if (this.route.stream) return true;
-    const type = headers['content-type'];
-    return typeof type === 'string' && type.startsWith('text/event-stream');
+  #becomesStream({ contentType }: ResponseHead): boolean {
+    return this.route.stream || contentType.startsWith('text/event-stream');
   }
 
   /** Moves from a request slot to a stream slot. */
@@ -276,44 +264,19 @@ class Transit implements Dispatcher.DispatchHandler, OpenExchange, Waiter {
     return true;
   }
 
-  /**
-   * Only what cannot have had an effect goes out again: a safe method without a body, on a connection that had served
-   * before (bytesRead above 0) and was closed by the upstream without a byte for this request.
-   */
-  #mayRetry(error: UpstreamError): boolean {
-    if (this.#retried || this.#started || this.#body !== undefined || !IDEMPOTENT.has(this.#exchange.method))
-      return false;
-    const closed = error.code === 'UND_ERR_SOCKET' || error.code === 'ECONNRESET' || error.code === 'EPIPE';
-    return closed && (error.socket?.bytesRead ?? 0) > 0;
+  /** Only what cannot have had an effect goes out again: a safe method without a body. */
+  #mayRetry(): boolean {
+    return !this.#retried && this.#upload === undefined && IDEMPOTENT.has(this.#exchange.method);
   }
 }
 
 const flushHead = (transit: Transit) => transit.flush();
 
-function reasonOf(error: UpstreamError): Reason {
-  switch (error.code) {
-    case 'ECONNREFUSED':
-    case 'ENOTFOUND':
-    case 'EAI_AGAIN':
-    case 'EHOSTUNREACH':
-    case 'ENETUNREACH':
-    case 'ENOENT':
-    case 'UND_ERR_CONNECT_TIMEOUT':
-      return 'upstream_unreachable';
-    case 'UND_ERR_SOCKET':
-    case 'ECONNRESET':
-    case 'EPIPE':
-      return error.message.startsWith('bad ') ? 'upstream_invalid' : 'upstream_reset';
-    default:
-      if (
-        error instanceof errors.HTTPParserError ||
-        error.code?.startsWith('UND_ERR_RES') ||
-        error.code === 'UND_ERR_HEADERS_OVERFLOW'
-      ) {
-        return 'upstream_invalid';
-      }
-      return error.code?.startsWith('ERR_TLS') || error.code?.includes('CERT')
-        ? 'upstream_unreachable'
-        : 'upstream_reset';
-  }
+/** The head as it is sent. Every part has passed node's parser or comes from us, so none holds a line break. */
+function requestHead({ method, path, query }: Exchange, fields: readonly string[], chunked: boolean): string {
+  let head = `${method} ${path}${query} HTTP/1.1\r\n`;
+  for (let at = 0; at < fields.length; at += 2) head += `${fields[at]}: ${fields[at + 1]}\r\n`;
+  return chunked
+    ? `${head}Transfer-Encoding: chunked\r\nConnection: keep-alive\r\n\r\n`
+    : `${head}Connection: keep-alive\r\n\r\n`;
 }

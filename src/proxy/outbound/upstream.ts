@@ -1,8 +1,9 @@
 // One upstream: its connection pool, and the slots that bound how much of it we use. A request takes a slot or waits in a
 // short queue; a response that turns out to be a stream moves to a slot of another kind, so that streams cannot starve
-// ordinary requests (design 4.11). Speaking HTTP is undici's part, judging errors outbound/forward.ts's.
-import { Pool } from 'undici';
+// ordinary requests (design 4.11). Speaking HTTP is http1/'s part, what becomes of an answer outbound/forward.ts's.
 import type { UpstreamConfig } from '../../config/schema.ts';
+import type { Clock } from '../../core/clock.ts';
+import { Connections } from './http1/connections.ts';
 
 /** Something that waits for a slot. */
 export interface Waiter {
@@ -23,29 +24,24 @@ export class Upstream implements AsyncDisposable {
   /** PEM of the pinned CA, for WebSockets, which do not go through the pool. */
   readonly ca: string | undefined;
   readonly serverName: string;
-  readonly pool: Pool;
+  readonly connections: Connections;
   streams = 0;
   #active = 0;
   #waiting: { waiter: Waiter; untilMs: number }[] = [];
 
-  constructor(name: string, config: UpstreamConfig, ca: string | undefined) {
+  constructor(name: string, config: UpstreamConfig, ca: string | undefined, clock: Clock) {
     this.name = name;
     this.config = config;
     this.origin = new URL(config.url);
     this.ca = ca;
     this.serverName = config.tls?.server_name ?? this.origin.hostname;
-    this.pool = new Pool(config.url, {
-      // Bounded by our own slots; the pool itself must never queue, since it would do so without a limit.
-      connections: config.connections + config.streams + 1,
-      pipelining: 1,
-      keepAliveTimeout: config.keep_alive,
-      keepAliveMaxTimeout: config.keep_alive,
-      // Timeouts are kept by proxy/open-exchanges.ts: streams are known only once the head is there.
-      headersTimeout: 0,
-      bodyTimeout: 0,
-      connectTimeout: config.connect_timeout,
-      allowH2: false,
-      connect: { ...(ca === undefined ? {} : { ca }) },
+    this.connections = new Connections({
+      origin: this.origin,
+      ca,
+      serverName: this.serverName,
+      connectTimeoutMs: config.connect_timeout,
+      keepAliveMs: config.keep_alive,
+      monotonicMs: () => clock.monotonicMs(),
     });
   }
 
@@ -75,8 +71,9 @@ export class Upstream implements AsyncDisposable {
     return at >= 0;
   }
 
-  /** Ends the wait of those whose time is over. */
+  /** Ends the wait of those whose time is over, and closes connections that have been idle for long. */
   sweep(nowMs: number): void {
+    this.connections.sweep(nowMs);
     while (this.#waiting.length > 0 && (this.#waiting[0]?.untilMs ?? 0) <= nowMs) {
       this.#waiting.shift()?.waiter.giveUp();
     }
@@ -101,6 +98,6 @@ export class Upstream implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    await this.pool.destroy();
+    this.connections[Symbol.dispose]();
   }
 }
