@@ -3,6 +3,7 @@
 import { chmodSync, mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { openAdmin } from './app/admin.ts';
+import { type ControlPlane, openControlPlane } from './app/control-plane.ts';
 import { routeRows } from './app/desks.ts';
 import { type Current, type Generations, generations } from './app/generations.ts';
 import { claimSocketPath } from './app/socket-path.ts';
@@ -120,6 +121,7 @@ class Replica implements Sidecar {
     let follower: RevocationFollower | undefined;
     const stores = await openStores(first, this.#clock, () => follower?.doubt());
     this.#closing.use(stores.backend);
+    const controlPlane = await this.#openControlPlane(first);
     const index = new RevocationIndex();
     this.#denied = new DeniedKeys(this.#clock);
     follower = this.#follow(stores, index);
@@ -139,7 +141,7 @@ class Replica implements Sidecar {
     this.#openPlane(stores, gate, index);
     this.#proxy = await listen(listenAddress(first.config.proxy.listen), this.#limits(), this.#plane.handlers);
     this.#closing.use(this.#proxy);
-    await this.#openAdmin(stores, follower, index);
+    await this.#openAdmin(stores, controlPlane, follower, index);
     this.#followFiles();
     this.#log.info(
       { proxy: this.proxyUrl, admin: this.adminUrl, observe: this.observeUrl, socket: this.socketPath },
@@ -246,7 +248,24 @@ class Replica implements Sidecar {
     });
   }
 
-  async #openAdmin(stores: Stores, follower: RevocationFollower, index: RevocationIndex): Promise<void> {
+  async #openControlPlane(loaded: LoadedConfig): Promise<ControlPlane | undefined> {
+    const plane = await openControlPlane({
+      loaded,
+      stateDir: this.stateDir,
+      clock: this.#clock,
+      log: this.#log,
+      metrics: this.#metrics,
+    });
+    if (plane !== undefined) this.#closing.use(plane);
+    return plane;
+  }
+
+  async #openAdmin(
+    stores: Stores,
+    controlPlane: ControlPlane | undefined,
+    follower: RevocationFollower,
+    index: RevocationIndex,
+  ): Promise<void> {
     await claimSocketPath(this.socketPath);
     this.#admin = await openAdmin({
       stateDir: this.stateDir,
@@ -256,6 +275,7 @@ class Replica implements Sidecar {
       metrics: this.#metrics,
       current: () => this.#current,
       stores,
+      controlPlane,
       follower,
       index,
       plane: this.#plane,

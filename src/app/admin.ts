@@ -1,5 +1,5 @@
 // Opens the admin port, its Unix socket and the observe port, and hands them the replica's parts.
-import { chmodSync, readFileSync, statSync } from 'node:fs';
+import { chmodSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import type { AdminDependencies } from '../admin/dependencies.ts';
 import { observeHandlers } from '../admin/observe.ts';
@@ -16,8 +16,10 @@ import type { RevocationFollower } from '../revocation/follower.ts';
 import type { RevocationIndex } from '../revocation/index.ts';
 import type { Log } from '../telemetry/log.ts';
 import type { Metrics } from '../telemetry/metrics.ts';
+import type { ControlPlane } from './control-plane.ts';
 import { limitDesk, revocationDesk, routeRows, tokenDesk } from './desks.ts';
 import type { Current } from './generations.ts';
+import { RELEASE } from './release.ts';
 import type { Stores } from './stores.ts';
 
 /** What the private ports are opened with. */
@@ -29,6 +31,8 @@ export interface AdminParts {
   readonly metrics: Metrics;
   readonly current: () => Current;
   readonly stores: Stores;
+  /** Undefined without `postgres`. */
+  readonly controlPlane: ControlPlane | undefined;
   readonly follower: RevocationFollower;
   readonly index: RevocationIndex;
   readonly plane: DataPlane;
@@ -45,9 +49,6 @@ export interface AdminPorts extends AsyncDisposable {
 }
 
 const LIMITS = { headerBytes: 16_384, headerTimeoutMs: 10_000, keepAliveMs: 5000, maxConnections: 1000 };
-const VERSION = (
-  JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as { version: string }
-).version;
 
 /** Opens them; rejects with the system's error when an address cannot be bound. */
 export async function openAdmin(parts: AdminParts): Promise<AdminPorts> {
@@ -79,7 +80,7 @@ function dependenciesOf(parts: AdminParts): AdminDependencies {
     clock,
     log,
     metrics,
-    version: VERSION,
+    version: RELEASE,
     application: current().loaded.config.name,
     startedAtMs: nowMs(),
     hostNames: [],
@@ -103,7 +104,7 @@ function dependenciesOf(parts: AdminParts): AdminDependencies {
   };
 }
 
-function readinessFacts({ current, stores, follower, isDraining }: AdminParts): ReadinessFacts {
+function readinessFacts({ current, stores, controlPlane, follower, isDraining }: AdminParts): ReadinessFacts {
   const { issuers } = current();
   const { backend, redis } = stores;
   const { up, warnings } = backend.health();
@@ -125,9 +126,18 @@ function readinessFacts({ current, stores, follower, isDraining }: AdminParts): 
         status: follower.state() === 'ready' || redis === undefined ? 'up' : 'degraded',
         detail: { state: follower.state(), pending: follower.pending().length },
       },
+      ...(controlPlane && { postgres: postgresComponent(controlPlane) }),
       issuers: { status: down.length === 0 ? 'up' : 'degraded', detail: { without_keys: down } },
     },
   };
+}
+
+function postgresComponent({ postgres }: ControlPlane): ReadinessFacts['components'][string] {
+  const { status } = postgres.state();
+  if (status === 'up') return { status, detail: { ...postgres.pool.size() } };
+  return status === 'down'
+    ? { status, detail: { state: 'away' } }
+    : { status: 'degraded', detail: { state: 'schema' } };
 }
 
 function countsOf({ current, index, follower, open }: AdminParts): Readonly<Record<string, number>> {
@@ -146,7 +156,7 @@ function countsOf({ current, index, follower, open }: AdminParts): Readonly<Reco
 }
 
 /** Gauges that are read at the scrape rather than kept up to date. */
-function setGauges({ current, stores, follower, index, metrics, stateDir, clock }: AdminParts): void {
+function setGauges({ current, stores, controlPlane, follower, index, metrics, stateDir, clock }: AdminParts): void {
   const { backend, redis } = stores;
   const health = backend.health();
   metrics.storeUp.labels(backend.name).set(health.up ? 1 : 0);
@@ -161,8 +171,17 @@ function setGauges({ current, stores, follower, index, metrics, stateDir, clock 
   const facts = redis?.serverFacts();
   if (facts !== undefined) metrics.redisEvictedKeys.set(facts.evictedKeys);
   metrics.redisConnections.set(redis === undefined ? 0 : health.up ? 3 : 0);
+  if (controlPlane !== undefined) setPostgresGauges(controlPlane, metrics);
   for (const [name, { keys }] of current().issuers) {
     const { ageSeconds } = keys.state();
     if (ageSeconds !== undefined) metrics.jwksAge.labels(name).set(ageSeconds);
   }
+}
+
+function setPostgresGauges({ postgres }: ControlPlane, metrics: Metrics): void {
+  const { status } = postgres.state();
+  metrics.storeUp.labels('postgres').set(status === 'down' ? 0 : 1);
+  if (status === 'down') metrics.degraded.labels('postgres', 'away').set(1);
+  if (status === 'refused') metrics.degraded.labels('postgres', 'schema').set(1);
+  for (const [state, count] of Object.entries(postgres.pool.size())) metrics.postgresPool.labels(state).set(count);
 }

@@ -311,6 +311,31 @@ const redis = z.strictObject({
     .meta(doc('For rediss.', 'restart')),
 });
 
+const postgres = z.strictObject({
+  url: secret().optional().meta(doc('postgres:// URL; sslmode may stand in its query.', 'restart')),
+  embedded: z
+    .boolean()
+    .prefault(false)
+    .meta(doc('Run a private PostgreSQL under state_dir instead of url; for trying out only.', 'restart')),
+  migrate: z
+    .enum(['start', 'never'])
+    .prefault('start')
+    .meta(doc('Who migrates the schema: every start, or only `doorward migrate`.', 'restart')),
+  schema: z
+    .string()
+    .regex(/^[a-z_][a-z0-9_]{0,62}$/, 'needs a-z, 0-9 and _, at most 63')
+    .prefault('doorward')
+    .meta(doc('Schema that holds every table of ours.', 'restart')),
+  connections: z.int().min(1).max(1000).prefault(10).meta(doc('Most connections of this replica.', 'restart')),
+  timeout: duration()
+    .prefault('2s')
+    .meta(doc('Longest a call waits for a connection, and longest a statement runs.', 'restart')),
+  tls: z
+    .strictObject({ ca: secret().optional().meta(doc('PEM of the only CA to trust.', 'restart')) })
+    .optional()
+    .meta(doc('Makes TLS with a verified certificate a must.', 'restart')),
+});
+
 /** The whole file. Output: durations in ms, sizes in bytes, rates as {limit, windowMs}. */
 export const sidecarSchema = z.strictObject({
   version: z.literal(1, { error: 'needs to be 1' }).meta(doc('Version of this format.')),
@@ -349,6 +374,9 @@ export const sidecarSchema = z.strictObject({
   ),
   clients: named(client).prefault({}).meta(doc('Static client records, without secrets.')),
   redis: redis.optional().meta(doc('Shared state; without it everything is in memory of one replica.', 'restart')),
+  postgres: postgres
+    .optional()
+    .meta(doc('Durable store of the control plane; without it only what Redis or memory can hold.', 'restart')),
   revocation: z
     .strictObject({
       on_store_down: z

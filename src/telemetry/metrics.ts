@@ -1,10 +1,12 @@
 // Every metric there is (design 9). Labels are bounded: names from the configuration and the closed list of reasons, never
 // an id, an address or a word that a client chose.
-import { Counter, collectDefaultMetrics, Gauge, Registry } from 'prom-client';
+import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
 import { SecondsHistogram, TallyCounter } from './instruments.ts';
 
 const LATENCY_BUCKETS = [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 1];
 const UPSTREAM_BUCKETS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30];
+
+const STORE_BUCKETS = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5];
 
 /** The registry and its instruments. */
 export type Metrics = ReturnType<typeof openMetrics>;
@@ -34,6 +36,14 @@ export function openMetrics(options: { readonly processMetrics: boolean } = { pr
     storeBatch: tallies('store_batched_requests_total', 'Requests checked in batches.').labels(),
     storeBatches: tallies('store_batches_total', 'Batches of checks.').labels(),
     redisEvictedKeys: gauge('redis_evicted_keys', 'Keys that Redis has evicted; anything above 0 loses revocations.'),
+    postgresPool: gauge('postgres_pool_size', 'Connections to PostgreSQL, and calls that wait for one.', ['state']),
+    postgresQuery: new Histogram({
+      name: 'doorward_postgres_query_seconds',
+      help: 'One call to PostgreSQL: waiting for a connection, and its whole transaction.',
+      labelNames: ['operation'],
+      buckets: STORE_BUCKETS,
+      registers,
+    }),
     redisConnections: gauge('redis_connections_active', 'Open connections to Redis.'),
     revocationEntries: gauge('revocation_entries', 'Active entries in the index.'),
     revocationPropagation: seconds('revocation_propagation_seconds', 'From append to this index.', LATENCY_BUCKETS),

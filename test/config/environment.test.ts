@@ -37,6 +37,7 @@ routes:
 identity_headers: {X-User: subject, X-Org: {claim: org}}
 clients: {billing: {id: billing, issuer: corp, tier: free, limits: {one: [5/1m]}}}
 redis: {url: {env: REDIS_URL}}
+postgres: {url: {env: POSTGRES_URL}}
 `;
 
 /** What to set, where the general samples below would not be accepted. */
@@ -93,6 +94,7 @@ const SAMPLES: Readonly<Record<string, string>> = {
 
 /** What else has to change for a setting that contradicts others of EVERYTHING. */
 const BESIDE: Readonly<Record<string, { readonly cut?: string; readonly env?: Readonly<Record<string, string>> }>> = {
+  'postgres.embedded': { cut: 'redis: {url: {env: REDIS_URL}}\npostgres: {url: {env: POSTGRES_URL}}\n' },
   'routes.<name>.match.path': { cut: 'prefix: /, ' },
   'routes.<name>.auth': { cut: '    require: {scopes: [read], roles: {any: [admin]}, claims: {tenant: [acme]}}\n' },
   'issuers.<name>.sign.algorithm': {
@@ -189,6 +191,9 @@ test('the table has the settings of the reference', () => {
     'redis.url',
     'redis.tls',
     'redis.tls.ca',
+    'postgres.url',
+    'postgres.tls',
+    'postgres.tls.ca',
   ]);
 });
 

@@ -9,5 +9,6 @@ export const configEnvironment: Readonly<Record<string, string>> = {
   PUBLIC_PEM: pair.publicKey.export({ type: 'spki', format: 'pem' }).toString(),
   JWT_SECRET: randomBytes(24).toString('hex'),
   REDIS_URL: 'redis://:s3cret@127.0.0.1:6379',
+  POSTGRES_URL: 'postgres://doorward:s3cret@127.0.0.1:5432/doorward',
   EMPTY: '',
 };

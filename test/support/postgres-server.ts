@@ -5,8 +5,9 @@ import { randomBytes } from 'node:crypto';
 import { existsSync, mkdtempSync } from 'node:fs';
 import { join } from 'node:path';
 import postgres from 'postgres';
+import { RELEASE } from '../../src/app/release.ts';
 import { systemClock } from '../../src/core/clock.ts';
-import type { PostgresSettings } from '../../src/stores/postgres/connection.ts';
+import { type PostgresSettings, splitSocket } from '../../src/stores/postgres/connection.ts';
 import { embeddedBinaries, reachable, unprivilegedAccount } from '../../src/stores/postgres/embedded.ts';
 import { migrate } from '../../src/stores/postgres/migrate.ts';
 import { PostgresPool } from '../../src/stores/postgres/pool.ts';
@@ -55,6 +56,8 @@ export interface TestDatabase extends AsyncDisposable {
   readonly server: PrivateServer;
   /** Opens a pool that ends with the database; `more` changes its settings. */
   open(more?: Partial<PostgresSettings>): PostgresPool;
+  /** Applies all migrations, for a database that was opened without. */
+  migrate(): Promise<unknown>;
   /** A plain client beside the pool, search_path set, for looking and for meddling; ends with the database. */
   readonly sql: postgres.Sql<{ int8: number }>;
 }
@@ -75,7 +78,7 @@ const SCHEMA = 'doorward';
 function settingsOf(server: PrivateServer, database: string): PostgresSettings {
   const url = new URL(server.url);
   url.pathname = `/${database}`;
-  return { url: url.href, socketFolder: server.socketFolder, schema: SCHEMA, connections: 10, timeoutMs: 5000 };
+  return { url: url.href, schema: SCHEMA, connections: 10, timeoutMs: 5000 };
 }
 
 /** `migrated: false` gives an empty database; `server` one of startPostgres instead of the shared one. */
@@ -91,8 +94,9 @@ export async function openTestDatabase(
     await administer(server, `create database ${name} template doorward_template`);
   }
   const settings = settingsOf(server, name);
-  const sql = postgres(settings.url, {
-    host: server.socketFolder,
+  const { url, host } = splitSocket(settings.url);
+  const sql = postgres(url, {
+    ...(host !== undefined && { host }),
     max: 2,
     onnotice: () => undefined,
     connection: { search_path: SCHEMA },
@@ -103,6 +107,7 @@ export async function openTestDatabase(
     settings,
     server,
     sql,
+    migrate: () => migrate({ settings, clock: systemClock, release: RELEASE }),
     open: (more = {}) => {
       const pool = new PostgresPool({ ...settings, ...more });
       pools.push(pool);
@@ -121,14 +126,15 @@ function templateOf(server: PrivateServer): Promise<unknown> {
   const made =
     templates.get(server) ??
     administer(server, 'create database doorward_template').then(() =>
-      migrate({ settings: settingsOf(server, 'doorward_template'), clock: systemClock, release: '0.1.0' }),
+      migrate({ settings: settingsOf(server, 'doorward_template'), clock: systemClock, release: RELEASE }),
     );
   templates.set(server, made);
   return made;
 }
 
 async function administer(server: PrivateServer, statement: string): Promise<void> {
-  const sql = postgres(server.url, { host: server.socketFolder, max: 1, onnotice: () => undefined });
+  const { url, host } = splitSocket(server.url);
+  const sql = postgres(url, { ...(host !== undefined && { host }), max: 1, onnotice: () => undefined });
   try {
     await sql.unsafe(statement);
   } finally {

@@ -4,7 +4,10 @@ import postgres from 'postgres';
 
 /** What a connection is made of; secrets already resolved. */
 export interface PostgresSettings {
-  /** `postgres://` or `postgresql://`; may carry user, password, database and `sslmode`. */
+  /**
+   * `postgres://` or `postgresql://`; may carry user, password, database, `sslmode`, and as `host` in its query the folder of
+   * a Unix socket, as libpq has it.
+   */
   readonly url: string;
   /** Schema that holds everything of ours. */
   readonly schema: string;
@@ -12,8 +15,6 @@ export interface PostgresSettings {
   readonly connections: number;
   /** Longest a call waits for a connection, and longest a statement runs. */
   readonly timeoutMs: number;
-  /** Folder of the Unix socket, instead of the host of the URL. */
-  readonly socketFolder?: string;
   /** PEM of the only CA to trust; turns TLS on. */
   readonly ca?: string;
 }
@@ -38,7 +39,8 @@ const int8 = {
 
 /** Opens a client; `onClose` is told when its connection ends for whatever reason. */
 export function openClient(settings: PostgresSettings, onClose: () => void): Client {
-  const { url, socketFolder, ca, timeoutMs } = settings;
+  const { ca, timeoutMs } = settings;
+  const { url, host } = splitSocket(settings.url);
   return postgres(url, {
     max: 1,
     prepare: false,
@@ -52,9 +54,17 @@ export function openClient(settings: PostgresSettings, onClose: () => void): Cli
     types: { int8 },
     onnotice: () => undefined,
     onclose: onClose,
-    ...(socketFolder !== undefined && { host: socketFolder }),
+    ...(host !== undefined && { host }),
     ...(ca !== undefined && { ssl: { ca, rejectUnauthorized: true } }),
   });
+}
+
+/** The URL without `host` in its query, which the driver would send to the server, and that folder. */
+export function splitSocket(text: string): { readonly url: string; readonly host: string | undefined } {
+  const url = new URL(text);
+  const host = url.searchParams.get('host') ?? undefined;
+  url.searchParams.delete('host');
+  return { url: url.href, host };
 }
 
 /** A name as it stands in SQL. */

@@ -26,9 +26,9 @@ export interface PrivateServerOptions {
 
 /** A running server. */
 export interface PrivateServer extends AsyncDisposable {
-  /** For settings of a pool, together with `socketFolder`. */
+  /** For settings of a pool; names the folder of the socket. */
   readonly url: string;
-  readonly socketFolder: string;
+  readonly folder: string;
   /** Ends it; `SIGKILL` loses what a crash loses. */
   stop(signal?: 'SIGINT' | 'SIGKILL'): Promise<void>;
   /** Starts it again in the same folder. */
@@ -74,8 +74,8 @@ export async function startPrivateServer(options: PrivateServerOptions): Promise
   };
   await start();
   return {
-    url: `postgres://doorward:${password}@localhost:5432/postgres`,
-    socketFolder: folder,
+    url: `postgres://doorward:${password}@localhost:5432/postgres?host=${encodeURIComponent(folder)}`,
+    folder,
     start,
     stop,
     [Symbol.asyncDispose]: () => end('SIGINT'),

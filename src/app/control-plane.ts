@@ -1,0 +1,82 @@
+// Opens what needs PostgreSQL: one object with a field per part. Without `postgres` there is none, and the rooms that need
+// it answer 501. With PostgreSQL away the parts are there and answer `store_unavailable` until it is back.
+import type { LoadedConfig } from '../config/loaded.ts';
+import type { Clock } from '../core/clock.ts';
+import { openPostgres, type PostgresBackend } from '../stores/postgres/backend.ts';
+import type { PostgresSettings } from '../stores/postgres/connection.ts';
+import type { PrivateServer } from '../stores/postgres/private-server.ts';
+import type { Log } from '../telemetry/log.ts';
+import type { Metrics } from '../telemetry/metrics.ts';
+import { RELEASE } from './release.ts';
+
+/** What it is opened with. */
+export interface ControlPlaneParts {
+  readonly loaded: LoadedConfig;
+  readonly stateDir: string;
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly metrics: Metrics;
+}
+
+/** The parts that rest on PostgreSQL. */
+export interface ControlPlane extends AsyncDisposable {
+  /** Pool, state and `onReady`. Aggregates take `postgres.pool`. */
+  readonly postgres: PostgresBackend;
+}
+
+/** How long a start waits for PostgreSQL before it goes on without. */
+const START_WAIT_MS = 2000;
+
+/** Undefined without `postgres`. Rejects only where the embedded server cannot be started. */
+export async function openControlPlane(parts: ControlPlaneParts): Promise<ControlPlane | undefined> {
+  if (parts.loaded.config.postgres === undefined) return undefined;
+  const opened = new AsyncDisposableStack();
+  try {
+    const settings = await settingsOf(parts, opened);
+    const postgres = opened.use(openBackend(parts, settings));
+    await postgres.ready(START_WAIT_MS);
+    return { postgres, [Symbol.asyncDispose]: () => opened.disposeAsync() };
+  } catch (error) {
+    await opened.disposeAsync();
+    throw error;
+  }
+}
+
+function openBackend({ loaded, clock, log, metrics }: ControlPlaneParts, settings: PostgresSettings): PostgresBackend {
+  return openPostgres({
+    settings,
+    clock,
+    release: RELEASE,
+    migrate: loaded.config.postgres?.migrate ?? 'start',
+    onQuery: (operation, seconds) => metrics.postgresQuery.labels(operation).observe(seconds),
+    onState: (state) => {
+      if (state.status === 'up') log.info({ store: 'postgres' }, 'store_up');
+      else if (state.status === 'down') log.warn({ store: 'postgres', problem: state.problem }, 'store_down');
+      else log.error({ store: 'postgres', problem: state.problem }, 'schema_refused');
+    },
+    onMigrated: (migrations) => log.info({ migrations: migrations.map(({ number }) => number) }, 'schema_migrated'),
+  });
+}
+
+/** Settings of the configured server, or of the embedded one, which is started first. */
+async function settingsOf(parts: ControlPlaneParts, opened: AsyncDisposableStack): Promise<PostgresSettings> {
+  const configured = postgresSettings(parts.loaded);
+  if (configured !== undefined) return configured;
+  const { openEmbedded } = await import('../stores/postgres/embedded.ts');
+  const server: PrivateServer = opened.use(await openEmbedded(parts.stateDir));
+  parts.log.info({ folder: server.folder }, 'postgres_embedded');
+  return { url: server.url, ...limitsOf(parts.loaded) };
+}
+
+/** What the configuration says about a server that somebody else runs; undefined without one. */
+export function postgresSettings(loaded: LoadedConfig): PostgresSettings | undefined {
+  const { postgres } = loaded.config;
+  if (postgres?.url === undefined) return undefined;
+  const ca = postgres.tls?.ca === undefined ? {} : { ca: loaded.secrets.get(postgres.tls.ca) };
+  return { url: loaded.secrets.get(postgres.url), ...limitsOf(loaded), ...ca };
+}
+
+function limitsOf({ config }: LoadedConfig): Pick<PostgresSettings, 'schema' | 'connections' | 'timeoutMs'> {
+  const { schema = 'doorward', connections = 10, timeout = 2000 } = config.postgres ?? {};
+  return { schema, connections, timeoutMs: timeout };
+}
