@@ -11,7 +11,7 @@ import type { Generation } from '../proxy/generation.ts';
 import { Upstream } from '../proxy/outbound/upstream.ts';
 import type { Log } from '../telemetry/log.ts';
 import type { Metrics } from '../telemetry/metrics.ts';
-import { createSigner, type Signer } from '../token/issue.ts';
+import { createSigner, fixedSigningKey, type Signer } from '../token/issue.ts';
 import { type Issuer, openIssuer } from '../token/issuers.ts';
 import { openSigningKey, type SigningKey, signingKeyFromPem } from '../token/signing-key.ts';
 import { createVerifier, type Verifier } from '../token/verify.ts';
@@ -87,7 +87,10 @@ export function generations(options: {
       );
       const upstreams = upstreamReuse.next(
         new Map(
-          Object.entries(config.upstreams).map(([name, upstream]) => [name, upstreamEntry(name, upstream, loaded, clock)]),
+          Object.entries(config.upstreams).map(([name, upstream]) => [
+            name,
+            upstreamEntry(name, upstream, loaded, clock),
+          ]),
         ),
       );
       const before = verifier;
@@ -96,7 +99,8 @@ export function generations(options: {
       const generation = compileGeneration(config, { clock, log, metrics, upstreams, verifier, gate });
       const signers = new Map<string, Signer>();
       for (const [name, key] of keys) {
-        if (key !== undefined) signers.set(name, createSigner(config.issuers[name] as IssuerConfig, key, clock));
+        if (key !== undefined)
+          signers.set(name, createSigner(config.issuers[name] as IssuerConfig, fixedSigningKey(key), clock));
       }
       return { loaded, generation, issuers, signers, upstreams, verifier };
     },

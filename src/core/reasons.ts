@@ -102,12 +102,33 @@ export const reasons = {
   operator_failures: row(429, 'rate_limited', 'Too many requests', 'Too many wrong operator tokens; wait a minute.'),
   host_refused: forbidden('forbidden', 'Call the admin port by the address it listens on, or by a loopback name.'),
   not_configured: row(501, 'not_configured', 'Not configured', 'Set what the operation needs in sidecar.yaml.'),
+  key_state_refused: row(
+    409,
+    'conflict',
+    'Conflict',
+    'The state of the key does not allow it; see `doorward key list`.',
+  ),
   sealed_unreadable: row(
     500,
     'internal',
     'Internal error',
     'A sealed field does not open: its data key is gone or its bytes were changed; see `doorward data-key status`.',
   ),
+  audit_unavailable: row(
+    503,
+    'temporarily_unavailable',
+    'Service unavailable',
+    'The audit log takes no events, so nothing may be changed: see component `audit` of /readyz.',
+  ),
+  audit_tampered: row(
+    500,
+    'internal',
+    'Internal error',
+    'The audit log is not what its last checkpoint says: run `doorward audit verify`.',
+  ),
+  operator_exists: row(409, 'conflict', 'Conflict', 'An operator with this name or certificate exists already.'),
+  operator_last: row(409, 'conflict', 'Conflict', 'Add another operator that may manage operators first.'),
+  grant_exceeded: forbidden('forbidden', 'An operator can neither grant nor take away what it does not have itself.'),
   internal: row(500, 'internal', 'Internal error', 'A defect: please report it with the log line.'),
 } as const satisfies Record<string, ReasonRow>;
 

@@ -33,8 +33,22 @@ export interface IssuedToken {
   readonly expiresAtMs: number;
 }
 
+/** Where the pen finds its keys; they change when keys rotate. */
+export interface SigningKeySource {
+  /** The key that signs now. Throws `keys_unavailable` while there is none that may be used. */
+  current(): SigningKey;
+  /** JWKs of all keys whose tokens are good. */
+  published(): readonly Readonly<Record<string, unknown>>[];
+}
+
+/** The source of a key that never changes. */
+export function fixedSigningKey(key: SigningKey): SigningKeySource {
+  return { current: () => key, published: () => [key.publicJwk] };
+}
+
 /** Our own issuer's pen. */
 export interface Signer {
+  /** `kid` of the key that signs now. Throws `keys_unavailable` while there is none. */
   readonly keyId: string;
   /** Rejects with `malformed` when the request asks for a claim that it may not set. */
   issueAccessToken(request: AccessTokenRequest): Promise<IssuedToken>;
@@ -67,12 +81,11 @@ function refuseReserved(claims: Readonly<Record<string, unknown>>): void {
 
 /**
  * The signer of an issuer block with `sign`. Claims are put where the block's `claims` says they are read, so that what we
- * issue is what we accept. Throws `misconfigured` when the block has no `sign` or asks for another algorithm.
+ * issue is what we accept. Throws `misconfigured` when the block has no `sign`.
  */
-export function createSigner(config: IssuerConfig, key: SigningKey, clock: Clock): Signer {
+export function createSigner(config: IssuerConfig, keys: SigningKeySource, clock: Clock): Signer {
   const { sign } = config;
   if (sign === undefined) throw misconfigured('the issuer block has no sign');
-  if (key.algorithm !== sign.algorithm) throw misconfigured(`the signing key is not for ${sign.algorithm}`);
   const rules = rulesOf('', config);
   const [clientPath, scopePath] = [rules.client[0] ?? ['client_id'], rules.scopes[0] ?? ['scope']];
 
@@ -95,11 +108,18 @@ export function createSigner(config: IssuerConfig, key: SigningKey, clock: Clock
     const iat = Math.floor(clock.nowMs() / 1000);
     const exp = iat + Math.max(Math.floor(lifetimeMs / 1000), 1);
     const jti = randomId();
+    const key = keys.current();
     const token = await new SignJWT({ ...claimsOf(request), iss: config.issuer, jti, iat, exp })
       .setProtectedHeader({ alg: key.algorithm, kid: key.kid, typ: 'at+jwt' })
       .sign(key.privateKey);
     return { token, tokenId: jti, expiresAtMs: exp * 1000 };
   };
 
-  return { keyId: key.kid, issueAccessToken, publicJwks: () => ({ keys: [key.publicJwk] }) };
+  return {
+    get keyId() {
+      return keys.current().kid;
+    },
+    issueAccessToken,
+    publicJwks: () => ({ keys: keys.published() }),
+  };
 }

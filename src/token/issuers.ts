@@ -3,6 +3,7 @@ import type { SecretReference } from '../config/fields.ts';
 import type { IssuerConfig } from '../config/schema.ts';
 import type { Clock } from '../core/clock.ts';
 import { leastSecretBytes } from './algorithms.ts';
+import { HeldKeySet, type HeldKeysOrigin } from './held-key-set.ts';
 import { KeySet, type KeySource, type RefreshOutcome, readKeySet, readKeySetText, requireKeys } from './key-set.ts';
 import { LocalKeySet } from './local-key-set.ts';
 import { misconfigured } from './refusal.ts';
@@ -35,6 +36,8 @@ export interface IssuerSurroundings {
   readonly clock: Clock;
   /** Needed for a block with `sign`: its public part verifies what we issued. */
   readonly signingKey?: SigningKey;
+  /** Keys that somebody hands in, for a block with `sign` and rotating keys, or with `keys.published`. */
+  readonly heldKeys?: HeldKeysOrigin;
   /** Told of every refresh; must not throw. */
   readonly onRefresh?: (refresh: IssuerRefresh) => void;
   /** Yields [0, 1); spreads retries. */
@@ -42,6 +45,8 @@ export interface IssuerSurroundings {
 }
 
 const LEAST_INTERVAL_MS = 1000;
+/** Looking into our own stores is cheap, and a key made in an emergency must not wait for `keys.cooldown`. */
+const MOST_HELD_COOLDOWN_MS = 1000;
 
 function localReader(config: IssuerConfig, rules: IssuerRules, around: IssuerSurroundings): (() => KeySet) | undefined {
   const { algorithms } = rules;
@@ -77,6 +82,10 @@ function openKeys(config: IssuerConfig, rules: IssuerRules, around: IssuerSurrou
   const { clock } = around;
   const report = (outcome: RefreshOutcome, detail: string | undefined) =>
     around.onRefresh?.({ issuer: rules.name, outcome, detail });
+  if (around.heldKeys !== undefined) {
+    const cooldownMs = Math.max(Math.min(config.keys.cooldown, MOST_HELD_COOLDOWN_MS), LEAST_INTERVAL_MS);
+    return new HeldKeySet({ origin: around.heldKeys, clock, cooldownMs, onRefresh: report });
+  }
   const read = localReader(config, rules, around);
   if (read !== undefined) {
     const anyKid = config.sign === undefined && (config.keys.pem ?? config.keys.secret) !== undefined;

@@ -1,6 +1,13 @@
 // The private key of our own issuer: from a PEM secret, or made once and kept in the state folder. Its kid is its RFC 7638
-// thumbprint, so a restart keeps it. Signing is issue.ts; key states and rotation come with the control plane.
-import { createPrivateKey, createPublicKey, generateKeyPairSync, type KeyObject, type webcrypto } from 'node:crypto';
+// thumbprint, so a restart keeps it. Signing is issue.ts; states and rotation of keys in PostgreSQL are keys/'s.
+import {
+  createPrivateKey,
+  createPublicKey,
+  generateKeyPair,
+  generateKeyPairSync,
+  type KeyObject,
+  type webcrypto,
+} from 'node:crypto';
 import { chmodSync, mkdirSync, readFileSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { createPrivateFile } from '../core/private-file.ts';
@@ -26,20 +33,35 @@ function generate(algorithm: SigningAlgorithm): KeyObject {
   return generateKeyPairSync('ec', { namedCurve: 'P-256' }).privateKey;
 }
 
-/** Reads a PKCS8 PEM key; throws `misconfigured` when it is none, or is not for `algorithm`. `from` names it in messages. */
-export function signingKeyFromPem(pem: string, algorithm: SigningAlgorithm, from: string): SigningKey {
-  let privateKey: KeyObject;
-  let jwk: webcrypto.JsonWebKey;
-  try {
-    privateKey = createPrivateKey(pem);
-    jwk = createPublicKey(privateKey).export({ format: 'jwk' });
-  } catch (cause) {
-    throw misconfigured(`${from} holds no private key in PEM that can be read`, { cause });
-  }
+/** A new private key; off the event loop, because RSA takes a while. */
+export async function makeSigningKey(algorithm: SigningAlgorithm): Promise<SigningKey> {
+  const { promise, resolve, reject } = Promise.withResolvers<KeyObject>();
+  const done = (error: Error | null, _: KeyObject, privateKey: KeyObject) =>
+    error === null ? resolve(privateKey) : reject(error);
+  if (algorithm === 'RS256') generateKeyPair('rsa', { modulusLength: 2048 }, done);
+  else if (algorithm === 'EdDSA') generateKeyPair('ed25519', {}, done);
+  else generateKeyPair('ec', { namedCurve: 'P-256' }, done);
+  return describeSigningKey(await promise, algorithm);
+}
+
+/** kid and public part of a private key; throws `misconfigured` when it is not for `algorithm`. */
+export function describeSigningKey(privateKey: KeyObject, algorithm: SigningAlgorithm, from = 'this'): SigningKey {
+  const jwk: webcrypto.JsonWebKey = createPublicKey(privateKey).export({ format: 'jwk' });
   const usable = keyFromJwk(jwk, new Set([algorithm]));
   if ('why' in usable) throw misconfigured(`${from} holds no key for ${algorithm}: ${usable.why}`);
   const kid = jwkThumbprint(jwk as Record<string, unknown>);
   return { algorithm, kid, privateKey, publicJwk: Object.freeze({ ...jwk, kid, alg: algorithm, use: 'sig' }) };
+}
+
+/** Reads a PKCS8 PEM key; throws `misconfigured` when it is none, or is not for `algorithm`. `from` names it in messages. */
+export function signingKeyFromPem(pem: string, algorithm: SigningAlgorithm, from: string): SigningKey {
+  let privateKey: KeyObject;
+  try {
+    privateKey = createPrivateKey(pem);
+  } catch (cause) {
+    throw misconfigured(`${from} holds no private key in PEM that can be read`, { cause });
+  }
+  return describeSigningKey(privateKey, algorithm, from);
 }
 
 function readIfPresent(path: string): string | undefined {
