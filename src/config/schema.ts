@@ -14,6 +14,7 @@ import {
   secret,
   size,
 } from './fields.ts';
+import { controlPlane, sealing, sign } from './schema-keys.ts';
 
 const algorithm = z.enum([
   'RS256', 'RS384', 'RS512', 'PS256', 'PS384', 'PS512', 'ES256', 'ES384', 'ES512', 'EdDSA', 'HS256', 'HS384', 'HS512',
@@ -89,6 +90,12 @@ const keys = z.strictObject({
     .url({ protocol: /^https?$/, error: 'needs an http:// or https:// URL' })
     .optional()
     .meta(doc('Fetch the JWKS here.')),
+  published: z
+    .literal(true)
+    .optional()
+    .meta(
+      doc('Our own issuer: its keys come from the control plane through Redis, signed (control_plane.public_key).'),
+    ),
   file: z
     .string()
     .min(1)
@@ -133,18 +140,7 @@ const issuer = z.strictObject({
     .prefault(['at+jwt', 'JWT'])
     .meta(doc('Accepted `typ`; `absent` for issuers that set none.')),
   keys: keys.prefault({}).meta(doc('Where the keys come from; exactly one source, discovery by default.')),
-  sign: z
-    .strictObject({
-      algorithm: z.enum(['ES256', 'RS256', 'EdDSA']).prefault('ES256').meta(doc('Algorithm of our signing key.')),
-      lifetime: duration({ span: true })
-        .prefault('15m')
-        .meta(doc('Lifetime of issued access tokens unless asked shorter.')),
-      key: secret()
-        .optional()
-        .meta(doc('PKCS8 PEM of the signing key. Default: made in state_dir; required once redis is set.')),
-    })
-    .optional()
-    .meta(doc('Makes the issuer ours: tokens can be issued on the admin port.')),
+  sign: sign.optional().meta(doc('Makes the issuer ours: tokens can be issued on the admin port.')),
   algorithms: z
     .array(algorithm)
     .min(1)
@@ -377,6 +373,10 @@ export const sidecarSchema = z.strictObject({
   postgres: postgres
     .optional()
     .meta(doc('Durable store of the control plane; without it only what Redis or memory can hold.', 'restart')),
+  sealing: sealing
+    .optional()
+    .meta(doc('How secrets are sealed in PostgreSQL; needed with it, but for embedded: true.', 'restart')),
+  control_plane: controlPlane.optional().meta(doc('What replicas without PostgreSQL believe of Redis.', 'restart')),
   revocation: z
     .strictObject({
       on_store_down: z

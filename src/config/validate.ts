@@ -6,6 +6,7 @@ import { checkIssuers } from './checks/issuers.ts';
 import { checkClients, checkLimits } from './checks/limits.ts';
 import { checkProxy } from './checks/proxy.ts';
 import { checkRoutes } from './checks/routes.ts';
+import { checkSealing } from './checks/sealing.ts';
 import { checkStores } from './checks/stores.ts';
 import { checkUpstreams } from './checks/upstreams.ts';
 import type { Finding } from './problem.ts';
@@ -23,6 +24,7 @@ const checks = [
   checkIdentityHeaders,
   checkClients,
   checkStores,
+  checkSealing,
 ] as const;
 
 /** What the checks found: problems refuse the configuration, warnings are only said. */

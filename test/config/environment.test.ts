@@ -38,6 +38,8 @@ identity_headers: {X-User: subject, X-Org: {claim: org}}
 clients: {billing: {id: billing, issuer: corp, tier: free, limits: {one: [5/1m]}}}
 redis: {url: {env: REDIS_URL}}
 postgres: {url: {env: POSTGRES_URL}}
+control_plane: {public_key: {env: PUBLISHING_PUBLIC_PEM}}
+sealing: {kek: {aws_kms: {key_id: new, region: eu-west-1}}, previous_kek: {aws_kms: {key_id: old, region: eu-west-1}}}
 `;
 
 /** What to set, where the general samples below would not be accepted. */
@@ -88,13 +90,20 @@ const SAMPLES: Readonly<Record<string, string>> = {
   'routes.<name>.credentials[1].header': 'X-Other',
   'identity_headers.<name>': 'issuer',
   'identity_headers.<name>.format': 'json_base64url',
+  'issuers.<name>.sign.rotate_every': '7d',
+  'sealing.rotate_after': '7d',
+  'sealing.kek.aws_kms.endpoint': 'https://kms.example.com',
+  'sealing.previous_kek.aws_kms.endpoint': 'https://kms.example.com',
   'log.decisions.allow': '0.5',
   'log.decisions.deny': '0.5',
 };
 
 /** What else has to change for a setting that contradicts others of EVERYTHING. */
 const BESIDE: Readonly<Record<string, { readonly cut?: string; readonly env?: Readonly<Record<string, string>> }>> = {
-  'postgres.embedded': { cut: 'redis: {url: {env: REDIS_URL}}\npostgres: {url: {env: POSTGRES_URL}}\n' },
+  'postgres.embedded': {
+    cut: 'redis: {url: {env: REDIS_URL}}\npostgres: {url: {env: POSTGRES_URL}}\ncontrol_plane: {public_key: {env: PUBLISHING_PUBLIC_PEM}}\n',
+  },
+  'issuers.<name>.keys.published': { cut: ', sign: {key: {env: PRIVATE_PEM}}' },
   'routes.<name>.match.path': { cut: 'prefix: /, ' },
   'routes.<name>.auth': { cut: '    require: {scopes: [read], roles: {any: [admin]}, claims: {tenant: [acme]}}\n' },
   'issuers.<name>.sign.algorithm': {
@@ -194,6 +203,14 @@ test('the table has the settings of the reference', () => {
     'postgres.url',
     'postgres.tls',
     'postgres.tls.ca',
+    'sealing.kek.key',
+    'sealing.kek.passphrase',
+    'sealing.previous_kek.key',
+    'sealing.previous_kek.passphrase',
+    'control_plane',
+    'control_plane.public_key',
+    'control_plane.previous_public_key',
+    'control_plane.signing_key',
   ]);
 });
 

@@ -1,5 +1,6 @@
 // PostgreSQL away, back, or not usable: the data plane never notices, the control plane says so and recovers by itself.
 import assert from 'node:assert/strict';
+import { randomBytes } from 'node:crypto';
 import { test } from 'node:test';
 import { eventually } from '../rows/eventually.ts';
 import { openTestDatabase, startPostgres } from '../support/postgres-server.ts';
@@ -10,6 +11,7 @@ const open = { routes: { all: { match: { prefix: '/' }, auth: 'none' } } };
 const configured = (url: string, more: object = {}) => ({
   ...open,
   postgres: { url: { value: url }, timeout: '500ms', ...more },
+  sealing: { kek: { key: { value: randomBytes(32).toString('base64') } } },
 });
 
 async function component(sidecar: TestSidecar): Promise<{ ready: number; status: string; state?: string }> {

@@ -21,7 +21,7 @@ export const checkIssuers: Check = (context) => {
   }
 };
 
-const SOURCES = ['url', 'file', 'inline', 'pem', 'secret'] as const;
+const SOURCES = ['url', 'file', 'inline', 'pem', 'secret', 'published'] as const;
 
 function checkKeySource(context: CheckContext, path: Path, issuer: IssuerConfig): void {
   const { keys } = issuer;
@@ -34,7 +34,10 @@ function checkKeySource(context: CheckContext, path: Path, issuer: IssuerConfig)
   if (named.length > 1) {
     context.problem([...path, 'keys'], `needs exactly one source of keys, not ${named.join(' and ')}`);
   } else if (named.length === 0 && keys.discover === false) {
-    context.problem([...path, 'keys'], 'needs one source of keys: discover, url, file, inline, pem or secret');
+    context.problem(
+      [...path, 'keys'],
+      'needs one source of keys: discover, url, file, inline, pem, secret or published',
+    );
   }
   if (keys.discover ?? named.length === 0) checkDiscovery(context, [...path, 'issuer'], issuer.issuer);
   checkKeys(context, [...path, 'keys'], keys);
@@ -50,6 +53,12 @@ function checkKeys(context: CheckContext, path: Path, keys: IssuerConfig['keys']
     refuse(context, [...path, 'inline', 'keys', index], jwkProblem(key));
   }
   withSecret(context, [...path, 'pem'], keys.pem, publicPemProblem);
+  if (keys.published && !context.config.control_plane?.public_key) {
+    context.problem(
+      [...path, 'published'],
+      'needs control_plane.public_key: what Redis says is believed only when signed',
+    );
+  }
 }
 
 function checkDiscovery(context: CheckContext, path: Path, issuer: string): void {
@@ -69,9 +78,11 @@ function checkOwnIssuer(context: CheckContext, path: Path, issuer: IssuerConfig,
   for (const source of sources)
     context.problem([...path, 'keys', source], 'does not go with sign: our own key is used');
   if (/^http:/i.test(issuer.issuer)) refuse(context, [...path, 'issuer'], fetchProblem(issuer.issuer));
-  if (context.config.redis && !sign.key) {
-    context.problem([...path, 'sign'], 'needs key with redis: replicas must share one signing key');
+  if (context.config.redis && !sign.key && !context.config.postgres) {
+    context.problem([...path, 'sign'], 'needs key with redis, or postgres: replicas must share their signing keys');
   }
+  if (sign.publish_before >= sign.rotate_every)
+    context.problem([...path, 'sign', 'publish_before'], 'is not below rotate_every');
   withSecret(context, [...path, 'sign', 'key'], sign.key, (pem) => signingKeyProblem(pem, sign.algorithm));
   if (sign.lifetime > issuer.max_lifetime) context.problem([...path, 'sign', 'lifetime'], 'is above max_lifetime');
 }
