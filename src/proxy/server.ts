@@ -17,7 +17,7 @@ import type { Answerer } from './outbound/answer.ts';
 import { isPreflight, preflightFields } from './outbound/cors.ts';
 import { forward } from './outbound/forward.ts';
 import { websocketEnding } from './outbound/upgrade.ts';
-import { upstreamFields } from './outbound/upstream-fields.ts';
+import { upstreamFields, upstreamHead } from './outbound/upstream-fields.ts';
 import { run } from './pipeline.ts';
 import { describe, nginxVerdict } from './verdict.ts';
 
@@ -91,7 +91,7 @@ function proceedForward(exchange: Exchange, answerer: Answerer): void {
     answerer.finished(exchange, 204);
     return;
   }
-  forward(exchange, upstreamFields(exchange), answerer);
+  forward(exchange, upstreamHead(exchange), answerer);
 }
 
 /** Runs the pipeline over a question; limits are looked at and not charged, nothing is recorded. */

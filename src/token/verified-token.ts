@@ -1,6 +1,14 @@
 // A token that has verified, as the caches and the later stages hold it.
 import type { Principal } from '../core/principal.ts';
 
+/** Encoded identity headers. */
+export interface IdentityHeaders {
+  /** Name and value in turn. */
+  readonly fields: readonly string[];
+  /** The same as lines of an HTTP/1.1 head, each with its line end. */
+  readonly lines: string;
+}
+
 /**
  * What `peek` and `verify` yield. It says nothing about the route: the caller must check that `principal.issuerName` is
  * one of the issuers its route allows, because a cached token is found whoever asks (attack 73).
@@ -15,8 +23,8 @@ export class VerifiedToken {
   readonly notBeforeMs: number;
   /** `exp` plus clock_tolerance, in ms since the epoch: refused from this moment on. */
   readonly notAfterMs: number;
-  /** Encoded identity headers, name and value in turn; filled by proxy/outbound/identity. */
-  identityHeaders: readonly string[] | undefined = undefined;
+  /** Filled by proxy/outbound/identity. */
+  identityHeaders: IdentityHeaders | undefined = undefined;
   /** Revocation sequence at which it was last found clear; -1 for never. */
   clearedAt = -1;
   /** What the limits of this token's requests were worked out to be; its type is the check stage's business. */

@@ -80,8 +80,8 @@ test('attack 37: look-alikes of forwarded fields are removed', async () => {
 async function clientOf(config: object, fields: readonly string[]): Promise<unknown> {
   await using at = await world({ ...config });
   const answer = await ask(at.port, head('GET /public', fields));
-  // 431 is the upstream's own answer to the longest chain.
-  assert.ok([200, 431].includes(answer.status), answer.text);
+  // 431 is the upstream's own answer to the longest chain; it resets the connection behind it, so it may come cut off.
+  assert.match(answer.text, /^HTTP\/1\.1 (?:200|431) /);
   return at.sidecar.logged().find(({ event }) => event === 'decision')?.address;
 }
 

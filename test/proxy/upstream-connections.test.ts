@@ -136,6 +136,15 @@ test('an unasked 100 and other interim answers are passed over, also when all co
   assert.deepEqual([got?.status, got?.body, got?.headers.link], [200, 'final', undefined]);
 });
 
+test('attack 55: an answer without length that ends in a reset never looks whole to the client', async () => {
+  await using at = await scripted(({ socket }) => {
+    socket.write('HTTP/1.1 200 OK\r\n\r\nhalf', () => setTimeout(() => socket.resetAndDestroy(), 20));
+  });
+  const { text, closed } = await sendRaw(at.port, get('/'));
+  assert.ok(text.includes('half') && closed);
+  assert.ok(!text.endsWith('0\r\n\r\n'));
+});
+
 test('101 without an upgrade is 502, and the connection ends', async () => {
   await using at = await scripted(({ socket }) => socket.write('HTTP/1.1 101 Switching Protocols\r\n\r\n'));
   assert.equal((await ask(at.port))?.status, 502);

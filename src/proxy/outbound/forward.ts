@@ -18,14 +18,14 @@ const ONE_WRITE_BYTES = 4096;
 /** A request body may stall this long before it is given up. */
 const UPLOAD_STALL_MS = 30_000;
 
-/** Starts the transit of an accepted exchange; `fields` is the flat array of names and values for the upstream. */
-export function forward(exchange: Exchange, fields: readonly string[], answerer: Answerer): void {
+/** Starts the transit of an accepted exchange; `head` is the head of the request to the upstream. */
+export function forward(exchange: Exchange, head: string, answerer: Answerer): void {
   // The client may have gone away while the store was asked: nothing is sent in its name then.
   if (exchange.response?.destroyed) {
     answerer.aborted(exchange);
     return;
   }
-  const transit = new Transit(exchange, fields, answerer);
+  const transit = new Transit(exchange, head, answerer);
   const admission = transit.route.upstream.admit(transit, answerer.clock.monotonicMs());
   if (admission === 'refused') answerer.refuse(exchange, 'upstream_busy');
 }
@@ -39,7 +39,7 @@ class Transit implements ResponseReader, OpenExchange, Waiter {
   readonly #exchange: Exchange;
   readonly #response: ServerResponse;
   readonly #answerer: Answerer;
-  readonly #fields: readonly string[];
+  readonly #requestHead: string;
   #connection: Connection | undefined;
   #upload: Upload | undefined;
   #slotTaken = false;
@@ -49,10 +49,10 @@ class Transit implements ResponseReader, OpenExchange, Waiter {
   #retried = false;
   #remaining = -1;
 
-  constructor(exchange: Exchange, fields: readonly string[], answerer: Answerer) {
+  constructor(exchange: Exchange, head: string, answerer: Answerer) {
     this.#exchange = exchange;
     this.#response = exchange.response as ServerResponse;
-    this.#fields = fields;
+    this.#requestHead = head;
     this.#answerer = answerer;
     this.token = exchange.token;
     this.route = exchange.route as Route;
@@ -80,7 +80,7 @@ class Transit implements ResponseReader, OpenExchange, Waiter {
   #send(fresh: boolean): void {
     const { method } = this.#exchange;
     this.#connection = this.route.upstream.connections.acquire(fresh);
-    this.#connection.send(requestHead(this.#exchange, this.#fields, false), method, false, this);
+    this.#connection.send(this.#requestHead, method, false, this);
   }
 
   #sendWithBody(chunked: boolean): void {
@@ -88,7 +88,7 @@ class Transit implements ResponseReader, OpenExchange, Waiter {
     const { clock } = this.#answerer;
     const connection = this.route.upstream.connections.acquire(false);
     this.#connection = connection;
-    connection.send(requestHead(this.#exchange, this.#fields, chunked), method, true, this);
+    connection.send(this.#requestHead, method, true, this);
     const watcher = {
       onTooLarge: () => this.#fail('body_too_large'),
       onProgress: () => {
@@ -271,12 +271,3 @@ class Transit implements ResponseReader, OpenExchange, Waiter {
 }
 
 const flushHead = (transit: Transit) => transit.flush();
-
-/** The head as it is sent. Every part has passed node's parser or comes from us, so none holds a line break. */
-function requestHead({ method, path, query }: Exchange, fields: readonly string[], chunked: boolean): string {
-  let head = `${method} ${path}${query} HTTP/1.1\r\n`;
-  for (let at = 0; at < fields.length; at += 2) head += `${fields[at]}: ${fields[at + 1]}\r\n`;
-  return chunked
-    ? `${head}Transfer-Encoding: chunked\r\nConnection: keep-alive\r\n\r\n`
-    : `${head}Connection: keep-alive\r\n\r\n`;
-}

@@ -3,10 +3,10 @@
 import type { SidecarConfig } from '../../config/schema.ts';
 import { encodeHeaderElement } from '../../core/encoding.ts';
 import type { Principal } from '../../core/principal.ts';
-import type { VerifiedToken } from '../../token/verified-token.ts';
+import type { IdentityHeaders, VerifiedToken } from '../../token/verified-token.ts';
 
-/** Flat array of names and values for a verified token. */
-export type IdentityPlan = (token: VerifiedToken) => readonly string[];
+/** The identity headers of a verified token. */
+export type IdentityPlan = (token: VerifiedToken) => IdentityHeaders;
 
 type Source = SidecarConfig['identity_headers'][string];
 type Word = Extract<Source, string>;
@@ -24,8 +24,11 @@ export function identityPlan(headers: SidecarConfig['identity_headers']): Identi
       const value = read(token.principal);
       if (value !== undefined && value !== '' && value.length <= MAX_VALUE) built.push(name, value);
     }
-    token.identityHeaders = built;
-    return built;
+    let lines = '';
+    for (let at = 0; at < built.length; at += 2) lines += `${built[at]}: ${built[at + 1]}\r\n`;
+    // Through a buffer: one flat string instead of the tree of pieces that V8 would flatten for every request.
+    token.identityHeaders = { fields: built, lines: Buffer.from(lines, 'latin1').toString('latin1') };
+    return token.identityHeaders;
   };
 }
 

@@ -4,7 +4,28 @@ import type { Route } from '../inbound/route.ts';
 
 /** Flat array of names and values for the upstream. Uses up `exchange.fields.forward`; call it once. */
 export function upstreamFields(exchange: Exchange): string[] {
-  const { fields, peer, client, token, generation } = exchange;
+  const { token, generation } = exchange;
+  const out = withoutIdentity(exchange);
+  return token === undefined ? out : out.concat(generation.identity(token).fields);
+}
+
+/**
+ * The head of the request to the upstream, with its empty line. Every part has passed node's parser or comes from us, so none
+ * holds a line break. Uses up `exchange.fields.forward`; call it once.
+ */
+export function upstreamHead(exchange: Exchange): string {
+  const fields = withoutIdentity(exchange);
+  // Read only now: a token in the query has been taken out of it.
+  const { method, path, query, token, generation } = exchange;
+  let head = `${method} ${path}${query} HTTP/1.1\r\n`;
+  for (let at = 0; at < fields.length; at += 2) head += `${fields[at]}: ${fields[at + 1]}\r\n`;
+  if (token !== undefined) head += generation.identity(token).lines;
+  if (exchange.fields?.transferEncoding !== undefined) head += 'Transfer-Encoding: chunked\r\n';
+  return `${head}Connection: keep-alive\r\n\r\n`;
+}
+
+function withoutIdentity(exchange: Exchange): string[] {
+  const { fields, peer, client, generation } = exchange;
   const route = exchange.route as Route;
   const read = fields as NonNullable<typeof fields>;
   const source = exchange.credentialSource < 0 ? undefined : route.sources[exchange.credentialSource];
@@ -28,9 +49,6 @@ export function upstreamFields(exchange: Exchange): string[] {
     'X-Request-Id',
     exchange.requestId,
   );
-  if (token === undefined) return out;
-  const identity = generation.identity(token);
-  for (let at = 0; at < identity.length; at += 1) out.push(identity[at] as string);
   return out;
 }
 
