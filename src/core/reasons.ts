@@ -78,6 +78,12 @@ export const reasons = {
   claim_mismatch: forbidden('forbidden', 'A claim has none of the values that the route requires.'),
 
   rate_limited: row(429, 'rate_limited', 'Too many requests', 'The named limit is used up; see `doorward limit show`.'),
+  streams_exhausted: row(
+    429,
+    'rate_limited',
+    'Too many requests',
+    'The caller holds as many streams as streams_per_caller of the upstream allows.',
+  ),
   limits_unavailable: row(503, 'temporarily_unavailable', 'Service unavailable', 'Redis is away, on_store_down: deny.'),
   revocations_unavailable: row(503, 'temporarily_unavailable', 'Service unavailable', 'Revocations are not known yet.'),
   store_unavailable: row(503, 'temporarily_unavailable', 'Service unavailable', 'A store did not answer.'),

@@ -102,4 +102,11 @@ export class Exchange {
     this.rawTarget = request.url as string;
     this.rawFields = request.rawHeaders;
   }
+
+  /** Whose streams are counted together: one subject of one client, or one address without a token. */
+  get caller(): string {
+    const principal = this.token?.principal;
+    if (principal === undefined) return this.client.key;
+    return JSON.stringify([principal.issuer, principal.client, principal.subject]);
+  }
 }

@@ -103,6 +103,32 @@ test('attack 109: an upgrade is charged once, and streams are capped', async () 
   );
 });
 
+test('attack 109: one caller holds so many streams and no more, over WebSockets and event streams; others are not hit', async () => {
+  await using upstream = await streamUpstream();
+  await using at = await startSidecar(upstream.url, {
+    upstreams: { app: { url: upstream.url, streams_per_caller: 2 } },
+  });
+  const mine = (claims = {}) => bearer(tokenFor({ sub: 'alice', client_id: 'spa', ...claims }));
+  using first = await open101(at.port, tokenFor({ sub: 'alice', client_id: 'spa' }));
+  const events = connect(at.port, '127.0.0.1');
+  events.on('error', () => {});
+  let text = '';
+  events.on('data', (bytes) => {
+    text += bytes;
+  });
+  events.write(head('GET /events', [mine({ jti: 'another token of the same caller' })]));
+  await eventually(() => text.includes('200 OK'));
+  assertProblem(await ask(at.port, head('GET /ws', [...handshake, mine()])), 429, 'a third WebSocket');
+  assertProblem(await ask(at.port, head('GET /events', [mine()])), 429, 'a third stream of events');
+  assert.equal((await ask(at.port, head('GET /plain', [mine()]))).status, 200, 'ordinary requests go on');
+  using _other = await open101(at.port, tokenFor({ sub: 'bob', client_id: 'spa' }));
+  first.socket.destroy();
+  await eventually(async () =>
+    (await ask(at.port, head('GET /ws', [...handshake, mine()]), 200)).text.includes(' 101 '),
+  );
+  events.destroy();
+});
+
 test('attack 52: a client that ignores the close frame does not keep its stream slot', async () => {
   await using upstream = await streamUpstream();
   await using at = await startSidecar(upstream.url, { upstreams: { app: { url: upstream.url, streams: 1 } } });

@@ -240,7 +240,7 @@ class Transit implements ResponseReader, OpenExchange, Waiter {
     if (!this.#slotTaken) return;
     this.#answerer.open.remove(this);
     if (this.isStream) {
-      this.route.upstream.closeStream();
+      this.route.upstream.closeStream(this.#exchange.caller);
       this.#answerer.streamClosed();
     } else {
       this.route.upstream.release();
@@ -254,8 +254,9 @@ class Transit implements ResponseReader, OpenExchange, Waiter {
   /** Moves from a request slot to a stream slot. */
   #startStream(): boolean {
     const { upstream } = this.route;
-    if (!upstream.openStream()) {
-      this.#fail('upstream_busy');
+    const full = upstream.openStream(this.#exchange.caller);
+    if (full !== undefined) {
+      this.#fail(full);
       return false;
     }
     this.isStream = true;

@@ -54,8 +54,9 @@ export function websocketEnding(answerer: Answerer): Ending & { close(): void } 
     },
     proceed(exchange) {
       const route = exchange.route as Route;
-      if (!route.upstream.openStream()) {
-        this.refuse(exchange, 'upstream_busy');
+      const full = route.upstream.openStream(exchange.caller);
+      if (full !== undefined) {
+        this.refuse(exchange, full);
         return;
       }
       const tunnel = new Tunnel(exchange, answerer, this);
@@ -217,7 +218,7 @@ class Tunnel implements OpenExchange {
     if (upstream !== undefined) setTimeout(() => upstream.destroy(), CLOSE_WAIT_MS).unref();
     const { open, streamClosed, aborted } = this.#answerer;
     open.remove(this);
-    (this.exchange.route as Route).upstream.closeStream();
+    (this.exchange.route as Route).upstream.closeStream(this.exchange.caller);
     streamClosed();
     if (!this.exchange.ended) aborted(this.exchange);
   }

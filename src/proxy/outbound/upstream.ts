@@ -3,6 +3,7 @@
 // ordinary requests (design 4.11). Speaking HTTP is http1/'s part, what becomes of an answer outbound/forward.ts's.
 import type { UpstreamConfig } from '../../config/schema.ts';
 import type { Clock } from '../../core/clock.ts';
+import type { Reason } from '../../core/reasons.ts';
 import { Connections } from './http1/connections.ts';
 
 /** Something that waits for a slot. */
@@ -27,6 +28,7 @@ export class Upstream implements AsyncDisposable {
   readonly connections: Connections;
   streams = 0;
   #active = 0;
+  readonly #streamsByCaller = new Map<string, number>();
   #waiting: { waiter: Waiter; untilMs: number }[] = [];
 
   constructor(name: string, config: UpstreamConfig, ca: string | undefined, clock: Clock) {
@@ -79,16 +81,22 @@ export class Upstream implements AsyncDisposable {
     }
   }
 
-  /** Takes a stream slot; false when all are in use. */
-  openStream(): boolean {
-    if (this.streams >= this.config.streams) return false;
+  /** Takes a stream slot for `caller`; the reason when there is none (attack 109). */
+  openStream(caller: string): Reason | undefined {
+    const held = this.#streamsByCaller.get(caller) ?? 0;
+    if (held >= this.config.streams_per_caller) return 'streams_exhausted';
+    if (this.streams >= this.config.streams) return 'upstream_busy';
     this.streams += 1;
-    return true;
+    this.#streamsByCaller.set(caller, held + 1);
+    return undefined;
   }
 
   /** Gives a stream slot back. */
-  closeStream(): void {
+  closeStream(caller: string): void {
     this.streams -= 1;
+    const held = (this.#streamsByCaller.get(caller) ?? 1) - 1;
+    if (held > 0) this.#streamsByCaller.set(caller, held);
+    else this.#streamsByCaller.delete(caller);
   }
 
   /** The Host to send for a request whose own is `authority`. */
