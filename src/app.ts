@@ -22,6 +22,7 @@ import { type CheckGate, checkGate } from './proxy/decide/check-gate.ts';
 import { type OpenExchanges, openExchanges } from './proxy/open-exchanges.ts';
 import { answerer } from './proxy/outbound/answer.ts';
 import { type DataPlane, dataPlane } from './proxy/server.ts';
+import { DurableRevoker, rememberedRevocations } from './revocation/durable.ts';
 import { RevocationFollower } from './revocation/follower.ts';
 import { RevocationIndex } from './revocation/index.ts';
 import { MemoryChecks } from './stores/memory/checks.ts';
@@ -124,9 +125,10 @@ class Replica implements Sidecar {
     const controlPlane = await this.#openControlPlane(first);
     const index = new RevocationIndex();
     this.#denied = new DeniedKeys(this.#clock);
-    follower = this.#follow(stores, index);
+    follower = this.#follow(stores, index, controlPlane);
     this.#closing.use(follower);
     await follower.start();
+    const revoker = this.#revokeDurably(stores, index, follower, controlPlane);
     const gate = this.#gate(stores, follower, index);
     this.#generations = generations({
       clock: this.#clock,
@@ -141,7 +143,7 @@ class Replica implements Sidecar {
     this.#openPlane(stores, gate, index);
     this.#proxy = await listen(listenAddress(first.config.proxy.listen), this.#limits(), this.#plane.handlers);
     this.#closing.use(this.#proxy);
-    await this.#openAdmin(stores, controlPlane, follower, index);
+    await this.#openAdmin(stores, controlPlane, { follower, index, revoker });
     this.#followFiles();
     this.#log.info(
       { proxy: this.proxyUrl, admin: this.adminUrl, observe: this.observeUrl, socket: this.socketPath },
@@ -174,8 +176,13 @@ class Replica implements Sidecar {
     await this.#closing.disposeAsync();
   }
 
-  #follow({ backend, redis }: Stores, index: RevocationIndex): RevocationFollower {
+  #follow(
+    { backend, redis }: Stores,
+    index: RevocationIndex,
+    controlPlane: ControlPlane | undefined,
+  ): RevocationFollower {
     const holder = this.#holder;
+    const remembered = controlPlane && (() => rememberedRevocations(controlPlane.revocations, this.#clock));
     return new RevocationFollower({
       log: backend.revocations,
       index,
@@ -188,9 +195,25 @@ class Replica implements Sidecar {
         return holder.current().config.revocation.known_for;
       },
       waitMs: redis === undefined ? 1000 : (holder.current().config.redis?.timeout ?? 50),
+      ...(remembered && { remembered }),
       onLimitReset: (key) => this.#denied.forget(key),
       onPropagation: (ms) => this.#metrics.revocationPropagation.observe(ms / 1000),
     });
+  }
+
+  #revokeDurably(
+    { backend }: Stores,
+    index: RevocationIndex,
+    follower: RevocationFollower,
+    controlPlane: ControlPlane | undefined,
+  ): DurableRevoker | undefined {
+    if (controlPlane === undefined) return undefined;
+    const { postgres, revocations: store } = controlPlane;
+    const revoker = new DurableRevoker({ store, log: backend.revocations, follower, index, clock: this.#clock });
+    this.#closing.use(revoker);
+    // The follower has asked already when PostgreSQL was there at the start; what it missed before it came it asks now.
+    postgres.onReady(() => follower.refresh());
+    return revoker;
   }
 
   #gate({ backend, redis }: Stores, follower: RevocationFollower, index: RevocationIndex): CheckGate {
@@ -263,8 +286,7 @@ class Replica implements Sidecar {
   async #openAdmin(
     stores: Stores,
     controlPlane: ControlPlane | undefined,
-    follower: RevocationFollower,
-    index: RevocationIndex,
+    revocation: Pick<Parameters<typeof openAdmin>[0], 'follower' | 'index' | 'revoker'>,
   ): Promise<void> {
     await claimSocketPath(this.socketPath);
     this.#admin = await openAdmin({
@@ -276,8 +298,7 @@ class Replica implements Sidecar {
       current: () => this.#current,
       stores,
       controlPlane,
-      follower,
-      index,
+      ...revocation,
       plane: this.#plane,
       open: this.#open,
       reload: () => this.reload(),

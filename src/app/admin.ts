@@ -12,6 +12,7 @@ import type { Clock } from '../core/clock.ts';
 import { type Listener, listen, listenAddress } from '../http/listener.ts';
 import type { OpenExchanges } from '../proxy/open-exchanges.ts';
 import type { DataPlane } from '../proxy/server.ts';
+import type { DurableRevoker } from '../revocation/durable.ts';
 import type { RevocationFollower } from '../revocation/follower.ts';
 import type { RevocationIndex } from '../revocation/index.ts';
 import type { Log } from '../telemetry/log.ts';
@@ -34,6 +35,8 @@ export interface AdminParts {
   /** Undefined without `postgres`. */
   readonly controlPlane: ControlPlane | undefined;
   readonly follower: RevocationFollower;
+  /** Revokes durably; undefined without `postgres`. */
+  readonly revoker: DurableRevoker | undefined;
   readonly index: RevocationIndex;
   readonly plane: DataPlane;
   readonly open: OpenExchanges;
@@ -86,7 +89,7 @@ function dependenciesOf(parts: AdminParts): AdminDependencies {
     hostNames: [],
     operators: openOperators(parts.stateDir, clock),
     tokens: tokenDesk(current),
-    revocations: revocationDesk(follower, index, nowMs),
+    revocations: revocationDesk(follower, index, nowMs, parts.revoker),
     limits: limitDesk(current, stores.backend.checks),
     decisions: stores.backend.decisions,
     config: {

@@ -2,9 +2,11 @@
 // it answer 501. With PostgreSQL away the parts are there and answer `store_unavailable` until it is back.
 import type { LoadedConfig } from '../config/loaded.ts';
 import type { Clock } from '../core/clock.ts';
+import type { DurableRevocations } from '../stores/contracts/durable-revocations.ts';
 import { openPostgres, type PostgresBackend } from '../stores/postgres/backend.ts';
 import type { PostgresSettings } from '../stores/postgres/connection.ts';
 import type { PrivateServer } from '../stores/postgres/private-server.ts';
+import { PostgresRevocations } from '../stores/postgres/revocations.ts';
 import type { Log } from '../telemetry/log.ts';
 import type { Metrics } from '../telemetry/metrics.ts';
 import { RELEASE } from './release.ts';
@@ -22,6 +24,7 @@ export interface ControlPlaneParts {
 export interface ControlPlane extends AsyncDisposable {
   /** Pool, state and `onReady`. Aggregates take `postgres.pool`. */
   readonly postgres: PostgresBackend;
+  readonly revocations: DurableRevocations;
 }
 
 /** How long a start waits for PostgreSQL before it goes on without. */
@@ -35,7 +38,8 @@ export async function openControlPlane(parts: ControlPlaneParts): Promise<Contro
     const settings = await settingsOf(parts, opened);
     const postgres = opened.use(openBackend(parts, settings));
     await postgres.ready(START_WAIT_MS);
-    return { postgres, [Symbol.asyncDispose]: () => opened.disposeAsync() };
+    const revocations = new PostgresRevocations(postgres.pool);
+    return { postgres, revocations, [Symbol.asyncDispose]: () => opened.disposeAsync() };
   } catch (error) {
     await opened.disposeAsync();
     throw error;

@@ -38,15 +38,16 @@ export function tokenDesk(current: () => Current): TokenDesk {
   };
 }
 
-/** The revocation log for operators. */
+/** The revocation log for operators; `revoker` is the durable one where there is a durable store. */
 export function revocationDesk(
   follower: RevocationFollower,
   index: RevocationIndex,
   nowMs: () => number,
+  revoker: Pick<RevocationDesk, 'revoke' | 'undo'> = follower,
 ): RevocationDesk {
   return {
-    revoke: (draft) => follower.revoke(draft),
-    undo: (entryId) => follower.undo(entryId),
+    revoke: (draft) => revoker.revoke(draft),
+    undo: (entryId) => revoker.undo(entryId),
     list: async () => [...index.entries()].filter(({ untilMs }) => untilMs === 'forever' || untilMs > nowMs()),
     refuses: (principal) => index.refuses(principal, nowMs()),
     isKnown: () => follower.state() !== 'unknown' || follower.policy() === 'index',

@@ -18,6 +18,12 @@ import { Tombstones } from './tombstones.ts';
 const RETRY_MS = 1000;
 const SWEEP_MS = 1000;
 
+/** What a durable store remembers: entries in force, and those that were taken back. */
+export interface RememberedRevocations {
+  readonly entries: readonly RevocationEntry[];
+  readonly undone: readonly RevocationEntry[];
+}
+
 /** How a follower is set up. */
 export interface FollowerOptions {
   readonly log: RevocationLog;
@@ -29,6 +35,8 @@ export interface FollowerOptions {
   readonly knownForMs: number;
   /** Longest `observe` makes a request wait; what it started goes on. */
   readonly waitMs: number;
+  /** Asked when the log was lost or is met for the first time; rejects with `store_unavailable` when it cannot tell. */
+  readonly remembered?: () => Promise<RememberedRevocations>;
   /** Told of limit resets by any replica. */
   readonly onLimitReset?: (key: string) => void;
   /** Ms from revoking on another replica to refusing here, for the metric. */
@@ -54,6 +62,7 @@ export class RevocationFollower implements AsyncDisposable {
   #loadedOnce = false;
   #syncing: Promise<boolean> | undefined;
   #watch: AsyncDisposable | undefined;
+  #doubted = false;
   #closed = false;
 
   constructor(options: FollowerOptions) {
@@ -119,6 +128,7 @@ export class RevocationFollower implements AsyncDisposable {
     const local = localEntry(draft, this.#options.clock.nowMs());
     this.#pending.add(local);
     this.#index.put(local);
+    this.#tombstones.remove(local.entryId);
     const entry = await this.#send(local);
     return entry ? { entry, applied: 'all' } : { entry: local, applied: 'pending' };
   }
@@ -133,6 +143,22 @@ export class RevocationFollower implements AsyncDisposable {
     if (undone) await this.#sync();
     if (dropped && waiting) this.#index.remove(waiting);
     return undone || dropped;
+  }
+
+  /** Takes back here what is in force here, where the log cannot be told now: it must be told later. */
+  withdraw(entryId: string): void {
+    this.#pending.drop(entryId);
+    const held = this.#index.find(entryId);
+    if (held === undefined) return;
+    this.#tombstones.add(held);
+    this.#index.remove(held);
+  }
+
+  /** Loads everything anew, and puts into the log what it lacks: the durable store can be asked again. */
+  refresh(): void {
+    this.#doubted = true;
+    // One that is under way may have looked already.
+    void this.#sync().then(() => (this.#doubted ? this.#sync() : undefined));
   }
 
   /** Another server answers or keys were evicted: looks at the head now instead of at the next batch. */
@@ -178,12 +204,32 @@ export class RevocationFollower implements AsyncDisposable {
     try {
       const head = await this.#log.head();
       const mine = this.#head;
-      const follows = head !== undefined && mine !== undefined && head.epoch === mine.epoch && head.seq >= mine.seq;
+      const continues = head !== undefined && mine !== undefined && head.epoch === mine.epoch && head.seq >= mine.seq;
+      const follows = continues && !this.#doubted;
       if (!follows || !(await this.#catchUp(mine))) await this.#reload(follows);
       this.#contactMs = this.#options.clock.monotonicMs();
       return true;
     } catch (error) {
-      if (error instanceof SidecarError && error.kind === 'store_unavailable') return false;
+      if (!isAway(error)) throw error;
+      if (!this.#loadedOnce) await this.#fill();
+      return false;
+    }
+  }
+
+  /** Started while the log is away: what the durable store remembers is known, for `known_for`. */
+  async #fill(): Promise<void> {
+    const remembered = await this.#remembered();
+    if (remembered === undefined) return;
+    for (const entry of remembered.entries) this.#index.put(entry);
+    this.#contactMs = this.#options.clock.monotonicMs();
+    this.#loadedOnce = true;
+  }
+
+  async #remembered(): Promise<RememberedRevocations | undefined> {
+    try {
+      return await this.#options.remembered?.();
+    } catch (error) {
+      if (isAway(error)) return undefined;
       throw error;
     }
   }
@@ -202,7 +248,9 @@ export class RevocationFollower implements AsyncDisposable {
     let snapshot = await this.#log.snapshot();
     if (!follows) {
       const behind = snapshot?.head.epoch === mine?.epoch && (snapshot?.head.seq ?? 0) < (mine?.seq ?? 0);
-      const missing = this.#missingFrom(snapshot?.entries ?? []);
+      const remembered = await this.#remembered();
+      for (const entry of remembered?.undone ?? []) this.#tombstones.add(entry);
+      const missing = this.#missingFrom(snapshot?.entries ?? [], remembered?.entries ?? []);
       if (snapshot === undefined || behind || missing.length > 0) {
         await this.#log.rebuild(missing, mine);
         snapshot = await this.#log.snapshot();
@@ -214,16 +262,19 @@ export class RevocationFollower implements AsyncDisposable {
     for (const entry of this.#pending.list()) this.#index.put(entry);
     this.#head = snapshot.head;
     this.#loadedOnce = true;
+    if (!follows) this.#doubted = false;
     this.#takeBack(raised);
   }
 
-  #missingFrom(entries: readonly RevocationEntry[]): RevocationEntry[] {
+  #missingFrom(entries: readonly RevocationEntry[], remembered: readonly RevocationEntry[]): RevocationEntry[] {
     const nowMs = this.#options.clock.nowMs();
     const held = new Map(entries.map(({ entryId, revokedAtMs }) => [entryId, revokedAtMs]));
     const lives = ({ untilMs }: RevocationEntry) => untilMs === 'forever' || untilMs > nowMs;
     const lacks = ({ entryId, revokedAtMs }: RevocationEntry) => (held.get(entryId) ?? -1) < revokedAtMs;
+    const known = new Map(remembered.map((entry) => [entry.entryId, entry]));
     // Entries of seq 0 are pending: they are sent by themselves.
-    return [...this.#index.entries()].filter((entry) => entry.seq > 0 && lives(entry) && lacks(entry));
+    for (const entry of this.#index.entries()) if (entry.seq > 0) known.set(entry.entryId, entry);
+    return [...known.values()].filter((entry) => lives(entry) && lacks(entry) && !this.#tombstones.covers(entry));
   }
 
   #apply(event: RevocationEvent): void {
@@ -258,7 +309,7 @@ export class RevocationFollower implements AsyncDisposable {
         if (!(await this.#reachHead(undefined))) this.#index.put(entry);
         return entry;
       } catch (error) {
-        if (!(error instanceof SidecarError) || error.kind !== 'store_unavailable') throw error;
+        if (!isAway(error)) throw error;
       }
       // There may be a store without a log: making one is what sync does.
       if (attempt === 0 && !(await this.#sync())) return undefined;
@@ -299,4 +350,5 @@ export class RevocationFollower implements AsyncDisposable {
   }
 }
 
+const isAway = (error: unknown) => error instanceof SidecarError && error.kind === 'store_unavailable';
 const same = (a: RevocationHead, b: RevocationHead) => a.seq === b.seq && a.epoch === b.epoch;

@@ -1,18 +1,13 @@
 // PostgreSQL away, back, or not usable: the data plane never notices, the control plane says so and recovers by itself.
 import assert from 'node:assert/strict';
-import { randomBytes } from 'node:crypto';
 import { test } from 'node:test';
 import { eventually } from '../rows/eventually.ts';
-import { openTestDatabase, startPostgres } from '../support/postgres-server.ts';
+import { openTestDatabase, postgresConfig, startPostgres, type TestDatabase } from '../support/postgres-server.ts';
 import { recordingUpstream } from '../support/recording-upstream.ts';
 import { startSidecar, type TestSidecar } from '../support/sidecar.ts';
 
 const open = { routes: { all: { match: { prefix: '/' }, auth: 'none' } } };
-const configured = (url: string, more: object = {}) => ({
-  ...open,
-  postgres: { url: { value: url }, timeout: '500ms', ...more },
-  sealing: { kek: { key: { value: randomBytes(32).toString('base64') } } },
-});
+const configured = (database: TestDatabase, more: object = {}) => ({ ...open, ...postgresConfig(database, more) });
 
 async function component(sidecar: TestSidecar): Promise<{ ready: number; status: string; state?: string }> {
   const answer = await fetch(`${sidecar.observeUrl}/readyz`);
@@ -31,7 +26,7 @@ test('started with PostgreSQL away the data plane serves; when it is there the s
   await using database = await openTestDatabase({ server, migrated: false });
   await using upstream = await recordingUpstream();
   await server.stop();
-  await using sidecar = await startSidecar(upstream.url, configured(database.settings.url));
+  await using sidecar = await startSidecar(upstream.url, configured(database));
   assert.equal((await fetch(`${sidecar.proxyUrl}/x`)).status, 200);
   assert.deepEqual(await component(sidecar), { ready: 200, status: 'down', state: 'away' });
   const metrics = await (await fetch(`${sidecar.observeUrl}/metrics`)).text();
@@ -47,7 +42,7 @@ test('L25: pool size and store state are metrics; a server that goes away and co
   await using server = await startPostgres();
   await using database = await openTestDatabase({ server });
   await using upstream = await recordingUpstream();
-  await using sidecar = await startSidecar(upstream.url, configured(database.settings.url));
+  await using sidecar = await startSidecar(upstream.url, configured(database));
   assert.deepEqual(await component(sidecar), { ready: 200, status: 'up' });
   const metrics = await (await fetch(`${sidecar.observeUrl}/metrics`)).text();
   assert.match(metrics, /doorward_store_up\{store="postgres"\} 1/);
@@ -62,7 +57,7 @@ test('L25: pool size and store state are metrics; a server that goes away and co
 test('migrate: never says what is pending, the replica is ready and degraded, and a migration by hand ends that', async () => {
   await using database = await openTestDatabase({ migrated: false });
   await using upstream = await recordingUpstream();
-  await using sidecar = await startSidecar(upstream.url, configured(database.settings.url, { migrate: 'never' }));
+  await using sidecar = await startSidecar(upstream.url, configured(database, { migrate: 'never' }));
   assert.deepEqual(await component(sidecar), { ready: 200, status: 'degraded', state: 'schema' });
   const [line] = sidecar.logged().filter(({ event }) => event === 'schema_refused');
   assert.match(String(line?.problem), /migrations are pending, run `doorward migrate`: 1 \(foundation\)/);
@@ -75,7 +70,7 @@ test('a schema of a newer release that refuses ours: the data plane serves, the 
   await database.sql`insert into migration (number, name, checksum, release, oldest_release, applied_at)
     values (9000, 'later', 'x', '9.1.0', '9.0.0', '2030-01-01')`;
   await using upstream = await recordingUpstream();
-  await using sidecar = await startSidecar(upstream.url, configured(database.settings.url));
+  await using sidecar = await startSidecar(upstream.url, configured(database));
   assert.equal((await fetch(`${sidecar.proxyUrl}/x`)).status, 200);
   assert.equal((await component(sidecar)).state, 'schema');
   const [line] = sidecar.logged().filter(({ event }) => event === 'schema_refused');

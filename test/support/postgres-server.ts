@@ -58,8 +58,18 @@ export interface TestDatabase extends AsyncDisposable {
   open(more?: Partial<PostgresSettings>): PostgresPool;
   /** Applies all migrations, for a database that was opened without. */
   migrate(): Promise<unknown>;
+  /** Takes the database away from everybody: connections end, and new ones are refused, until `mend`. */
+  cut(): Promise<void>;
+  mend(): Promise<void>;
   /** A plain client beside the pool, search_path set, for looking and for meddling; ends with the database. */
   readonly sql: postgres.Sql<{ int8: number }>;
+}
+
+const kek = { key: { value: randomBytes(32).toString('base64') } };
+
+/** What a sidecar is configured with to use a database; all of one test process share one key-encryption key. */
+export function postgresConfig(database: TestDatabase, more: object = {}) {
+  return { postgres: { url: { value: database.settings.url }, timeout: '500ms', ...more }, sealing: { kek } };
 }
 
 const servers = new Map<PostgresVersion, Promise<PrivateServer>>();
@@ -107,6 +117,8 @@ export async function openTestDatabase(
     settings,
     server,
     sql,
+    cut: () => rename(server, name, `${name}_gone`),
+    mend: () => rename(server, `${name}_gone`, name),
     migrate: () => migrate({ settings, clock: systemClock, release: RELEASE }),
     open: (more = {}) => {
       const pool = new PostgresPool({ ...settings, ...more });
@@ -116,7 +128,9 @@ export async function openTestDatabase(
     async [Symbol.asyncDispose]() {
       await Promise.all(pools.map((pool) => pool[Symbol.asyncDispose]()));
       await sql.end({ timeout: 0 });
-      await administer(server, `drop database if exists ${name} with (force)`).catch(() => undefined);
+      for (const each of [name, `${name}_gone`]) {
+        await administer(server, `drop database if exists ${each} with (force)`).catch(() => undefined);
+      }
     },
   };
 }
@@ -139,5 +153,19 @@ async function administer(server: PrivateServer, statement: string): Promise<voi
     await sql.unsafe(statement);
   } finally {
     await sql.end({ timeout: 1 });
+  }
+}
+
+/** A database can be renamed only while nobody uses it, and pools come back at once. */
+async function rename(server: PrivateServer, from: string, to: string): Promise<void> {
+  for (let attempt = 1; ; attempt += 1) {
+    try {
+      await administer(server, `alter database ${from} with allow_connections false`);
+      await administer(server, `select pg_terminate_backend(pid) from pg_stat_activity where datname = '${from}'`);
+      await administer(server, `alter database ${from} rename to ${to}`);
+      return await administer(server, `alter database ${to} with allow_connections true`);
+    } catch (error) {
+      if (attempt === 20) throw error;
+    }
   }
 }

@@ -1,0 +1,140 @@
+// Revoking where a durable store is configured: remembered there first, then told to the shared log. What could not be told
+// is told later, by any replica that has the durable store, whether or not the one that took the call still lives; and a
+// shared log that lost entries gets them back from here (design 5 and 7).
+import type { Clock } from '../core/clock.ts';
+import { SidecarError } from '../core/errors.ts';
+import type { DurableRevocation, DurableRevocations } from '../stores/contracts/durable-revocations.ts';
+import type { RevocationDraft, RevocationEntry, RevocationLog } from '../stores/contracts/revocations.ts';
+import type { RememberedRevocations, RevocationFollower, RevokeAnswer } from './follower.ts';
+import type { RevocationIndex } from './index.ts';
+
+/** What it is made of. */
+export interface DurableRevokerOptions {
+  readonly store: DurableRevocations;
+  readonly log: RevocationLog;
+  readonly follower: RevocationFollower;
+  readonly index: RevocationIndex;
+  readonly clock: Clock;
+}
+
+const SEND_MS = 1000;
+const EXPIRE_MS = 60_000;
+/** What is younger is still on its way by the call that made it. */
+const YOUNG_MS = 3000;
+const SEND_COUNT = 500;
+const PAGE = 2000;
+
+/** Everything remembered, for a follower whose log lost data. Rejects with `store_unavailable`. */
+export async function rememberedRevocations(
+  store: DurableRevocations,
+  clock: Pick<Clock, 'nowMs'>,
+): Promise<RememberedRevocations> {
+  const entries: RevocationEntry[] = [];
+  const undone: RevocationEntry[] = [];
+  for (let after = ''; ; ) {
+    const page = await store.page(after, PAGE, clock.nowMs());
+    for (const { entry, undoneAtMs } of page) (undoneAtMs === undefined ? entries : undone).push(entry);
+    if (page.length < PAGE) return { entries, undone };
+    after = (page.at(-1) as DurableRevocation).entry.entryId;
+  }
+}
+
+/** Revokes durably, and keeps telling the shared log what it missed. */
+export class DurableRevoker implements AsyncDisposable {
+  readonly #options: DurableRevokerOptions;
+  readonly #timers: readonly NodeJS.Timeout[];
+  #sending: Promise<unknown> | undefined;
+
+  constructor(options: DurableRevokerOptions) {
+    this.#options = options;
+    this.#timers = [
+      setInterval(() => void this.send(YOUNG_MS), SEND_MS).unref(),
+      setInterval(() => void this.#expire(), EXPIRE_MS).unref(),
+    ];
+  }
+
+  /**
+   * Durable once it resolves, and in force here; on every replica when the answer says `all`. Rejects with
+   * `store_unavailable` when the durable store is away, and then nothing has happened.
+   */
+  async revoke(draft: RevocationDraft): Promise<RevokeAnswer> {
+    const { store, follower, clock } = this.#options;
+    const made = await store.put(draft, clock.nowMs());
+    const answer = await follower.revoke(draft);
+    if (answer.applied === 'all') this.#settle(made, answer.entry.revokedAtMs);
+    return answer;
+  }
+
+  /** Takes an entry back, durably; false when there is none. With the shared log away the others follow when it is back. */
+  async undo(entryId: string): Promise<boolean> {
+    const { store, follower, clock } = this.#options;
+    const made = await store.undo(entryId, clock.nowMs());
+    try {
+      const undone = await follower.undo(entryId);
+      if (made !== undefined) this.#settle(made, made.entry.revokedAtMs);
+      return undone || made !== undefined;
+    } catch (error) {
+      if (made === undefined || !isAway(error)) throw error;
+      follower.withdraw(entryId);
+      return true;
+    }
+  }
+
+  /** Tells the shared log what it missed that is older than `minAgeMs`; answers how much that was. Never rejects. */
+  async send(minAgeMs: number): Promise<number> {
+    if (this.#sending !== undefined) return 0;
+    const sending = this.#sendAll(minAgeMs);
+    this.#sending = sending.catch(() => undefined);
+    try {
+      return await sending;
+    } catch (error) {
+      if (isAway(error)) return 0;
+      throw error;
+    } finally {
+      this.#sending = undefined;
+    }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    for (const timer of this.#timers) clearInterval(timer);
+    await this.#sending;
+  }
+
+  async #sendAll(minAgeMs: number): Promise<number> {
+    const { store, clock } = this.#options;
+    const waiting = await store.unsent(clock.nowMs() - minAgeMs, SEND_COUNT);
+    for (const revocation of waiting) await store.settle(revocation, await this.#tell(revocation));
+    return waiting.length;
+  }
+
+  /** The time at which the shared log took it. */
+  async #tell({ entry, undoneAtMs }: DurableRevocation): Promise<number> {
+    const { log, index } = this.#options;
+    if (undoneAtMs !== undefined) {
+      await log.undo(entry.entryId);
+      return entry.revokedAtMs;
+    }
+    const held = index.get(entry.kind, entry.issuer, entry.id);
+    // The follower that took the call sent it by itself meanwhile.
+    if (held !== undefined && held.seq > 0 && alike(held, entry)) return held.revokedAtMs;
+    return (await log.append(entry)).revokedAtMs;
+  }
+
+  #settle(revocation: DurableRevocation, loggedAtMs: number): void {
+    // Not waited for: when it fails the log is told a second time, which changes nothing.
+    this.#options.store.settle(revocation, loggedAtMs).catch(() => undefined);
+  }
+
+  async #expire(): Promise<void> {
+    try {
+      while ((await this.#options.store.expire(this.#options.clock.nowMs())) > 0);
+    } catch (error) {
+      if (!isAway(error)) throw error;
+    }
+  }
+}
+
+const isAway = (error: unknown) => error instanceof SidecarError && error.kind === 'store_unavailable';
+
+const alike = (a: RevocationEntry, b: RevocationEntry) =>
+  a.untilMs === b.untilMs && a.notBeforeMs === b.notBeforeMs && a.reason === b.reason;

@@ -1,0 +1,36 @@
+// Contract of the durable copy of the revocation log: what was revoked and taken back, and whether the shared log (Redis,
+// or the memory of one replica) has been told. The shared log orders entries and spreads them; this remembers them.
+import type { RevocationDraft, RevocationEntry } from './revocations.ts';
+
+/** One revocation as it is remembered. */
+export interface DurableRevocation {
+  /**
+   * `seq` is 0: places are the shared log's to give. `revokedAtMs` is the shared log's time where it has taken the entry,
+   * so that the two can be compared, else ours.
+   */
+  readonly entry: RevocationEntry;
+  /** Our time of the revocation; with `undoneAtMs` it says which of several changes to one entry is meant. */
+  readonly madeAtMs: number;
+  /** Set once it was taken back. The row stays for a while, so that no replica brings the entry back. */
+  readonly undoneAtMs: number | undefined;
+}
+
+/**
+ * Guarantees: what `put` or `undo` resolved survives a crash of anything; revoking again replaces the entry and ends an
+ * undo; times after the year 9999 are kept as its last millisecond; every call rejects with `store_unavailable` when the
+ * store is away, and then nothing has happened, or (when the connection was lost in the last step) the call may be repeated.
+ */
+export interface DurableRevocations {
+  /** Remembers a revocation, not yet told to the shared log; always later than the one it replaces, whatever the clocks. */
+  put(draft: RevocationDraft, nowMs: number): Promise<DurableRevocation>;
+  /** Marks an active entry as taken back, not yet told; undefined when there is none. */
+  undo(entryId: string, nowMs: number): Promise<DurableRevocation | undefined>;
+  /** The shared log has it, with this time of its own; nothing happens when the entry has changed meanwhile. */
+  settle(revocation: DurableRevocation, loggedAtMs: number): Promise<void>;
+  /** Changes made at or before `madeBeforeMs` that the shared log was not told of, oldest first. */
+  unsent(madeBeforeMs: number, limit: number): Promise<readonly DurableRevocation[]>;
+  /** Active and undone entries in the order of their ids, from the first after `afterId` ('' for the start). */
+  page(afterId: string, limit: number, nowMs: number): Promise<readonly DurableRevocation[]>;
+  /** Deletes some of what has expired, and undone entries after 30 days; answers how many. */
+  expire(nowMs: number): Promise<number>;
+}

@@ -1,0 +1,120 @@
+// The durable copy of the revocation log in PostgreSQL (contract: stores/contracts/durable-revocations.ts). Migration 0002.
+import type { DurableRevocation, DurableRevocations } from '../contracts/durable-revocations.ts';
+import { revocationEntryId } from '../contracts/entry-id.ts';
+import type { RevocationDraft, RevocationKind } from '../contracts/revocations.ts';
+import type { Postgres } from './pool.ts';
+
+interface Row {
+  readonly entry_id: string;
+  readonly kind: RevocationKind;
+  readonly issuer: string;
+  readonly revoked_id: string;
+  readonly reason: string;
+  readonly until: Date | null;
+  readonly not_before: Date | null;
+  readonly revoked_at: Date;
+  readonly logged_at: Date | null;
+  readonly undone_at: Date | null;
+}
+
+/** Last millisecond of the year 9999: later ones have no spelling that both sides read. */
+const LAST_MS = 253_402_300_799_999;
+const UNDONE_KEPT_MS = 30 * 86_400_000;
+const EXPIRE_COUNT = 5000;
+
+const timeOf = (ms: number) => new Date(Math.min(ms, LAST_MS));
+
+/** {@link DurableRevocations} over PostgreSQL. */
+export class PostgresRevocations implements DurableRevocations {
+  readonly #postgres: Postgres;
+
+  constructor(postgres: Postgres) {
+    this.#postgres = postgres;
+  }
+
+  async put(draft: RevocationDraft, nowMs: number): Promise<DurableRevocation> {
+    const { kind, issuer, id, untilMs, notBeforeMs, reason } = draft;
+    const entryId = revocationEntryId(kind, issuer, id);
+    const until = untilMs === 'forever' ? null : timeOf(untilMs);
+    const notBefore = notBeforeMs === undefined ? null : timeOf(notBeforeMs);
+    const [row] = await this.#postgres.run(
+      'revocations.put',
+      (sql) => sql<Row[]>`
+        insert into revocation (entry_id, kind, issuer, revoked_id, reason, until, not_before, revoked_at)
+        values (${entryId}, ${kind}, ${issuer}, ${id}, ${reason}, ${until}, ${notBefore}, ${timeOf(nowMs)})
+        on conflict (entry_id) do update set reason = excluded.reason, until = excluded.until,
+          not_before = excluded.not_before,
+          revoked_at = greatest(excluded.revoked_at, revocation.revoked_at + interval '1 millisecond',
+            revocation.logged_at + interval '1 millisecond'),
+          logged_at = null, undone_at = null, unsent = true
+        returning *`,
+    );
+    return revocationOf(row as Row);
+  }
+
+  async undo(entryId: string, nowMs: number): Promise<DurableRevocation | undefined> {
+    const [row] = await this.#postgres.run(
+      'revocations.undo',
+      (sql) => sql<Row[]>`
+        update revocation set undone_at = ${timeOf(nowMs)}, unsent = true
+        where entry_id = ${entryId} and undone_at is null and (until is null or until > ${timeOf(nowMs)})
+        returning *`,
+    );
+    return row && revocationOf(row);
+  }
+
+  async settle({ entry, madeAtMs, undoneAtMs }: DurableRevocation, loggedAtMs: number): Promise<void> {
+    const undone = undoneAtMs === undefined ? null : timeOf(undoneAtMs);
+    await this.#postgres.run(
+      'revocations.settle',
+      (sql) => sql`
+        update revocation set unsent = false, logged_at = ${timeOf(loggedAtMs)}
+        where entry_id = ${entry.entryId} and revoked_at = ${timeOf(madeAtMs)}
+          and undone_at is not distinct from ${undone}::timestamptz`,
+    );
+  }
+
+  async unsent(madeBeforeMs: number, limit: number): Promise<readonly DurableRevocation[]> {
+    const rows = await this.#postgres.run(
+      'revocations.unsent',
+      (sql) => sql<Row[]>`
+        select * from revocation where unsent and coalesce(undone_at, revoked_at) <= ${timeOf(madeBeforeMs)}
+        order by coalesce(undone_at, revoked_at) limit ${limit}`,
+    );
+    return rows.map(revocationOf);
+  }
+
+  async page(afterId: string, limit: number, nowMs: number): Promise<readonly DurableRevocation[]> {
+    const rows = await this.#postgres.run(
+      'revocations.page',
+      (sql) => sql<Row[]>`
+        select * from revocation where entry_id > ${afterId} and (until is null or until > ${timeOf(nowMs)})
+        order by entry_id limit ${limit}`,
+    );
+    return rows.map(revocationOf);
+  }
+
+  async expire(nowMs: number): Promise<number> {
+    const gone = await this.#postgres.run(
+      'revocations.expire',
+      (sql) => sql`
+        delete from revocation where entry_id in (
+          select entry_id from revocation
+          where until <= ${timeOf(nowMs)} or (undone_at <= ${timeOf(nowMs - UNDONE_KEPT_MS)} and not unsent)
+          limit ${EXPIRE_COUNT} for update skip locked)`,
+    );
+    return gone.count;
+  }
+}
+
+function revocationOf(row: Row): DurableRevocation {
+  const { entry_id: entryId, kind, issuer, revoked_id: id, reason, revoked_at: made, logged_at: logged } = row;
+  const untilMs = row.until === null ? ('forever' as const) : row.until.getTime();
+  const bounds = row.not_before === null ? { untilMs } : { untilMs, notBeforeMs: row.not_before.getTime() };
+  const revokedAtMs = (logged ?? made).getTime();
+  return {
+    entry: { kind, issuer, id, ...bounds, reason, entryId, seq: 0, revokedAtMs },
+    madeAtMs: made.getTime(),
+    undoneAtMs: row.undone_at?.getTime(),
+  };
+}

@@ -1,0 +1,215 @@
+// Revocations with PostgreSQL behind them: nothing acknowledged is lost, whatever breaks or is killed in between.
+import assert from 'node:assert/strict';
+import { readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { Redis } from 'ioredis';
+import { scratchFolder, start } from '../cli/processes.ts';
+import { eventually } from '../rows/eventually.ts';
+import { openTestDatabase, postgresConfig, type TestDatabase } from '../support/postgres-server.ts';
+import { type RecordingUpstream, recordingUpstream } from '../support/recording-upstream.ts';
+import { startRedis } from '../support/redis-server.ts';
+import { configFor, startSidecar, type TestSidecar, tokenFor } from '../support/sidecar.ts';
+
+/** A parsed answer, for tests to look into. */
+type Loose = ReturnType<typeof JSON.parse>;
+
+const ISSUER = 'https://id.test/';
+const SOON = 10_000;
+
+function config(database: TestDatabase, redisUrl?: string): Record<string, unknown> {
+  const redis = redisUrl === undefined ? {} : { redis: { url: { value: redisUrl }, timeout: '500ms' } };
+  return { ...postgresConfig(database), ...redis };
+}
+
+async function world() {
+  const opened = new AsyncDisposableStack();
+  const database = opened.use(await openTestDatabase());
+  const upstream: RecordingUpstream = opened.use(await recordingUpstream());
+  // It keeps what it has when it is stopped, as a real one does; `redis` also reads it beside us.
+  const server = opened.use(await startRedis('--appendonly', 'yes'));
+  return {
+    database,
+    server,
+    sidecar: (redisUrl: string | undefined = server.url) => startSidecar(upstream.url, config(database, redisUrl)),
+    inMemory: () => startSidecar(upstream.url, config(database)),
+    upstream,
+    [Symbol.asyncDispose]: () => opened.disposeAsync(),
+  };
+}
+
+async function call(sidecar: TestSidecar, method: string, path: string, body?: object) {
+  const token = readFileSync(sidecar.adminTokenFile, 'utf8').trim();
+  const headers = { authorization: `Bearer ${token}`, 'content-type': 'application/json' };
+  const init =
+    body === undefined
+      ? { headers: { authorization: headers.authorization } }
+      : { headers, body: JSON.stringify(body) };
+  const answer = await fetch(`${sidecar.adminUrl}${path}`, { method, ...init });
+  const text = await answer.text();
+  return { status: answer.status, json: (text === '' ? {} : JSON.parse(text)) as Loose };
+}
+
+const revoke = (sidecar: TestSidecar, id: string, reason = 'leaked') =>
+  call(sidecar, 'POST', '/v1/revocations', { kind: 'subject', issuer: ISSUER, id, until: 'forever', reason });
+const listed = async (sidecar: TestSidecar) =>
+  (await call(sidecar, 'GET', '/v1/revocations')).json.items
+    .map((item: { revoked_id: string }) => item.revoked_id)
+    .sort();
+const asks = async (sidecar: TestSidecar, subject: string) =>
+  (await fetch(`${sidecar.proxyUrl}/x`, { headers: { authorization: `Bearer ${tokenFor({ sub: subject })}` } })).status;
+
+test('L6: revoked durably and on every replica at once; the row says when, why and what', async () => {
+  await using all = await world();
+  await using a = await all.sidecar();
+  await using b = await all.sidecar();
+  assert.equal(await asks(b, 'alice'), 200);
+  const began = performance.now();
+  const answer = await revoke(a, 'alice');
+  const tookMs = performance.now() - began;
+  assert.deepEqual([answer.status, answer.json.applied], [201, 'all']);
+  assert.equal(await asks(b, 'alice'), 401);
+  assert.ok(tookMs < 1000, `${tookMs} ms`);
+  await eventually(async () => {
+    const rows = await all.database
+      .sql`select revoked_id, reason, unsent, revoked_at is not null as at from revocation`;
+    return (
+      JSON.stringify(rows) === JSON.stringify([{ revoked_id: 'alice', reason: 'leaked', unsent: false, at: true }])
+    );
+  }, SOON);
+});
+
+test('L7: a second revocation replaces the reason, in the list and in PostgreSQL', async () => {
+  await using all = await world();
+  await using sidecar = await all.sidecar();
+  await revoke(sidecar, 'alice');
+  await revoke(sidecar, 'alice', 'again');
+  const { items } = (await call(sidecar, 'GET', '/v1/revocations')).json;
+  assert.deepEqual(
+    items.map((item: Record<string, unknown>) => [item.revoked_id, item.reason]),
+    [['alice', 'again']],
+  );
+  assert.equal(typeof items[0].revoked_at, 'string');
+  const rows = await all.database.sql`select reason from revocation`;
+  assert.deepEqual(
+    rows.map(({ reason }) => reason),
+    ['again'],
+  );
+});
+
+test('with PostgreSQL away revoking is 503, and nothing has happened', async () => {
+  await using all = await world();
+  await using sidecar = await all.sidecar();
+  await all.database.cut();
+  assert.equal((await revoke(sidecar, 'alice')).status, 503);
+  assert.equal(await asks(sidecar, 'alice'), 200);
+  assert.deepEqual(await listed(sidecar), []);
+  await all.database.mend();
+  await eventually(async () => (await revoke(sidecar, 'alice')).status === 201, SOON);
+  assert.equal(await asks(sidecar, 'alice'), 401);
+});
+
+test('with Redis away a revocation is pending and in force; kill -9, and another process sends it', async () => {
+  await using all = await world();
+  using folder = scratchFolder();
+  const file = folder.file('sidecar.yaml');
+  writeFileSync(
+    file,
+    JSON.stringify(configFor(all.upstream.url, { ...config(all.database, all.server.url), log: { level: 'info' } })),
+  );
+  {
+    await using doomed = start(['run', '--config', file], { cwd: folder.path });
+    const [, adminUrl = ''] = await doomed.until(/"admin":"(http:[^"]+)".*"listening"/);
+    const like = { adminUrl, adminTokenFile: join(folder.path, '.doorward', 'admin.token') } as TestSidecar;
+    await all.server.stop('SIGTERM');
+    await eventually(async () => (await revoke(like, 'alice')).json.applied === 'pending', SOON);
+    doomed.signal('SIGKILL');
+    await doomed.ended;
+  }
+  await all.server.start();
+  await using other = await all.sidecar();
+  await eventually(async () => (await asks(other, 'alice')) === 401, SOON);
+  assert.deepEqual(await listed(other), ['alice']);
+  using redis = Object.assign(new Redis(all.server.url), { [Symbol.dispose]: () => redis.disconnect() });
+  await eventually(async () => (await redis.hlen('doorward:v1:{rev}:entries')) === 1, SOON);
+  await eventually(async () => (await all.database.sql`select 1 from revocation where unsent`).length === 0, SOON);
+});
+
+test('a replica that lives sends what a killed one left, without anything else happening', async () => {
+  await using all = await world();
+  await using sidecar = await all.sidecar();
+  // What a replica leaves that is killed between the two stores.
+  await all.database.sql`insert into revocation (entry_id, kind, issuer, revoked_id, reason, revoked_at)
+    values ('x', 'subject', ${ISSUER}, 'mallory', 'left', '2020-01-01')`;
+  assert.equal(await asks(sidecar, 'mallory'), 200);
+  await eventually(async () => (await asks(sidecar, 'mallory')) === 401, SOON);
+});
+
+test('a Redis that was flushed while nobody ran gets everything back from PostgreSQL', async () => {
+  await using all = await world();
+  {
+    await using sidecar = await all.sidecar();
+    for (const subject of ['alice', 'bob']) assert.equal((await revoke(sidecar, subject)).status, 201);
+    const undone = await revoke(sidecar, 'carol');
+    assert.equal((await call(sidecar, 'DELETE', `/v1/revocations/${undone.json.id}`)).status, 204);
+  }
+  using redis = Object.assign(new Redis(all.server.url), { [Symbol.dispose]: () => redis.disconnect() });
+  await redis.flushall();
+  await using sidecar = await all.sidecar();
+  assert.deepEqual(await listed(sidecar), ['alice', 'bob']);
+  assert.equal(await redis.hlen('doorward:v1:{rev}:entries'), 2);
+  assert.deepEqual([await asks(sidecar, 'alice'), await asks(sidecar, 'carol')], [401, 200]);
+});
+
+test('undone while Redis is away: over here at once, and everywhere once Redis is back with the old entry', async () => {
+  await using all = await world();
+  await using a = await all.sidecar();
+  await using b = await all.sidecar();
+  const { id } = (await revoke(a, 'alice')).json;
+  await eventually(async () => (await all.database.sql`select 1 from revocation where not unsent`).length === 1, SOON);
+  await all.server.stop('SIGTERM');
+  await eventually(async () => (await call(a, 'DELETE', `/v1/revocations/${id}`)).status === 204, SOON);
+  assert.equal(await asks(a, 'alice'), 200);
+  assert.equal(await asks(b, 'alice'), 401, 'has not heard of it');
+  await all.server.start();
+  await eventually(async () => (await asks(b, 'alice')) === 200, SOON);
+  await eventually(async () => (await all.database.sql`select 1 from revocation where unsent`).length === 0, SOON);
+  assert.equal(await asks(a, 'alice'), 200);
+  assert.deepEqual([await listed(a), await listed(b)], [[], []]);
+});
+
+test('memory and PostgreSQL: a restart keeps every revocation', async () => {
+  await using all = await world();
+  {
+    await using sidecar = await all.inMemory();
+    assert.equal((await revoke(sidecar, 'alice')).json.applied, 'all');
+  }
+  await using sidecar = await all.inMemory();
+  assert.equal(await asks(sidecar, 'alice'), 401);
+  assert.deepEqual(await listed(sidecar), ['alice']);
+});
+
+test('started with Redis away, PostgreSQL fills the index: the replica is ready, and known revocations refuse', async () => {
+  await using all = await world();
+  {
+    await using sidecar = await all.sidecar();
+    await revoke(sidecar, 'alice');
+  }
+  await all.server.stop('SIGTERM');
+  await using sidecar = await all.sidecar();
+  await eventually(async () => (await fetch(`${sidecar.observeUrl}/readyz`)).status === 200, SOON);
+  assert.deepEqual([await asks(sidecar, 'alice'), await asks(sidecar, 'bob')], [401, 200]);
+});
+
+test('PostgreSQL that comes after the start brings what it remembers', async () => {
+  await using all = await world();
+  {
+    await using sidecar = await all.inMemory();
+    await revoke(sidecar, 'alice');
+  }
+  await all.database.cut();
+  await using sidecar = await all.inMemory();
+  assert.equal(await asks(sidecar, 'alice'), 200, 'nobody here can know');
+  await all.database.mend();
+  await eventually(async () => (await asks(sidecar, 'alice')) === 401, SOON);
+});
