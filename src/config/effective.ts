@@ -79,7 +79,7 @@ function sourceOf(path: Path, { origins, file }: Filling): Source {
 const fromEntries = (pairs: readonly (readonly [string, unknown])[]): Tree => Object.fromEntries(pairs);
 const entries = (value: unknown): [string, Tree][] => Object.entries(isTree(value) ? value : {}) as [string, Tree][];
 
-const INHERITED = ['limits', 'body_size', 'response_timeout', 'idle_timeout'] as const;
+const INHERITED = ['limits', 'body_size', 'body_timeout', 'response_timeout', 'idle_timeout'] as const;
 
 function completeRoute(tree: Tree, name: string, route: Tree, sources: Map<string, Source>): void {
   const defaults = tree.defaults as Tree;

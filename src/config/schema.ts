@@ -252,6 +252,7 @@ const route = z.strictObject({
   stream: z.boolean().prefault(false).meta(doc('Responses are streams: no idle timeout, end with the token.')),
   mode: z.enum(['enforce', 'shadow']).prefault('enforce').meta(doc('shadow: decide, log, count, forward anyway.')),
   body_size: size().optional().meta(doc('Largest request body.')),
+  body_timeout: duration().optional().meta(doc('Between two reads of a request body; a stalled upload is 408.')),
   response_timeout: duration().optional().meta(doc('Until the response head.')),
   idle_timeout: duration().optional().meta(doc('Between two chunks of a response; never on streams.')),
 });
@@ -264,6 +265,7 @@ const defaults = z.strictObject({
     .meta(doc('Issuers of routes that name none; needed with several issuers.')),
   limits: z.array(name()).prefault([]).meta(doc('Limits of routes that name none.')),
   body_size: size().prefault('10MiB').meta(doc('Largest request body.')),
+  body_timeout: duration().prefault('30s').meta(doc('Between two reads of a request body; a stalled upload is 408.')),
   response_timeout: duration().prefault('30s').meta(doc('Until the response head.')),
   idle_timeout: duration().prefault('60s').meta(doc('Between two chunks of a response; never on streams.')),
 });

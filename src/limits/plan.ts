@@ -27,6 +27,8 @@ export interface LimitPlan {
   readonly route: string;
   readonly limits: readonly CompiledLimit[];
   readonly clients: ClientRecords;
+  /** What a preflight counts under: it carries no token, so only limits per address can say whose it is. */
+  readonly forPreflights: LimitPlan | undefined;
   /** Charges of requests without a principal, by address. */
   readonly anonymous: LRUCache<string, RequestCharges>;
 }
@@ -66,9 +68,19 @@ export function compileLimits(
       if (limit === undefined) throw new TypeError(`route ${route} names an unknown limit: ${name}`);
       return limit;
     });
-    plans.set(route, { route, limits, clients, anonymous: new LRUCache({ max: ADDRESSES_KEPT }) });
+    const perAddress = limits.filter(({ byPrincipal }) => !byPrincipal);
+    plans.set(route, planOf(route, limits, clients, planOf(route, perAddress, clients, undefined)));
   }
   return plans;
+}
+
+function planOf(
+  route: string,
+  limits: readonly CompiledLimit[],
+  clients: ClientRecords,
+  forPreflights: LimitPlan | undefined,
+): LimitPlan {
+  return { route, limits, clients, forPreflights, anonymous: new LRUCache({ max: ADDRESSES_KEPT }) };
 }
 
 /**

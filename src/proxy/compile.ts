@@ -91,6 +91,7 @@ function compileRoute(
     stream,
     origins: typeof cors === 'object' ? new Set(cors.origins) : undefined,
     bodyBytes: route.body_size ?? config.defaults.body_size,
+    bodyTimeoutMs: route.body_timeout ?? config.defaults.body_timeout,
     responseTimeoutMs: route.response_timeout ?? config.defaults.response_timeout,
     idleTimeoutMs: route.idle_timeout ?? config.defaults.idle_timeout,
     policy: JSON.stringify([auth, issuers, require, limitNames, credentials, cors, mode, forwardToken, upstream.name]),

@@ -248,6 +248,19 @@ test('attack 77: only a real preflight passes without a token, and only where co
   assert.deepEqual(valuesOf(seen, 'x-auth-subject'), [], 'and carries no identity');
 });
 
+test('attack 77: preflights count under the limits per address, and use up no quota of a client', async () => {
+  await using at = await world({
+    ...config,
+    limits: { per_ip: { key: 'ip', rate: '3/1m' }, per_client: { key: 'client', rate: '1/1m' } },
+    routes: { api: { match: { prefix: '/api' }, cors: 'pass', limits: ['per_ip', 'per_client'] } },
+  });
+  const preflight = ['Origin: https://app.example', 'Access-Control-Request-Method: POST'];
+  await assertForwarded(at, head('OPTIONS /api', preflight));
+  await assertForwarded(at, head('OPTIONS /api', preflight));
+  await assertForwarded(at, head('GET /api', [bearer(good())]));
+  await assertRefused(at, head('OPTIONS /api', preflight), 429);
+});
+
 test('attack 78: no User-Agent opens anything', async () => {
   await using at = await world(config);
   for (const agent of ['GoogleHC/1.0', 'kube-probe/1.33', 'ELB-HealthChecker/2.0']) {

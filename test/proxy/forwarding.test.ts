@@ -226,6 +226,39 @@ test('a slow upload passes while it moves, byte by byte', async () => {
   assert.equal(responses[0]?.body, '0123456789');
 });
 
+test('a stalled upload is 408 after body_timeout, ends upstream, and frees its slot', async () => {
+  const bodies: string[] = [];
+  await using at = await pair(
+    (request, response) => {
+      request.on('error', () => bodies.push('cut'));
+      request.on('end', () => bodies.push('whole'));
+      request.resume().once('end', () => response.end('ok'));
+    },
+    { connections: 1 },
+    { body_timeout: '200ms' },
+  );
+  const begun = 'POST / HTTP/1.1\r\nHost: app\r\nContent-Length: 10\r\n\r\nhalf';
+  const stalled = await sendRaw(at.port, begun, { timeoutMs: 4000 });
+  assert.equal(stalled.responses[0]?.status, 408);
+  await until(() => bodies.length === 1);
+  assert.deepEqual(bodies, ['cut']);
+  assert.equal((await sendRaw(at.port, get('/'))).responses[0]?.status, 200);
+});
+
+test('an HTTP/1.0 client that asks for it keeps its connection, and gets answers with a length', async () => {
+  await using at = await pair((_request, response) => response.end('ok'));
+  const ask = 'GET / HTTP/1.0\r\nHost: app\r\nConnection: keep-alive\r\n\r\n';
+  const { responses, closed } = await sendRaw(at.port, ask + ask, { responses: 2 });
+  assert.deepEqual(
+    responses.map(({ status, body, headers }) => [status, body, headers.connection?.toLowerCase()]),
+    [
+      [200, 'ok', 'keep-alive'],
+      [200, 'ok', 'keep-alive'],
+    ],
+  );
+  assert.equal(closed, false);
+});
+
 test('an event stream has its head at once and each event as it comes, and outlives idle_timeout', async () => {
   let stream: ServerResponse | undefined;
   await using at = await pair(

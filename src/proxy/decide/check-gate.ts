@@ -62,7 +62,6 @@ class Gate implements CheckGate {
 
   check(exchange: Exchange, resume: Resume): StageResult {
     this.#resume = resume;
-    if (exchange.preflight) return undefined;
     const wanted = requestedCharges(exchange);
     if (wanted.disabled) return 'client_disabled';
     // A token that is known to be revoked only asks whether it still is: whoever stole it must not use up its client's quota.
@@ -207,8 +206,9 @@ class Gate implements CheckGate {
   }
 }
 
-function requestedCharges({ route, client, token }: Exchange): RequestCharges {
-  const plan = (route as Route).limits;
+function requestedCharges({ route, client, token, preflight }: Exchange): RequestCharges {
+  const { limits } = route as Route;
+  const plan = preflight ? (limits.forPreflights ?? limits) : limits;
   if (token === undefined) return chargesFor(plan, client.address, client.key, undefined, undefined);
   token.limitMemo ??= new LimitMemo();
   return chargesFor(plan, client.address, client.key, token.principal, token.limitMemo as LimitMemo);

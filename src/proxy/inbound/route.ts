@@ -25,6 +25,7 @@ export interface Route {
   readonly stream: boolean;
   readonly origins: ReadonlySet<string> | undefined;
   readonly bodyBytes: number;
+  readonly bodyTimeoutMs: number;
   readonly responseTimeoutMs: number;
   readonly idleTimeoutMs: number;
   /** Everything about the route that decides who gets what; equal text, equal policy. */

@@ -15,8 +15,6 @@ import type { Waiter } from './upstream.ts';
 const IDEMPOTENT = new Set(['GET', 'HEAD', 'OPTIONS']);
 /** Up to this size a body is cheaper as part of the head's string than as a buffer of its own (one write, no writev). */
 const ONE_WRITE_BYTES = 4096;
-/** A request body may stall this long before it is given up. */
-const UPLOAD_STALL_MS = 30_000;
 
 /** Starts the transit of an accepted exchange; `head` is the head of the request to the upstream. */
 export function forward(exchange: Exchange, head: string, answerer: Answerer): void {
@@ -69,7 +67,7 @@ class Transit implements ResponseReader, OpenExchange, Waiter {
     const fields = exchange.fields as NonNullable<Exchange['fields']>;
     const chunked = fields.transferEncoding !== undefined;
     if (chunked || (fields.contentLength !== undefined && fields.contentLength !== '0')) {
-      this.deadlineMs = exchange.dispatchedAtMs + UPLOAD_STALL_MS;
+      this.deadlineMs = exchange.dispatchedAtMs + this.route.bodyTimeoutMs;
       this.#sendWithBody(chunked);
     } else {
       this.deadlineMs = exchange.dispatchedAtMs + this.route.responseTimeoutMs;
@@ -92,7 +90,7 @@ class Transit implements ResponseReader, OpenExchange, Waiter {
     const watcher = {
       onTooLarge: () => this.#fail('body_too_large'),
       onProgress: () => {
-        if (!this.isStream) this.deadlineMs = clock.monotonicMs() + UPLOAD_STALL_MS;
+        if (!this.isStream) this.deadlineMs = clock.monotonicMs() + this.route.bodyTimeoutMs;
       },
       onSent: () => {
         if (!this.#headSent) this.deadlineMs = clock.monotonicMs() + this.route.responseTimeoutMs;
