@@ -3,6 +3,7 @@ import { readFileSync } from 'node:fs';
 import { connect } from 'node:net';
 import { connect as connectTls } from 'node:tls';
 import { probeRedis } from '../app/probe-redis.ts';
+import { openSchemaDesk } from '../app/schema-desk.ts';
 import type { LoadedConfig } from '../config/loaded.ts';
 import type { UpstreamConfig } from '../config/schema.ts';
 import { systemClock } from '../core/clock.ts';
@@ -15,13 +16,14 @@ export interface OnlineResult {
   readonly detail: string;
 }
 
-/** Reaches every issuer with remote keys, Redis, and every upstream, all at once. */
+/** Reaches every issuer with remote keys, Redis, PostgreSQL and every upstream, all at once. */
 export async function checkOnline(loaded: LoadedConfig): Promise<readonly OnlineResult[]> {
   const { issuers, upstreams } = loaded.config;
   const remote = Object.keys(issuers).filter((name) => issuers[name]?.sign === undefined);
   const results = await Promise.all([
     ...remote.map((name) => checkIssuer(name, loaded)),
     checkRedis(loaded),
+    checkPostgres(loaded),
     ...Object.entries(upstreams).map(([name, upstream]) => checkUpstream(name, upstream, loaded)),
   ]);
   return results.flat();
@@ -51,6 +53,20 @@ async function checkIssuer(name: string, loaded: LoadedConfig): Promise<OnlineRe
 async function checkRedis(loaded: LoadedConfig): Promise<OnlineResult[]> {
   const probe = await probeRedis(loaded);
   return probe === undefined ? [] : [{ what: 'redis', ...probe }];
+}
+
+/** Pending migrations are no failure where the next start applies them. */
+async function checkPostgres(loaded: LoadedConfig): Promise<OnlineResult[]> {
+  const desk = openSchemaDesk(loaded);
+  if (desk === undefined) return [];
+  try {
+    const { server, pending } = await desk.status();
+    const waits = pending.map(({ number }) => number).join(', ');
+    const ok = pending.length === 0 || loaded.config.postgres?.migrate === 'start';
+    return [{ what: 'postgres', ok, detail: `${server}${waits && `, migrations pending: ${waits}`}` }];
+  } catch (error) {
+    return [{ what: 'postgres', ok: false, detail: messageOf(error) }];
+  }
 }
 
 function checkUpstream(name: string, upstream: UpstreamConfig, loaded: LoadedConfig): Promise<OnlineResult> {

@@ -16,6 +16,8 @@ export function productionProblems(loaded: LoadedConfig): string[] {
   };
   if (config.redis === undefined)
     refuse(['redis'], 'is missing: revocations and limits would be lost with the process');
+  if (config.postgres?.embedded)
+    refuse(['postgres', 'embedded'], 'is for trying out: its data is one folder of one replica');
   if (config.proxy.error_detail === 'reason') refuse(['proxy', 'error_detail'], 'tells callers why they were refused');
   for (const [path, reference] of secretReferences(loaded.effective, sidecarSchema)) {
     if ('value' in reference) refuse(path, 'is a secret written into the file; use {env: …} or {file: …}');

@@ -9,6 +9,7 @@ export const exitCodes = {
   sidecar_unreachable: 4,
   refused_by_sidecar: 5,
   not_found: 6,
+  schema_refused: 7,
 } as const;
 
 /** What each code means, for the help text. */
@@ -20,6 +21,7 @@ export const exitCodeMeanings: Readonly<Record<keyof typeof exitCodes, string>> 
   sidecar_unreachable: 'no sidecar answers on the admin socket or port',
   refused_by_sidecar: 'the sidecar refused the call (token, permission, input)',
   not_found: 'the named thing does not exist',
+  schema_refused: 'the PostgreSQL schema or server is not one that this release may use',
 };
 
 /** A failure with the exit code and the lines that explain it; never a stack trace for the user. */

@@ -10,6 +10,7 @@ import { CliError, exitCodeMeanings, exitCodes } from './exit-codes.ts';
 import { addExplain } from './explain.ts';
 import { addInit } from './init.ts';
 import { addLimit } from './limit.ts';
+import { addMigrate } from './migrate.ts';
 import { addRevoke } from './revoke.ts';
 import { addRun } from './run.ts';
 import type { Terminal } from './terminal.ts';
@@ -23,6 +24,7 @@ const commands = [
   addDemo,
   addCheck,
   addInit,
+  addMigrate,
   addToken,
   addRevoke,
   addLimit,
