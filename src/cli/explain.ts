@@ -1,5 +1,6 @@
 // `doorward explain METHOD URL`: what would happen to a request, without sending or charging it.
 import type { Command } from 'commander';
+import type { ShownLimit } from '../core/explanation.ts';
 import { type AdminOptions, callAdmin, withAdminOptions } from './admin-client.ts';
 import { CliError } from './exit-codes.ts';
 import { readToken, type Terminal } from './terminal.ts';
@@ -21,7 +22,7 @@ interface Answer {
   readonly client_address: string;
   readonly subject?: string;
   readonly client?: string;
-  readonly limits: readonly { readonly limit: string; readonly remaining: number; readonly reset_ms: number }[];
+  readonly limits: readonly ShownLimit[];
   readonly upstream_headers: readonly (readonly [string, string])[];
 }
 
@@ -60,7 +61,10 @@ function lines(answer: Answer): string[] {
     ['address', answer.client_address],
     ['subject', answer.subject],
     ['client', answer.client],
-    ...answer.limits.map(({ limit, remaining }): [string, string] => ['limit', `${limit}: ${remaining} left`]),
+    ...answer.limits.map(({ limit, remaining, local_share: share }): [string, string] => [
+      'limit',
+      `${limit}: ${remaining} left${share === undefined ? '' : ` of this replica's share of ${share} (Redis is away)`}`,
+    ]),
     ...answer.upstream_headers.map(([name, value]): [string, string] => ['sent', `${name}: ${value}`]),
     ['remedy', answer.allowed ? undefined : answer.remedy],
   ];

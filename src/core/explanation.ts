@@ -17,6 +17,8 @@ export interface ShownLimit {
   readonly limit: string;
   readonly remaining: number;
   readonly reset_ms: number;
+  /** Only while the shared store is away: what this replica admits of the limit by itself. */
+  readonly local_share?: number;
 }
 
 /** What the pipeline would do; nothing is charged or recorded. */

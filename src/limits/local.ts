@@ -30,11 +30,36 @@ export class LocalLimits {
    * without the store. Shadow limits never deny.
    */
   async decide(charges: readonly LimitCharge[], nowMs?: number): Promise<RateStates | 'deny'> {
-    if (charges.some(({ limit }) => limit.onStoreDown === 'deny' && !limit.shadow)) return 'deny';
-    const counted = charges.filter(({ limit }) => limit.onStoreDown === 'local');
-    const { results } = await this.#store.check([counted.map((charge) => this.#share(charge))], nowMs);
+    if (this.#denies(charges)) return 'deny';
+    const { results } = await this.#store.check([this.#counted(charges)], nowMs);
     const [states] = results;
-    if (states === undefined || states instanceof Error) return 'deny';
+    return states === undefined || states instanceof Error ? 'deny' : this.#spread(charges, states);
+  }
+
+  /** What {@link decide} would say, without charging anything. */
+  async look(charges: readonly LimitCharge[]): Promise<RateStates | 'deny'> {
+    if (this.#denies(charges)) return 'deny';
+    const states = await Promise.all(this.#counted(charges).map((charge) => this.#store.peek(charge)));
+    return this.#spread(charges, states.flat());
+  }
+
+  /** This replica's share of each rate of the charges, in order; undefined for limits that do not count locally. */
+  shares(charges: readonly LimitCharge[]): readonly (number | undefined)[] {
+    return charges.flatMap(({ limit, rates }) =>
+      rates.map((rate) => (limit.onStoreDown === 'local' ? localShare(rate.limit, this.#replicas()) : undefined)),
+    );
+  }
+
+  #denies(charges: readonly LimitCharge[]): boolean {
+    return charges.some(({ limit }) => limit.onStoreDown === 'deny' && !limit.shadow);
+  }
+
+  #counted(charges: readonly LimitCharge[]): readonly Charge[] {
+    return charges.filter(({ limit }) => limit.onStoreDown === 'local').map((charge) => this.#share(charge));
+  }
+
+  /** The states of the counted charges at their places among all. */
+  #spread(charges: readonly LimitCharge[], states: RateStates): RateStates {
     let at = 0;
     return charges.flatMap(({ limit, rates }) => {
       if (limit.onStoreDown !== 'local') return rates.flatMap(() => [Number.NaN, Number.NaN]);

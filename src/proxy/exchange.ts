@@ -63,6 +63,8 @@ export class Exchange {
   token: VerifiedToken | undefined = undefined;
   charges: RequestCharges | undefined = undefined;
   rateStates: RateStates | undefined = undefined;
+  /** The states are this replica's own, since the shared store is away. */
+  countedLocally = false;
 
   /** Index of the next stage. */
   stage = 0;

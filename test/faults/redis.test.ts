@@ -13,7 +13,9 @@ import { keyspace } from '../../src/stores/redis/keyspace.ts';
 import { charge, hit } from '../conformance/checks.ts';
 import { draft } from '../conformance/revocations.ts';
 import { until } from '../revocation/until.ts';
+import { recordingUpstream } from '../support/recording-upstream.ts';
 import { startRedis } from '../support/redis-server.ts';
+import { startSidecar } from '../support/sidecar.ts';
 
 const unavailable = { name: 'SidecarError', kind: 'store_unavailable' };
 
@@ -323,4 +325,34 @@ test('a wrong password never shows in an error', async () => {
   assert.equal(await backend.ready(300), false);
   const error = await Promise.resolve(backend.checks.check([[]])).catch((thrown: unknown) => thrown);
   assert.doesNotMatch(inspect(error, { depth: 10, showHidden: true }), /wr0ng-s3cret/);
+});
+
+test('with Redis away explain shows the share of each limit that this replica counts by itself, and charges nothing', async () => {
+  await using server = await startRedis();
+  await using upstream = await recordingUpstream();
+  await using sidecar = await startSidecar(upstream.url, {
+    redis: { url: { value: server.url } },
+    limits: {
+      mine: { key: 'ip', rate: '10/1m', on_store_down: 'local' },
+      open: { key: 'ip', rate: '10/1m', on_store_down: 'allow' },
+    },
+    defaults: { limits: ['mine', 'open'] },
+    routes: { all: { match: { prefix: '/' }, auth: 'none' } },
+  });
+  await server.stop();
+  const token = readFileSync(sidecar.adminTokenFile, 'utf8').trim();
+  const explain = async () => {
+    const answer = await fetch(`${sidecar.adminUrl}/v1/explain`, {
+      method: 'POST',
+      headers: { authorization: `Bearer ${token}`, 'content-type': 'application/json' },
+      body: JSON.stringify({ method: 'GET', url: '/', peer: '198.51.100.7' }),
+    });
+    return ((await answer.json()) as { limits: { limit: string; remaining: number; local_share?: number }[] }).limits;
+  };
+  for (const _again of [1, 2]) {
+    assert.deepEqual(
+      (await explain()).map(({ limit, remaining, local_share }) => ({ limit, remaining, local_share })),
+      [{ limit: 'mine', remaining: 10, local_share: 10 }],
+    );
+  }
 });

@@ -3,6 +3,7 @@
 import type { Clock } from '../../core/clock.ts';
 import type { ShownLimit } from '../../core/explanation.ts';
 import type { Reason } from '../../core/reasons.ts';
+import type { LimitCharge } from '../../limits/compile.ts';
 import type { DeniedKeys } from '../../limits/denied.ts';
 import { isRefused, limitFields } from '../../limits/fields.ts';
 import type { LocalLimits } from '../../limits/local.ts';
@@ -78,14 +79,16 @@ class Gate implements CheckGate {
     return batched ? this.#collect(exchange, charges) : this.#ask(exchange, charges);
   }
 
-  shown({ charges, rateStates }: Exchange): readonly ShownLimit[] {
+  shown({ charges, rateStates, countedLocally }: Exchange): readonly ShownLimit[] {
     if (charges === undefined || rateStates === undefined) return [];
+    const shares = countedLocally ? this.#options.local.shares(charges.charges) : [];
     const names = charges.charges.flatMap((charge) => charge.names);
-    return names.map((limit, at) => ({
-      limit,
-      remaining: Math.max(0, rateStates[2 * at] as number),
-      reset_ms: rateStates[2 * at + 1] as number,
-    }));
+    return names.flatMap((limit, at) => {
+      const remaining = rateStates[2 * at] as number;
+      if (Number.isNaN(remaining)) return [];
+      const share = shares[at] === undefined ? {} : { local_share: shares[at] };
+      return [{ limit, remaining: Math.max(0, remaining), reset_ms: rateStates[2 * at + 1] as number, ...share }];
+    });
   }
 
   isRevoked(token: VerifiedToken): boolean {
@@ -196,13 +199,21 @@ class Gate implements CheckGate {
     return 'rate_limited';
   }
 
-  /** Looks at the limits without charging them. */
-  #explain(exchange: Exchange, charges: readonly Charge[]): StageResult {
+  /** Looks at the limits without charging them; at this replica's own share while the store is away. */
+  #explain(exchange: Exchange, charges: readonly LimitCharge[]): StageResult {
     Promise.all(charges.map((charge) => this.#options.store.peek(charge))).then(
       (states) => this.#resume(exchange, this.#decide(exchange, true, states.flat())),
-      () => this.#resume(exchange, this.#decideRevocation(exchange, false)),
+      () => void this.#explainLocally(exchange, charges),
     );
     return waiting;
+  }
+
+  async #explainLocally(exchange: Exchange, charges: readonly LimitCharge[]): Promise<void> {
+    const refused = this.#decideRevocation(exchange, false);
+    const states = refused === undefined ? await this.#options.local.look(charges) : undefined;
+    exchange.countedLocally = true;
+    if (states === 'deny') this.#resume(exchange, 'limits_unavailable');
+    else this.#resume(exchange, states === undefined ? refused : this.#decideLimits(exchange, states));
   }
 }
 
