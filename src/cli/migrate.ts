@@ -28,7 +28,10 @@ async function run(options: MigrateOptions, terminal: Terminal): Promise<void> {
   const { openSchemaDesk } = await import('../app/schema-desk.ts');
   const desk = openSchemaDesk(await load(options.config, terminal));
   if (desk === undefined) throw new CliError('configuration_refused', `${options.config} names no postgres.url`);
-  if (options.status || options.dryRun) return show(options, await translated(desk.status()), terminal);
+  if (options.status || options.dryRun) {
+    show(options, await translated(desk.status()), terminal);
+    return;
+  }
   const applied = await translated(desk.migrate());
   if (options.json) return terminal.out(JSON.stringify({ applied }));
   for (const { number, name } of applied) terminal.out(`applied ${number} ${name}`);
