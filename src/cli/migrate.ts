@@ -42,7 +42,10 @@ type Status = Awaited<ReturnType<NonNullable<Desk>['status']>>;
 type Desk = ReturnType<typeof import('../app/schema-desk.ts').openSchemaDesk>;
 
 function show({ status, json }: MigrateOptions, found: Status, terminal: Terminal): void {
-  if (json) return terminal.out(JSON.stringify(found));
+  if (json) {
+    terminal.out(JSON.stringify(found));
+    return;
+  }
   if (status) {
     terminal.out(`PostgreSQL ${found.server}`);
     const rows = found.applied.map(({ number, name, release, applied_at }) => [`${number}`, name, release, applied_at]);

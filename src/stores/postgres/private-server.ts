@@ -169,6 +169,8 @@ async function accepts(path: string): Promise<boolean> {
 
 async function endServer(child: ChildProcess, folder: string, signal: 'SIGINT' | 'SIGKILL'): Promise<void> {
   if (child.exitCode !== null || child.signalCode !== null) return;
+  // Otherwise nothing would hold the process while it waits.
+  child.ref();
   const ended = once(child, 'exit');
   const pid = lockHolder(folder);
   if (signal === 'SIGKILL' && pid !== undefined) process.kill(pid, 'SIGKILL');
