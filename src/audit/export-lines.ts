@@ -1,0 +1,109 @@
+// An export of the audit log: one JSON object per line, first the keys, then the checkpoints, then every event in order of
+// writer and number, so that `doorward audit verify --file` can prove it anywhere.
+import { createPublicKey, type KeyObject } from 'node:crypto';
+import { SidecarError } from '../core/errors.ts';
+import type { AuditRecord, StoredCheckpoint } from '../stores/contracts/audit.ts';
+import { keyIdOf } from './checkpoint.ts';
+import { type AuditReading, opened } from './stored-evidence.ts';
+import type { AuditEvidence, AuditEvidenceEvent } from './verify.ts';
+
+/** One line. Details are base64url of salt and JSON, null for those that cannot be unsealed. */
+export type ExportLine =
+  | { readonly key: { readonly key_id: string; readonly public_key: string } }
+  | { readonly checkpoint: StoredCheckpoint }
+  | { readonly event: AuditRecord; readonly details?: string | null };
+
+/** One page of lines and where the next begins; `next` is undefined on the last. */
+export interface ExportPage {
+  readonly lines: readonly ExportLine[];
+  readonly next: string | undefined;
+}
+
+const CHECKPOINTS_AT_ONCE = 10;
+
+/** The page at a cursor; '' is the beginning. Undefined for what is no cursor. */
+export async function exportPage(
+  reading: AuditReading,
+  cursor: string,
+  limit: number,
+): Promise<ExportPage | undefined> {
+  const { store, sealer, keys } = reading;
+  if (cursor === '') {
+    const lines = [...keys.trusted].map(([key_id, key]) => ({
+      key: { key_id, public_key: key.export({ type: 'spki', format: 'der' }).toString('base64url') },
+    }));
+    return { lines, next: 'checkpoint 0' };
+  }
+  const [, kind, first, second] = /^(checkpoint|event) (\S+)(?: (\d+))?$/.exec(cursor) ?? [];
+  if (kind === 'checkpoint' && /^\d+$/.test(first as string)) {
+    const page = await store.checkpoints(Number(first), CHECKPOINTS_AT_ONCE);
+    const last = page.at(-1);
+    const next = last === undefined ? 'event -' : `checkpoint ${last.number}`;
+    return { lines: page.map((checkpoint) => ({ checkpoint })), next };
+  }
+  if (kind !== 'event' || (second === undefined && first !== '-')) return undefined;
+  const after = second === undefined ? undefined : { writer: first as string, number: Number(second) };
+  const page = await store.walk(after, limit);
+  const events = await Promise.all(page.map((record) => opened(record, sealer)));
+  const last = page.at(-1);
+  const next = last === undefined || page.length < limit ? undefined : `event ${last.writer} ${last.number}`;
+  return { lines: events.map(eventLine), next };
+}
+
+function eventLine({ record, details }: AuditEvidenceEvent): ExportLine {
+  if (details === undefined) return { event: record };
+  return { event: record, details: details === 'unreadable' ? null : Buffer.from(details).toString('base64url') };
+}
+
+/**
+ * Evidence from the lines of an export. `trusted`: ids of keys, or undefined to believe those in the file, which proves that
+ * it fits together and not who wrote it. Throws `malformed` for lines that are not of an export.
+ */
+export function exportedEvidence(
+  lines: () => AsyncIterable<string>,
+  trusted: readonly string[] | undefined,
+): { readonly evidence: AuditEvidence; readonly keyIds: Set<string> } {
+  const keys = new Map<string, KeyObject>();
+  const keyIds = new Set<string>();
+  const parsed = async function* () {
+    for await (const text of lines()) if (text !== '') yield parseLine(text);
+  };
+  const evidence: AuditEvidence = {
+    keys,
+    async *checkpoints(after) {
+      for await (const line of parsed()) {
+        if ('event' in line) return;
+        if ('key' in line) noteKey(line.key.public_key, trusted, keys);
+        else if (line.checkpoint.number > after) {
+          keyIds.add(line.checkpoint.keyId);
+          yield line.checkpoint;
+        }
+      }
+    },
+    async *events() {
+      for await (const line of parsed()) {
+        if (!('event' in line)) continue;
+        const details = line.details === null ? 'unreadable' : line.details && Buffer.from(line.details, 'base64url');
+        yield { record: line.event, details: details === '' ? undefined : details };
+      }
+    },
+  };
+  return { evidence, keyIds };
+}
+
+/** The id is computed and not read: it is what an operator compares. */
+function noteKey(text: string, trusted: readonly string[] | undefined, keys: Map<string, KeyObject>): void {
+  const publicKey = createPublicKey({ key: Buffer.from(text, 'base64url'), type: 'spki', format: 'der' });
+  const keyId = keyIdOf(publicKey);
+  if (trusted === undefined || trusted.includes(keyId)) keys.set(keyId, publicKey);
+}
+
+function parseLine(text: string): ExportLine {
+  try {
+    const line = JSON.parse(text) as ExportLine;
+    if ('key' in line || 'checkpoint' in line || 'event' in line) return line;
+  } catch (cause) {
+    throw new SidecarError('malformed', 'request_malformed', 'a line of the file is no JSON', { cause });
+  }
+  throw new SidecarError('malformed', 'request_malformed', 'a line of the file is none of an audit export');
+}

@@ -1,0 +1,311 @@
+// The durable audit trail of this process: chains an event, writes it to the local spool (group commit) and confirms it; a
+// flusher moves it to PostgreSQL in batches, in order, sealed; a timer signs checkpoints. PostgreSQL may be away for as long
+// as the spool has room; then changes are refused.
+import type { AuditDraft, AuditTrail } from '../core/audit-trail.ts';
+import type { Clock } from '../core/clock.ts';
+import { SidecarError } from '../core/errors.ts';
+import type { AuditStore, StoredAuditRecord } from '../stores/contracts/audit.ts';
+import type { Sealer } from '../stores/contracts/sealer.ts';
+import { AuditChain, type ChainedEvent } from './chain.ts';
+import { checkpointDigest } from './checkpoint.ts';
+import { AuditTampered, nextCheckpoint } from './checkpointer.ts';
+import { type CheckpointKeys, openCheckpointKeys } from './keys.ts';
+import { frameOf, Spool } from './spool.ts';
+
+/** How the trail works. */
+export interface TrailSettings {
+  /** Folder of the spool. */
+  readonly folder: string;
+  /** Bytes of events that may wait for PostgreSQL; above, changes are refused. */
+  readonly spoolBytes: number;
+  readonly retentionMs: number;
+  readonly checkpointEveryMs: number;
+  /** A checkpoint comes early after this many events. */
+  readonly checkpointEvents: number;
+  /** PKCS8 PEM of `audit.signing_key`. */
+  readonly signingKey: string | undefined;
+}
+
+/** What the trail rests on and tells. */
+export interface TrailParts {
+  readonly store: AuditStore;
+  readonly sealer: Sealer;
+  readonly clock: Clock;
+  /** Every event, for the log line and the metric. */
+  readonly onEvent: (draft: AuditDraft, id: string) => void;
+  /** Something that a person should know: a closed word, and the error. */
+  readonly onTrouble: (trouble: AuditTrouble, error: unknown) => void;
+  /** A checkpoint was signed: its number and digest belong somewhere that the database cannot reach. */
+  readonly onCheckpoint: (number: number, digest: string) => void;
+}
+
+/** What may be wrong with the trail. */
+export type AuditTrouble = 'store_away' | 'store_refuses' | 'spool_failing' | 'spool_full' | 'tampered';
+
+/** State of the trail for /readyz and metrics. */
+export interface TrailState {
+  readonly waiting: number;
+  readonly waitingBytes: number;
+  readonly trouble: AuditTrouble | undefined;
+}
+
+interface Waiting {
+  readonly event: ChainedEvent;
+  readonly frame: Buffer;
+  readonly kept: PromiseWithResolvers<void>;
+  /** File of the spool that holds it; undefined until it is written, -1 when the disk refused it. */
+  segment: number | undefined;
+}
+
+const BATCH = 200;
+const RETRY_MS = [100, 200, 500, 1000, 2000, 5000];
+const LAST_FLUSH_MS = 2000;
+/** What `requireRoom` let through still has a place. */
+const HEADROOM_BYTES = 1024 * 1024;
+
+/** {@link AuditTrail} over spool and store. */
+export class DurableTrail implements AuditTrail, AsyncDisposable {
+  readonly #settings: TrailSettings;
+  readonly #parts: TrailParts;
+  readonly #spool: Spool;
+  readonly #chain = new AuditChain();
+  #queue: Waiting[] = [];
+  #bytes = 0;
+  #writing: Promise<void> | undefined;
+  #flushing: Promise<void> | undefined;
+  #adopting: Promise<void> | undefined;
+  #signing: Promise<void> | undefined;
+  #failures = 0;
+  #retry: NodeJS.Timeout | undefined;
+  #timer: NodeJS.Timeout | undefined;
+  #sinceCheckpoint = 0;
+  #checkpoint = 0;
+  #keys: CheckpointKeys | undefined;
+  #closed = false;
+  readonly #troubles = new Set<AuditTrouble>();
+
+  /** Opens the spool; throws the system's error. Nothing is sent before {@link DurableTrail.start}. */
+  constructor(settings: TrailSettings, parts: TrailParts) {
+    this.#settings = settings;
+    this.#parts = parts;
+    this.#spool = new Spool(settings.folder);
+  }
+
+  /** Takes up what an earlier process left, and begins to sign checkpoints. Only once the state folder is surely ours. */
+  start(): void {
+    this.#timer = setInterval(() => void this.checkpoint(), this.#settings.checkpointEveryMs).unref();
+    this.#adopting = this.#adopt();
+    void this.checkpoint();
+  }
+
+  state(): TrailState {
+    const [trouble] = this.#troubles;
+    return { waiting: this.#queue.length, waitingBytes: this.#bytes, trouble };
+  }
+
+  requireRoom(): void {
+    if (this.#bytes <= this.#settings.spoolBytes && !this.#troubles.has('spool_failing')) return;
+    if (this.#bytes > this.#settings.spoolBytes) this.#note('spool_full', undefined);
+    throw unavailable('the audit log has no room, so nothing may be changed');
+  }
+
+  record(draft: AuditDraft): Promise<void> {
+    if (this.#closed || this.#bytes > this.#settings.spoolBytes + HEADROOM_BYTES) {
+      return Promise.reject(unavailable('the audit log has no room'));
+    }
+    const event = this.#chain.next(draft, this.#parts.clock.nowMs(), this.#checkpoint);
+    const waiting: Waiting = {
+      event,
+      frame: frameOf(event),
+      kept: Promise.withResolvers<void>(),
+      segment: undefined,
+    };
+    // Whoever did not wait for it has been told by onTrouble.
+    waiting.kept.promise.catch(() => undefined);
+    this.#queue.push(waiting);
+    this.#bytes += waiting.frame.length;
+    this.#parts.onEvent(draft, event.record.id);
+    this.#writing ??= this.#write();
+    return waiting.kept.promise;
+  }
+
+  /** Resolves once everything recorded before is in PostgreSQL, or after the time. */
+  async flushed(timeoutMs: number): Promise<boolean> {
+    const last = this.#queue.at(-1);
+    const deadlineMs = performance.now() + timeoutMs;
+    while (last !== undefined && this.#queue.includes(last) && performance.now() < deadlineMs) {
+      await new Promise((resolve) => setTimeout(resolve, 10));
+    }
+    return last === undefined || !this.#queue.includes(last);
+  }
+
+  /** Signs a checkpoint now, if anything has happened; never rejects. */
+  checkpoint(): Promise<void> {
+    this.#signing ??= this.#sign()
+      .catch((error) => this.#note(troubleOf(error), error))
+      .finally(() => {
+        this.#signing = undefined;
+      });
+    return this.#signing;
+  }
+
+  /** The keys of checkpoints. Rejects with `store_unavailable`. */
+  async keys(): Promise<CheckpointKeys> {
+    const { store, sealer, clock } = this.#parts;
+    this.#keys ??= await openCheckpointKeys({ store, sealer, clock, configured: this.#settings.signingKey });
+    return this.#keys;
+  }
+
+  /** Gives PostgreSQL two seconds to take what waits; the rest stays in the spool for the next start. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    if (this.#closed) return;
+    clearInterval(this.#timer);
+    if (await this.flushed(LAST_FLUSH_MS)) await this.checkpoint();
+    this.#closed = true;
+    clearTimeout(this.#retry);
+    await Promise.all([this.#writing, this.#flushing, this.#adopting, this.#signing]);
+    this.#spool[Symbol.dispose]();
+  }
+
+  /** Everything that came meanwhile goes to the disk with one write and one fdatasync. */
+  async #write(): Promise<void> {
+    for (;;) {
+      const batch = this.#queue.filter(({ segment }) => segment === undefined);
+      if (batch.length === 0) {
+        // At once and not when the promise is seen to be settled: an event in between would wait for ever.
+        this.#writing = undefined;
+        return;
+      }
+      try {
+        await this.#spool.append(batch.map(({ frame }) => frame));
+        for (const waiting of batch) {
+          waiting.segment = this.#spool.segment;
+          waiting.kept.resolve();
+        }
+        this.#troubles.delete('spool_failing');
+      } catch (error) {
+        // The disk is full or gone: PostgreSQL may still take them, and then they are safe, too.
+        for (const waiting of batch) waiting.segment = -1;
+        this.#note('spool_failing', error);
+      }
+      this.#flush();
+    }
+  }
+
+  #flush(): void {
+    const isReady = this.#queue[0]?.segment !== undefined;
+    if (this.#closed || this.#retry !== undefined || !isReady) return;
+    this.#flushing ??= this.#flushAll();
+  }
+
+  async #flushAll(): Promise<void> {
+    for (;;) {
+      const unwritten = this.#queue.findIndex(({ segment }) => segment === undefined);
+      const batch = this.#queue.slice(0, Math.min(BATCH, unwritten < 0 ? BATCH : unwritten));
+      if (batch.length === 0) {
+        this.#flushing = undefined;
+        return;
+      }
+      try {
+        await this.#store(batch.map(({ event }) => event));
+      } catch (error) {
+        for (const { kept, segment } of batch) {
+          if (segment === -1) kept.reject(unavailable('neither the disk nor PostgreSQL takes audit events', error));
+        }
+        this.#flushing = undefined;
+        this.#later(error);
+        return;
+      }
+      this.#failures = 0;
+      this.#forget(batch);
+    }
+  }
+
+  #forget(batch: readonly Waiting[]): void {
+    for (const { kept, frame } of batch) {
+      kept.resolve();
+      this.#bytes -= frame.length;
+    }
+    this.#queue.splice(0, batch.length);
+    for (const trouble of ['store_away', 'store_refuses', 'spool_full'] as const) this.#troubles.delete(trouble);
+    // A disk that refused is tried again by the next event.
+    if (this.#queue.length === 0) this.#troubles.delete('spool_failing');
+    const oldest = this.#queue.find(({ segment }) => segment !== undefined && segment >= 0)?.segment;
+    this.#spool.forget(oldest ?? this.#spool.segment, this.#queue.length === 0);
+    this.#sinceCheckpoint += batch.length;
+    if (this.#sinceCheckpoint >= this.#settings.checkpointEvents) void this.checkpoint();
+  }
+
+  /** Repeating is harmless: the store ignores what it has. */
+  async #store(events: readonly ChainedEvent[]): Promise<void> {
+    const { store, sealer } = this.#parts;
+    const records: StoredAuditRecord[] = [];
+    for (const { record, details } of events) {
+      const sealed = details && (await sealer.seal(detailsPlace(record), details));
+      records.push({ ...record, sealed });
+    }
+    await store.append(records);
+  }
+
+  #later(error: unknown): void {
+    this.#note(troubleOf(error), error);
+    if (this.#closed) return;
+    const waitMs = RETRY_MS[Math.min(this.#failures, RETRY_MS.length - 1)] as number;
+    this.#failures += 1;
+    this.#retry = setTimeout(() => {
+      this.#retry = undefined;
+      this.#flush();
+    }, waitMs).unref();
+  }
+
+  async #adopt(): Promise<void> {
+    for (const orphan of this.#spool.orphans()) {
+      for (let at = 0; at < orphan.events.length; ) {
+        if (this.#closed) return;
+        try {
+          await this.#store(orphan.events.slice(at, at + BATCH));
+          at += BATCH;
+        } catch (error) {
+          this.#note(troubleOf(error), error);
+          await new Promise((resolve) => setTimeout(resolve, 500).unref());
+        }
+      }
+      orphan.remove();
+    }
+  }
+
+  async #sign(): Promise<void> {
+    const { store, clock, onCheckpoint } = this.#parts;
+    const keys = await this.keys();
+    const nowMs = clock.nowMs();
+    this.#sinceCheckpoint = 0;
+    const made = await store.checkpoint(nowMs - this.#settings.retentionMs, (facts) =>
+      nextCheckpoint(facts, keys, nowMs),
+    );
+    this.#troubles.delete('tampered');
+    this.#checkpoint = made?.checkpoint.number ?? (await store.lastCheckpoint());
+    if (made !== undefined) onCheckpoint(made.checkpoint.number, checkpointDigest(made.checkpoint));
+  }
+
+  #note(trouble: AuditTrouble, error: unknown): void {
+    // Once until it is over: a log line for each retry would bury the rest.
+    if (this.#troubles.has(trouble)) return;
+    this.#troubles.add(trouble);
+    this.#parts.onTrouble(trouble, error);
+  }
+}
+
+/** Where the details of an event lie sealed. */
+export const detailsPlace = ({ writer, number }: { readonly writer: string; readonly number: number }) => ({
+  table: 'audit_event',
+  row: [writer, String(number)],
+  column: 'sealed',
+});
+
+function troubleOf(error: unknown): AuditTrouble {
+  if (error instanceof AuditTampered) return 'tampered';
+  return error instanceof SidecarError && error.kind === 'store_unavailable' ? 'store_away' : 'store_refuses';
+}
+
+const unavailable = (message: string, cause?: unknown): SidecarError =>
+  new SidecarError('store_unavailable', 'audit_unavailable', message, { cause });
