@@ -1,10 +1,12 @@
 // The pool on real PostgreSQL: transactions, bounded waiting, conflicts, and what a server that goes away means.
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { type AddressInfo, createServer } from 'node:net';
 import { test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { SidecarError } from '../../src/core/errors.ts';
 import { ConstraintViolation } from '../../src/stores/postgres/errors.ts';
-import type { PostgresPool } from '../../src/stores/postgres/pool.ts';
+import { PostgresPool } from '../../src/stores/postgres/pool.ts';
 import { openTestDatabase, startPostgres, type TestDatabase } from '../support/postgres-server.ts';
 
 const unavailable = { name: 'SidecarError', kind: 'store_unavailable', reason: 'store_unavailable' };
@@ -130,6 +132,55 @@ test('no setting of one call is left for the next: search_path and timeouts end 
     outside.map(({ query }) => query),
     ['commit'],
   );
+});
+
+test('a server that stalls without closing is given up, and the connection with it', async () => {
+  await using database = await openTestDatabase();
+  const pool = database.open({ timeoutMs: 200 });
+  const [row] = await pool.run('test', (sql) => sql`select pg_backend_pid() as pid`);
+  const pid = row?.pid as number;
+  process.kill(pid, 'SIGSTOP');
+  try {
+    const began = performance.now();
+    await assert.rejects(
+      pool.run('test', (sql) => sql`select 1`),
+      unavailable,
+    );
+    assert.ok(performance.now() - began < 2500, `${performance.now() - began} ms`);
+    assert.equal(pool.health().up, false);
+    const [other] = await pool.run('test', (sql) => sql`select pg_backend_pid() as pid`);
+    assert.notEqual(other?.pid, pid);
+    assert.equal(pool.health().up, true);
+  } finally {
+    process.kill(pid, 'SIGCONT');
+  }
+});
+
+test('a server that takes connections and says nothing is given up after the timeout', async () => {
+  // Unreferenced: a test that fails must not hold the run.
+  const silent = createServer((socket) => socket.unref()).listen(0, '127.0.0.1');
+  silent.unref();
+  await once(silent, 'listening');
+  const url = `postgres://a:b@127.0.0.1:${(silent.address() as AddressInfo).port}/c`;
+  await using pool = new PostgresPool({ url, schema: 'doorward', connections: 2, timeoutMs: 300 });
+  const began = performance.now();
+  await assert.rejects(
+    pool.run('test', (sql) => sql`select 1`),
+    unavailable,
+  );
+  assert.ok(performance.now() - began < 1000, `${performance.now() - began} ms`);
+  silent.close();
+});
+
+test('L25: every call is measured under its operation, failed ones too', async () => {
+  await using database = await openTestDatabase();
+  const seen: string[] = [];
+  await using pool = new PostgresPool(database.settings, {
+    onQuery: (operation, seconds) => seen.push(`${operation} ${seconds > 0 && seconds < 5}`),
+  });
+  await pool.run('one.read', (sql) => sql`select 1`);
+  await assert.rejects(pool.transact('two.write', (sql) => sql`select 1 / 0`));
+  assert.deepEqual(seen, ['one.read true', 'two.write true']);
 });
 
 test('with the server gone calls are refused at once; when it is back they work again, by themselves', async () => {

@@ -1,0 +1,159 @@
+table audit_checkpoint
+  number bigint not null
+  at timestamp with time zone not null
+  key_id text not null
+  statement text not null
+  signature text not null
+  constraint audit_checkpoint_number_check CHECK ((number > 0))
+  constraint audit_checkpoint_pkey PRIMARY KEY (number)
+  comment: Signed statements: the end of every chain, what retention cut off, the checkpoint before.
+table audit_event
+  writer text not null
+  number bigint not null
+  id text not null
+  type text not null
+  at timestamp with time zone not null
+  actor_kind text not null
+  actor text
+  address text
+  request_id text
+  subject text
+  client text
+  tenant text
+  outcome text not null
+  reason text
+  checkpoint bigint not null
+  details_digest text
+  sealed bytea
+  previous text not null
+  hash text not null
+  constraint audit_event_actor_kind_check CHECK ((actor_kind = ANY (ARRAY['operator'::text, 'client'::text, 'user'::text, 'system'::text, 'anonymous'::text])))
+  constraint audit_event_check CHECK (((details_digest IS NULL) = (sealed IS NULL)))
+  constraint audit_event_checkpoint_check CHECK ((checkpoint >= 0))
+  constraint audit_event_details_digest_check CHECK ((details_digest ~ '^[0-9a-f]{64}$'::text))
+  constraint audit_event_hash_check CHECK ((hash ~ '^[0-9a-f]{64}$'::text))
+  constraint audit_event_id_key UNIQUE (id)
+  constraint audit_event_number_check CHECK ((number > 0))
+  constraint audit_event_outcome_check CHECK ((outcome = ANY (ARRAY['success'::text, 'failure'::text])))
+  constraint audit_event_pkey PRIMARY KEY (writer, number)
+  constraint audit_event_previous_check CHECK ((previous ~ '^[0-9a-f]{64}$'::text))
+  constraint audit_event_type_fkey FOREIGN KEY (type) REFERENCES audit_type(type)
+  CREATE INDEX audit_event_actor ON doorward.audit_event USING btree (actor, at DESC) WHERE (actor IS NOT NULL)
+  CREATE INDEX audit_event_at ON doorward.audit_event USING btree (at DESC, writer, number)
+  CREATE INDEX audit_event_client ON doorward.audit_event USING btree (client, at DESC) WHERE (client IS NOT NULL)
+  CREATE INDEX audit_event_request ON doorward.audit_event USING btree (request_id) WHERE (request_id IS NOT NULL)
+  CREATE INDEX audit_event_subject ON doorward.audit_event USING btree (subject, at DESC) WHERE (subject IS NOT NULL)
+  CREATE INDEX audit_event_type ON doorward.audit_event USING btree (type, at DESC)
+  comment: Events; hash covers every column but sealed, and the hash of the event before.
+table audit_key
+  key_id text not null
+  public_key text not null
+  sealed bytea not null
+  created_at timestamp with time zone not null
+  constraint audit_key_pkey PRIMARY KEY (key_id)
+  comment: Keys that sign checkpoints; only those that unseal are trusted.
+table audit_type
+  type text not null
+  category text not null
+  severity text not null
+  constraint audit_type_pkey PRIMARY KEY (type)
+  constraint audit_type_severity_check CHECK ((severity = ANY (ARRAY['info'::text, 'notice'::text, 'warning'::text, 'alert'::text])))
+  comment: Every type of event; the same list as src/core/audit-types.ts, compared by a test.
+table data_key
+  data_key_id text not null
+  kek_id text not null
+  wrapped bytea not null
+  state text not null
+  created_at timestamp with time zone not null
+  retired_at timestamp with time zone
+  seals bigint not null default 0
+  constraint data_key_check CHECK (((state = 'retired'::text) = (retired_at IS NOT NULL)))
+  constraint data_key_data_key_id_check CHECK ((data_key_id ~ '^dk[A-Za-z0-9_-]{22}$'::text))
+  constraint data_key_pkey PRIMARY KEY (data_key_id)
+  constraint data_key_seals_check CHECK ((seals >= 0))
+  constraint data_key_state_check CHECK ((state = ANY (ARRAY['active'::text, 'retired'::text])))
+  CREATE UNIQUE INDEX data_key_one_active ON doorward.data_key USING btree ((true)) WHERE (state = 'active'::text)
+  comment: Keys that fields are sealed under; the first 17 bytes of a sealed field name its key.
+table migration
+  number integer not null
+  name text not null
+  checksum text not null
+  release text not null
+  oldest_release text not null
+  applied_at timestamp with time zone not null
+  constraint migration_number_check CHECK ((number > 0))
+  constraint migration_pkey PRIMARY KEY (number)
+  comment: One row per applied migration; oldest_release is the oldest program that may run on it.
+table operator
+  id text not null
+  name text not null
+  token_digest text
+  token_prefix text
+  certificate text
+  role text
+  permissions text[] not null
+  created_at timestamp with time zone not null
+  created_by text not null
+  expires_at timestamp with time zone
+  last_used_at timestamp with time zone
+  constraint operator_certificate UNIQUE (certificate)
+  constraint operator_check CHECK (((token_digest IS NOT NULL) OR (certificate IS NOT NULL)))
+  constraint operator_name UNIQUE (name)
+  constraint operator_pkey PRIMARY KEY (id)
+  constraint operator_role_check CHECK ((role = ANY (ARRAY['viewer'::text, 'editor'::text, 'admin'::text])))
+  constraint operator_token UNIQUE (token_digest)
+  constraint operator_token_digest_check CHECK ((token_digest ~ '^[0-9a-f]{64}$'::text))
+  comment: Who may call the admin plane, by token or client certificate; removed rows are refused at once.
+table revocation
+  entry_id text not null
+  kind text not null
+  issuer text not null
+  revoked_id text not null
+  reason text not null
+  until timestamp with time zone  -- Null: for ever.
+  not_before timestamp with time zone
+  revoked_at timestamp with time zone not null
+  logged_at timestamp with time zone  -- When the shared log took it, in its own time; null: not yet.
+  undone_at timestamp with time zone
+  unsent boolean not null default true  -- True until the shared log was told of the last change.
+  constraint revocation_check CHECK (((until IS NOT NULL) OR (kind = ANY (ARRAY['subject'::text, 'client'::text, 'tenant'::text, 'key'::text]))))
+  constraint revocation_kind_check CHECK ((kind = ANY (ARRAY['token'::text, 'session'::text, 'family'::text, 'subject'::text, 'client'::text, 'tenant'::text, 'key'::text])))
+  constraint revocation_pkey PRIMARY KEY (entry_id)
+  CREATE INDEX revocation_undone ON doorward.revocation USING btree (undone_at) WHERE (undone_at IS NOT NULL)
+  CREATE INDEX revocation_unsent ON doorward.revocation USING btree (COALESCE(undone_at, revoked_at)) WHERE unsent
+  CREATE INDEX revocation_until ON doorward.revocation USING btree (until) WHERE (until IS NOT NULL)
+table sealing
+  only_row boolean not null default true
+  kek_id text not null
+  kek_check bytea not null
+  constraint sealing_only_row_check CHECK (only_row)
+  constraint sealing_pkey PRIMARY KEY (only_row)
+  comment: One row: a known text under the key-encryption key in force, compared before anything is touched.
+table signing_key
+  issuer text not null
+  kid text not null
+  algorithm text not null
+  public_jwk jsonb not null
+  private_key bytea
+  state text not null
+  created_at timestamp with time zone not null
+  activate_at timestamp with time zone not null
+  retire_at timestamp with time zone
+  ended_at timestamp with time zone
+  constraint signing_key_algorithm_check CHECK ((algorithm = ANY (ARRAY['ES256'::text, 'RS256'::text, 'EdDSA'::text])))
+  constraint signing_key_check CHECK (((private_key IS NULL) = (state = ANY (ARRAY['retired'::text, 'banned'::text]))))
+  constraint signing_key_check1 CHECK (((ended_at IS NOT NULL) = (state = ANY (ARRAY['retired'::text, 'banned'::text]))))
+  constraint signing_key_check2 CHECK (((state <> 'retiring'::text) OR (retire_at IS NOT NULL)))
+  constraint signing_key_issuer_check CHECK ((issuer <> ''::text))
+  constraint signing_key_kid_check CHECK ((kid ~ '^[A-Za-z0-9_-]{43}$'::text))
+  constraint signing_key_pkey PRIMARY KEY (issuer, kid)
+  constraint signing_key_public_jwk_check CHECK ((NOT (public_jwk ?| ARRAY['d'::text, 'p'::text, 'q'::text, 'dp'::text, 'dq'::text, 'qi'::text, 'oth'::text, 'k'::text])))
+  constraint signing_key_state_check CHECK ((state = ANY (ARRAY['pending'::text, 'active'::text, 'retiring'::text, 'retired'::text, 'banned'::text])))
+  CREATE UNIQUE INDEX signing_key_one_active ON doorward.signing_key USING btree (issuer) WHERE (state = 'active'::text)
+  comment: private_key: PKCS8 DER, sealed; deleted when the key ends.
+table signing_key_revision
+  issuer text not null
+  revision bigint not null
+  constraint signing_key_revision_pkey PRIMARY KEY (issuer)
+  constraint signing_key_revision_revision_check CHECK ((revision > 0))
+  comment: Orders what is published of the keys of an issuer; never below the time of the change in ms.
