@@ -186,7 +186,8 @@ test('every exported declaration has a doc comment', () => {
 });
 
 test('no name is called util, helper, manager, service, data, info, process, impl, common or misc', () => {
-  const banned = /(?:^|\/|-)(?:utils?|helpers?|managers?|services?|data(?!-keys?)|info|process|impl|common|misc)(?:-|\.ts$|\/)/;
+  const banned =
+    /(?:^|\/|-)(?:utils?|helpers?|managers?|services?|data(?!-keys?)|info|process|impl|common|misc)(?:-|\.ts$|\/)/;
   assert.deepEqual(
     files.filter((file) => banned.test(file)),
     [],
