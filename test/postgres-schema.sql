@@ -84,6 +84,26 @@ table migration
   constraint migration_number_check CHECK ((number > 0))
   constraint migration_pkey PRIMARY KEY (number)
   comment: One row per applied migration; oldest_release is the oldest program that may run on it.
+table operator
+  id text not null
+  name text not null
+  token_digest text
+  token_prefix text
+  certificate text
+  role text
+  permissions text[] not null
+  created_at timestamp with time zone not null
+  created_by text not null
+  expires_at timestamp with time zone
+  last_used_at timestamp with time zone
+  constraint operator_certificate UNIQUE (certificate)
+  constraint operator_check CHECK (((token_digest IS NOT NULL) OR (certificate IS NOT NULL)))
+  constraint operator_name UNIQUE (name)
+  constraint operator_pkey PRIMARY KEY (id)
+  constraint operator_role_check CHECK ((role = ANY (ARRAY['viewer'::text, 'editor'::text, 'admin'::text])))
+  constraint operator_token UNIQUE (token_digest)
+  constraint operator_token_digest_check CHECK ((token_digest ~ '^[0-9a-f]{64}$'::text))
+  comment: Who may call the admin plane, by token or client certificate; removed rows are refused at once.
 table revocation
   entry_id text not null
   kind text not null

@@ -15,7 +15,8 @@ export function foreignPage(request: IncomingMessage, hostNames: readonly string
   const name = (match[1] ?? (match[2] as string)).toLowerCase();
   if (!isOurs(name, request.socket.localAddress, hostNames)) return 'host_refused';
   const origins = request.headersDistinct.origin ?? [];
-  if (origins.some((origin) => origin !== `http://${hosts[0]}`)) return 'origin_refused';
+  const scheme = 'encrypted' in request.socket ? 'https' : 'http';
+  if (origins.some((origin) => origin !== `${scheme}://${hosts[0]}`)) return 'origin_refused';
   const site = request.headers['sec-fetch-site'];
   return site === undefined || site === 'same-origin' || site === 'none' ? undefined : 'origin_refused';
 }

@@ -20,6 +20,7 @@ export const reloadConfig = endpoint({
   method: 'POST',
   path: '/v1/config/reload',
   permission: 'config:write',
+  event: 'config.reloaded',
   body: z.strictObject({}),
   summary: 'Load the file again.',
   handler: async ({ config }) => {

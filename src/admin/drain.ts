@@ -11,6 +11,7 @@ export const drain = endpoint({
   method: 'POST',
   path: '/v1/drain',
   permission: 'drain:write',
+  event: 'drain.begun',
   body: z.strictObject({}),
   query: z.strictObject({
     wait: z

@@ -1,6 +1,7 @@
 // What one endpoint of the admin port is: a row of the table in endpoints.ts. Handlers get validated input and return plain
 // values; bytes, status lines and refusals are server.ts's.
 import type { z } from 'zod';
+import type { AuditType } from '../core/audit-types.ts';
 import { SidecarError } from '../core/errors.ts';
 import type { FieldProblem } from '../http/problem.ts';
 import type { AdminDependencies, ConfigProblem } from './dependencies.ts';
@@ -22,8 +23,13 @@ export interface AdminCall<Body = unknown, Query = unknown> {
 export interface AdminAnswer {
   readonly status: number;
   readonly body?: unknown;
-  /** What the audit line says beyond the row: ids and words, never a token. Present on every change. */
+  /**
+   * What the audit event says beyond the row: ids and words, never a token. Present on every change. `subject`, `client` and
+   * `tenant` become members of the event that can be searched for; the rest are its details.
+   */
   readonly audit?: Readonly<Record<string, unknown>>;
+  /** Where it depends on the outcome, the type of event instead of the row's. */
+  readonly event?: AuditType;
 }
 
 /** A row of the table. */
@@ -32,6 +38,8 @@ export interface Endpoint {
   /** `/v1/limits/{name}/{key}`: `{…}` stands for one segment. */
   readonly path: string;
   readonly permission: string;
+  /** Type of the audit event of a call that has `audit` in its answer, or fails; default `admin.changed`. */
+  readonly event?: AuditType;
   /** Schema of the JSON body; without one a body is refused. */
   readonly body?: z.ZodType | undefined;
   /** Schema of the query; without one every parameter is refused. */

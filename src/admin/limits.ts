@@ -22,6 +22,7 @@ export const resetLimit = endpoint({
   method: 'DELETE',
   path: LIMIT,
   permission: 'limits:write',
+  event: 'limit.reset',
   summary: 'Forget what was counted of one caller.',
   handler: async ({ limits }, { path }) => {
     const { name, key } = path as { name: string; key: string };

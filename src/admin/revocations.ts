@@ -14,6 +14,7 @@ export const revoke = endpoint({
   method: 'POST',
   path: '/v1/revocations',
   permission: 'revocations:write',
+  event: 'revocation.added',
   // One of two forms, told apart by `token`, so that a mistake is answered in the words of the form that was meant.
   body: z.record(z.string(), z.unknown()),
   summary: 'Revoke by kind and id, or by the leaked token itself.',
@@ -41,7 +42,11 @@ async function apply({ revocations, metrics }: AdminDependencies, draft: Revocat
   return {
     status: 201,
     body: { id: entry.entryId, until: timeOf(entry.untilMs), applied },
-    audit: { entry_id: entry.entryId, kind, issuer, subject_id: id, reason, applied },
+    audit: {
+      ...{ entry_id: entry.entryId, kind, issuer, revoked_id: id, reason, applied },
+      // So that a search for a subject, client or tenant finds what was done to it.
+      ...(kind === 'subject' || kind === 'client' || kind === 'tenant' ? { [kind]: id } : {}),
+    },
   };
 }
 
@@ -104,6 +109,7 @@ export const undoRevocation = endpoint({
   method: 'DELETE',
   path: '/v1/revocations/{id}',
   permission: 'revocations:write',
+  event: 'revocation.undone',
   summary: 'Take a revocation back.',
   handler: async ({ revocations }, { path }) => {
     if (!(await revocations.undo(path.id as string))) throw notFound('no such revocation');

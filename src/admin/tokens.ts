@@ -37,6 +37,7 @@ export const issueToken = endpoint({
   method: 'POST',
   path: '/v1/tokens',
   permission: 'tokens:write',
+  event: 'token.issued',
   body: issueBody,
   summary: 'Issue an access token of an issuer of ours.',
   handler: async ({ tokens, metrics, clock }, { body }) => {

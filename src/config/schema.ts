@@ -14,6 +14,7 @@ import {
   secret,
   size,
 } from './fields.ts';
+import { adminTls, audit } from './schema-audit.ts';
 import { controlPlane, sealing, sign } from './schema-keys.ts';
 
 const algorithm = z.enum([
@@ -355,6 +356,7 @@ export const sidecarSchema = z.strictObject({
         .union([z.literal('off'), listenAddress()])
         .prefault('127.0.0.1:9900')
         .meta(doc('Admin port; the socket state_dir/admin.sock is always there.', 'restart')),
+      tls: adminTls.optional().meta(doc('TLS of the admin port; the socket goes without.', 'restart')),
     })
     .prefault({})
     .meta(doc('The admin port.')),
@@ -384,6 +386,7 @@ export const sidecarSchema = z.strictObject({
     .optional()
     .meta(doc('How secrets are sealed in PostgreSQL; needed with it, but for embedded: true.', 'restart')),
   control_plane: controlPlane.optional().meta(doc('What replicas without PostgreSQL believe of Redis.', 'restart')),
+  audit: audit.optional().meta(doc('The audit log; durable with postgres, log lines without.', 'restart')),
   revocation: z
     .strictObject({
       on_store_down: z

@@ -2,8 +2,10 @@
 // proxy, admin and observe ports; knows none of them (design 4.1).
 import { once } from 'node:events';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import { createServer as createTlsServer } from 'node:https';
 import type { AddressInfo, Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
+import { Server as TlsServer } from 'node:tls';
 import { requestId } from '../core/ids.ts';
 import type { Reason } from '../core/reasons.ts';
 import { problem } from './problem.ts';
@@ -29,6 +31,16 @@ export interface ListenerHandlers {
 /** `host:port`, or the path of a Unix socket. */
 export type ListenAddress = { readonly host: string; readonly port: number } | { readonly path: string };
 
+/** TLS of a listener. With `clientCa` nobody gets in without a certificate that one of these authorities signed. */
+export interface ListenerTls {
+  /** PEM, the leaf first. */
+  readonly certificate: string;
+  /** PEM. */
+  readonly key: string;
+  /** PEM of certificate authorities. */
+  readonly clientCa?: string | undefined;
+}
+
 /** A server that accepts connections. */
 export interface Listener extends AsyncDisposable {
   /** `host:port` as bound (port 0 resolved), or the socket path. */
@@ -40,6 +52,8 @@ export interface Listener extends AsyncDisposable {
   closeIdle(): void;
   /** Cuts every connection. */
   destroy(): void;
+  /** New connections use these; throws, with the old ones in force, for what cannot be used. TypeError without TLS. */
+  useTls(tls: ListenerTls): void;
 }
 
 /** Splits `host:port` or `[v6]:port`. */
@@ -54,9 +68,42 @@ const REALM = { realm: 'doorward', showReason: false };
 const owesResponse = (socket: Duplex) =>
   (socket as Duplex & { _httpMessage?: ServerResponse | null })._httpMessage != null;
 
-/** Starts listening; rejects with the system's error when the address cannot be bound. */
-export async function listen(at: ListenAddress, limits: ListenerLimits, handlers: ListenerHandlers): Promise<Listener> {
-  const server = createServer({
+/** Starts listening; rejects with the system's error when the address cannot be bound, or the TLS material not be used. */
+export async function listen(
+  at: ListenAddress,
+  limits: ListenerLimits,
+  handlers: ListenerHandlers,
+  tls?: ListenerTls,
+): Promise<Listener> {
+  const options = serverOptions(limits, handlers);
+  const server =
+    tls === undefined
+      ? createServer(options)
+      : // Refusing is node's: a CA that accepts anybody must never be the outcome of a mistake (attack 128).
+        createTlsServer({
+          ...options,
+          ...contextOf(tls),
+          requestCert: tls.clientCa !== undefined,
+          rejectUnauthorized: true,
+        });
+  server.maxConnections = limits.maxConnections;
+  // Node's default drops fields beyond 2000 in silence, security-relevant ones included; headerBytes bounds them already.
+  server.maxHeadersCount = 0;
+  const upgraded = connectHandlers(server, handlers);
+  server.listen('path' in at ? { path: at.path } : { host: at.host, port: at.port });
+  await once(server, 'listening');
+  return listenerFor(server, at, upgraded);
+}
+
+const contextOf = ({ certificate, key, clientCa }: ListenerTls) => ({
+  cert: certificate,
+  key,
+  minVersion: 'TLSv1.2' as const,
+  ...(clientCa === undefined ? {} : { ca: clientCa }),
+});
+
+function serverOptions(limits: ListenerLimits, handlers: ListenerHandlers) {
+  return {
     maxHeaderSize: limits.headerBytes,
     headersTimeout: limits.headerTimeoutMs,
     // A body may take as long as it moves; proxy/outbound/forward.ts ends one that stalls.
@@ -69,14 +116,7 @@ export async function listen(at: ListenAddress, limits: ListenerLimits, handlers
     noDelay: true,
     shouldUpgradeCallback: (request: IncomingMessage) =>
       handlers.onWebSocket !== undefined && request.headers.upgrade?.toLowerCase() === 'websocket',
-  });
-  server.maxConnections = limits.maxConnections;
-  // Node's default drops fields beyond 2000 in silence, security-relevant ones included; headerBytes bounds them already.
-  server.maxHeadersCount = 0;
-  const upgraded = connectHandlers(server, handlers);
-  server.listen('path' in at ? { path: at.path } : { host: at.host, port: at.port });
-  await once(server, 'listening');
-  return listenerFor(server, at, upgraded);
+  };
 }
 
 /** Returns the sockets that have left HTTP, which node's server no longer closes by itself. */
@@ -172,6 +212,10 @@ function listenerFor(server: Server, at: ListenAddress, upgraded: ReadonlySet<Du
     close,
     closeIdle: () => server.closeIdleConnections(),
     destroy,
+    useTls(tls) {
+      if (!(server instanceof TlsServer)) throw new TypeError('this listener speaks no TLS');
+      server.setSecureContext(contextOf(tls));
+    },
     async [Symbol.asyncDispose]() {
       const closed = close();
       destroy();

@@ -57,6 +57,10 @@ export function openMetrics(options: { readonly processMetrics: boolean } = { pr
     configHash: gauge('config_hash', 'First 48 bits of the hash of the effective configuration.'),
     configRestartNeeded: gauge('config_restart_needed', '1 when a changed setting waits for a restart.'),
     adminRequests: counter('admin_requests_total', 'Requests to the admin port.', ['status']),
+    dataKeySeals: gauge('data_key_seals', 'Seals of the active data key, all replicas.'),
+    signingKeys: gauge('signing_keys', 'Our signing keys in PostgreSQL.', ['issuer', 'state']),
+    auditEvents: counter('audit_events_total', 'Audit events recorded.', ['type']),
+    auditWaiting: gauge('audit_spool_bytes', 'Audit events that wait for PostgreSQL.'),
     signingKeyAge: gauge('signing_key_age_seconds', 'Age of our signing key.'),
     tokenSign: seconds('token_sign_seconds', 'Signing one token.', LATENCY_BUCKETS),
   };

@@ -91,6 +91,7 @@ const SAMPLES: Readonly<Record<string, string>> = {
   'identity_headers.<name>': 'issuer',
   'identity_headers.<name>.format': 'json_base64url',
   'issuers.<name>.sign.rotate_every': '7d',
+  'audit.retention': '30d',
   'sealing.rotate_after': '7d',
   'sealing.kek.aws_kms.endpoint': 'https://kms.example.com',
   'sealing.previous_kek.aws_kms.endpoint': 'https://kms.example.com',
@@ -191,6 +192,10 @@ test('the table has the settings of the reference', () => {
     (path) => ![...covered].some((known) => known === path || known.startsWith(`${path}.`)),
   );
   assert.deepEqual(missing, [
+    'admin.tls',
+    'admin.tls.certificate',
+    'admin.tls.key',
+    'admin.tls.client_ca',
     'upstreams.<name>.tls.ca',
     'issuers.<name>.keys.file',
     'issuers.<name>.keys.inline',
@@ -211,6 +216,7 @@ test('the table has the settings of the reference', () => {
     'control_plane.public_key',
     'control_plane.previous_public_key',
     'control_plane.signing_key',
+    'audit.signing_key',
   ]);
 });
 

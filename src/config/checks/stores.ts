@@ -1,10 +1,16 @@
 // Redis and PostgreSQL, and what is allowed while they are away.
+import { X509Certificate } from 'node:crypto';
+import { createSecureContext } from 'node:tls';
+import type { SecretReference } from '../fields.ts';
 import { type Check, withSecret } from './context.ts';
+import { signingKeyProblem } from './key-material.ts';
 import { certificateProblem } from './upstreams.ts';
 
-/** Checks `redis`, `postgres` and `revocation`. */
+/** Checks `redis`, `postgres`, `audit`, `admin.tls` and `revocation`. */
 export const checkStores: Check = (context) => {
   checkPostgres(context);
+  checkAudit(context);
+  checkAdminTls(context);
   const { redis, name, revocation } = context.config;
   if (revocation.on_store_down === 'allow') {
     context.warn(['revocation', 'on_store_down'], 'allow accepts revoked tokens while Redis is away');
@@ -27,6 +33,43 @@ const checkPostgres: Check = (context) => {
     context.problem(['postgres', 'embedded'], 'is for one replica: replicas that share Redis share a PostgreSQL too');
   withSecret(context, ['postgres', 'tls', 'ca'], tls?.ca, certificateProblem);
   withSecret(context, ['postgres', 'url'], url, postgresUrlProblem);
+};
+
+const LEAST_RETENTION_MS = 7 * 86_400_000;
+
+/** Certificate, key and authorities must be usable together: TLS that cannot work refuses the start (attack 128). */
+const checkAdminTls: Check = ({ config, secrets, problem }) => {
+  const { tls } = config.admin;
+  if (!tls) return;
+  const text = (reference: SecretReference) => (secrets.has(reference) ? secrets.get(reference) : undefined);
+  const [cert, key, ca] = [text(tls.certificate), text(tls.key), tls.client_ca && text(tls.client_ca)];
+  if (ca !== undefined && !isCertificates(ca))
+    problem(['admin', 'tls', 'client_ca'], 'holds no PEM certificates that can be read');
+  if (cert === undefined || key === undefined) return;
+  try {
+    createSecureContext({ cert, key });
+  } catch {
+    // The words of OpenSSL help nobody, and the key must not be quoted.
+    problem(['admin', 'tls'], 'has a certificate and key that cannot be read or do not belong together');
+  }
+};
+
+/** Every certificate is read: a bundle whose second one is broken would otherwise be half trusted. */
+function isCertificates(pem: string): boolean {
+  const blocks = pem.match(/-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g) ?? [];
+  try {
+    return blocks.length > 0 && blocks.every((block) => new X509Certificate(block).ca);
+  } catch {
+    return false;
+  }
+}
+
+const checkAudit: Check = (context) => {
+  const { audit, postgres } = context.config;
+  if (!audit) return;
+  if (!postgres) context.warn(['audit'], 'has no effect without postgres: audit events are log lines only');
+  if (audit.retention < LEAST_RETENTION_MS) context.problem(['audit', 'retention'], 'needs at least 7d');
+  withSecret(context, ['audit', 'signing_key'], audit.signing_key, (pem) => signingKeyProblem(pem, 'EdDSA'));
 };
 
 function postgresUrlProblem(text: string): string | undefined {
