@@ -136,6 +136,7 @@ class Replica implements Sidecar {
       metrics: this.#metrics,
       gate,
       stateDir: this.stateDir,
+      ownKeys: controlPlane?.ownKeys,
     });
     this.#closing.use(this.#generations);
     this.#current = this.#generations.next(first);

@@ -8,6 +8,7 @@ import type { RevocationDraft, RevocationEntry } from '../stores/contracts/revoc
 import type { Log } from '../telemetry/log.ts';
 import type { Metrics } from '../telemetry/metrics.ts';
 import type { Signer } from '../token/issue.ts';
+import type { DataKeyDesk, SigningKeyDesk } from './key-desks.ts';
 import type { OperatorCheck } from './operator-token.ts';
 import type { ReadinessFacts } from './readiness.ts';
 
@@ -118,6 +119,9 @@ export interface AdminDependencies {
   readonly tokens: TokenDesk;
   readonly revocations: RevocationDesk;
   readonly limits: LimitDesk;
+  /** Undefined without `postgres`, as the next. */
+  readonly signingKeys?: SigningKeyDesk | undefined;
+  readonly dataKeys?: DataKeyDesk | undefined;
   readonly decisions: DecisionStore;
   readonly config: ConfigDesk;
   explain(question: Question): Promise<Explanation>;

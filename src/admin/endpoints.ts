@@ -1,9 +1,11 @@
 // The table of the admin API: every operation there is, in one place. What a row means is endpoint.ts, how rows are served
 // server.ts.
 import { reloadConfig, showConfig } from './config.ts';
+import { resealFields, rotateDataKey, showDataKeys } from './data-keys.ts';
 import { drain } from './drain.ts';
 import type { Endpoint } from './endpoint.ts';
 import { explainRequest, findDecisions } from './explain.ts';
+import { activateSigningKey, banSigningKey, listSigningKeys, retireSigningKey, rotateSigningKey } from './keys.ts';
 import { resetLimit, showLimit } from './limits.ts';
 import { listRevocations, revoke, showRevocation, undoRevocation } from './revocations.ts';
 import { showStatus } from './status.ts';
@@ -19,6 +21,14 @@ export const endpoints: readonly Endpoint[] = [
   undoRevocation,
   showLimit,
   resetLimit,
+  listSigningKeys,
+  rotateSigningKey,
+  activateSigningKey,
+  retireSigningKey,
+  banSigningKey,
+  showDataKeys,
+  rotateDataKey,
+  resealFields,
   showConfig,
   reloadConfig,
   drain,

@@ -20,6 +20,8 @@ import type { Metrics } from '../telemetry/metrics.ts';
 import type { ControlPlane } from './control-plane.ts';
 import { limitDesk, revocationDesk, routeRows, tokenDesk } from './desks.ts';
 import type { Current } from './generations.ts';
+import { signingKeyDesk } from './key-desk.ts';
+import { hasRotatingKeys } from './own-keys.ts';
 import { RELEASE } from './release.ts';
 import type { Stores } from './stores.ts';
 
@@ -79,6 +81,7 @@ export async function openAdmin(parts: AdminParts): Promise<AdminPorts> {
 function dependenciesOf(parts: AdminParts): AdminDependencies {
   const { clock, log, metrics, current, stores, follower, index, plane } = parts;
   const nowMs = () => clock.nowMs();
+  const revocations = revocationDesk(follower, index, nowMs, parts.revoker);
   return {
     clock,
     log,
@@ -89,8 +92,12 @@ function dependenciesOf(parts: AdminParts): AdminDependencies {
     hostNames: [],
     operators: openOperators(parts.stateDir, clock),
     tokens: tokenDesk(current),
-    revocations: revocationDesk(follower, index, nowMs, parts.revoker),
+    revocations,
     limits: limitDesk(current, stores.backend.checks),
+    signingKeys:
+      parts.controlPlane &&
+      signingKeyDesk({ ownKeys: parts.controlPlane.ownKeys, current, revoke: revocations.revoke }),
+    dataKeys: parts.controlPlane?.sealing.desk,
     decisions: stores.backend.decisions,
     config: {
       file: current().loaded.file,
@@ -174,7 +181,10 @@ function setGauges({ current, stores, controlPlane, follower, index, metrics, st
   const facts = redis?.serverFacts();
   if (facts !== undefined) metrics.redisEvictedKeys.set(facts.evictedKeys);
   metrics.redisConnections.set(redis === undefined ? 0 : health.up ? 3 : 0);
-  if (controlPlane !== undefined) setPostgresGauges(controlPlane, metrics);
+  if (controlPlane !== undefined) {
+    setPostgresGauges(controlPlane, metrics);
+    setKeyGauges(controlPlane, current(), metrics, clock.nowMs());
+  }
   for (const [name, { keys }] of current().issuers) {
     const { ageSeconds } = keys.state();
     if (ageSeconds !== undefined) metrics.jwksAge.labels(name).set(ageSeconds);
@@ -187,4 +197,15 @@ function setPostgresGauges({ postgres }: ControlPlane, metrics: Metrics): void {
   if (status === 'down') metrics.degraded.labels('postgres', 'away').set(1);
   if (status === 'refused') metrics.degraded.labels('postgres', 'schema').set(1);
   for (const [state, count] of Object.entries(postgres.pool.size())) metrics.postgresPool.labels(state).set(count);
+}
+
+function setKeyGauges({ sealing, ownKeys }: ControlPlane, { loaded }: Current, metrics: Metrics, nowMs: number): void {
+  metrics.dataKeySeals.set(sealing.seals);
+  metrics.signingKeys.reset();
+  for (const [name, issuer] of Object.entries(loaded.config.issuers).filter(([, block]) => hasRotatingKeys(block))) {
+    const keys = ownKeys.ring(issuer.issuer).state?.keys ?? [];
+    for (const { state } of keys) metrics.signingKeys.labels(name, state).inc();
+    const active = keys.find(({ state }) => state === 'active');
+    if (active !== undefined) metrics.signingKeyAge.set((nowMs - active.activateAtMs) / 1000);
+  }
 }

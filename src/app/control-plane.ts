@@ -7,9 +7,12 @@ import { openPostgres, type PostgresBackend } from '../stores/postgres/backend.t
 import type { PostgresSettings } from '../stores/postgres/connection.ts';
 import type { PrivateServer } from '../stores/postgres/private-server.ts';
 import { PostgresRevocations } from '../stores/postgres/revocations.ts';
+import { PostgresSigningKeys } from '../stores/postgres/signing-keys.ts';
 import type { Log } from '../telemetry/log.ts';
 import type { Metrics } from '../telemetry/metrics.ts';
+import { OwnKeys } from './own-keys.ts';
 import { RELEASE } from './release.ts';
+import { openSealing, type Sealing } from './sealing.ts';
 
 /** What it is opened with. */
 export interface ControlPlaneParts {
@@ -25,12 +28,19 @@ export interface ControlPlane extends AsyncDisposable {
   /** Pool, state and `onReady`. Aggregates take `postgres.pool`. */
   readonly postgres: PostgresBackend;
   readonly revocations: DurableRevocations;
+  /** `sealing.sealer` is what aggregates seal with. */
+  readonly sealing: Sealing;
+  /** Signing keys of our own issuers. */
+  readonly ownKeys: OwnKeys;
 }
 
 /** How long a start waits for PostgreSQL before it goes on without. */
 const START_WAIT_MS = 2000;
 
-/** Undefined without `postgres`. Rejects only where the embedded server cannot be started. */
+/**
+ * Undefined without `postgres`. Rejects where the embedded server cannot be started, and with `misconfigured` for a wrong
+ * key-encryption key, having changed nothing.
+ */
 export async function openControlPlane(parts: ControlPlaneParts): Promise<ControlPlane | undefined> {
   if (parts.loaded.config.postgres === undefined) return undefined;
   const opened = new AsyncDisposableStack();
@@ -39,7 +49,10 @@ export async function openControlPlane(parts: ControlPlaneParts): Promise<Contro
     const postgres = opened.use(openBackend(parts, settings));
     await postgres.ready(START_WAIT_MS);
     const revocations = new PostgresRevocations(postgres.pool);
-    return { postgres, revocations, [Symbol.asyncDispose]: () => opened.disposeAsync() };
+    const sealing = opened.use(await openSealing(parts, postgres));
+    const store = new PostgresSigningKeys(postgres.pool);
+    const ownKeys = opened.use(new OwnKeys({ store, sealer: sealing.sealer, clock: parts.clock, log: parts.log }));
+    return { postgres, revocations, sealing, ownKeys, [Symbol.asyncDispose]: () => opened.disposeAsync() };
   } catch (error) {
     await opened.disposeAsync();
     throw error;

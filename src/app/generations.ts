@@ -11,10 +11,12 @@ import type { Generation } from '../proxy/generation.ts';
 import { Upstream } from '../proxy/outbound/upstream.ts';
 import type { Log } from '../telemetry/log.ts';
 import type { Metrics } from '../telemetry/metrics.ts';
+import type { HeldKeysOrigin } from '../token/held-key-set.ts';
 import { createSigner, fixedSigningKey, type Signer } from '../token/issue.ts';
 import { type Issuer, openIssuer } from '../token/issuers.ts';
 import { openSigningKey, type SigningKey, signingKeyFromPem } from '../token/signing-key.ts';
 import { createVerifier, type Verifier } from '../token/verify.ts';
+import { hasRotatingKeys, type OwnKeys } from './own-keys.ts';
 
 /** What the rest of the program needs of the configuration in force. */
 export interface Current {
@@ -43,15 +45,19 @@ export function generations(options: {
   readonly metrics: Metrics;
   readonly gate: CheckGate;
   readonly stateDir: string;
+  /** Signing keys in PostgreSQL; undefined without. */
+  readonly ownKeys: OwnKeys | undefined;
 }): Generations {
-  const { clock, log, metrics, gate, stateDir } = options;
+  const { clock, log, metrics, gate, stateDir, ownKeys } = options;
   const issuerReuse = reuse<Issuer>(GRACE_MS);
   const upstreamReuse = reuse<Upstream>(GRACE_MS);
   let verifier: Verifier | undefined;
 
+  const ringOf = (config: IssuerConfig) => (hasRotatingKeys(config) ? ownKeys?.ring(config.issuer) : undefined);
+
   const signingKeyOf = (config: IssuerConfig, loaded: LoadedConfig): SigningKey | undefined => {
     const { sign } = config;
-    if (sign === undefined) return undefined;
+    if (sign === undefined || ringOf(config) !== undefined) return undefined;
     if (sign.key === undefined) return openSigningKey(`${stateDir}/signing-key.pem`, sign.algorithm);
     return signingKeyFromPem(loaded.secrets.get(sign.key), sign.algorithm, 'sign.key');
   };
@@ -62,6 +68,7 @@ export function generations(options: {
       readFile: (path) => readFileSync(path, 'utf8'),
       clock,
       ...(signingKey === undefined ? {} : { signingKey }),
+      ...(ringOf(config) && { heldKeys: ownKeys?.origin(config.issuer, new Set(config.algorithms)) as HeldKeysOrigin }),
       onRefresh: ({ issuer, outcome, detail }) => {
         metrics.jwksRefresh.labels(issuer, outcome).inc();
         if (outcome !== 'ok') log.warn({ issuer, outcome, detail }, 'keys_refresh_failed');
@@ -71,6 +78,7 @@ export function generations(options: {
   return {
     next(loaded) {
       const { config } = loaded;
+      ownKeys?.use(config);
       const keys = new Map(
         Object.entries(config.issuers).map(([name, issuer]) => [name, signingKeyOf(issuer, loaded)]),
       );
@@ -99,8 +107,9 @@ export function generations(options: {
       const generation = compileGeneration(config, { clock, log, metrics, upstreams, verifier, gate });
       const signers = new Map<string, Signer>();
       for (const [name, key] of keys) {
-        if (key !== undefined)
-          signers.set(name, createSigner(config.issuers[name] as IssuerConfig, fixedSigningKey(key), clock));
+        const issuer = config.issuers[name] as IssuerConfig;
+        const source = key === undefined ? ringOf(issuer) : fixedSigningKey(key);
+        if (source !== undefined) signers.set(name, createSigner(issuer, source, clock));
       }
       return { loaded, generation, issuers, signers, upstreams, verifier };
     },

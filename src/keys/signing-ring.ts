@@ -47,6 +47,7 @@ export interface SigningRingOptions {
 interface View {
   readonly state: SigningKeysState;
   readonly held: ReadonlyMap<string, HeldSigningKey>;
+  readonly published: readonly Readonly<Record<string, unknown>>[];
   readonly readAtMs: number;
 }
 
@@ -65,12 +66,15 @@ export const STALE_AFTER_MS = 10 * 60_000;
 
 const PUBLISHED = new Set(['pending', 'active', 'retiring']);
 
+const nothing: readonly never[] = [];
+
 class KeyNeeded extends Error {}
 
 /** One issuer's keys. */
 export class SigningRing {
   readonly #options: SigningRingOptions;
   readonly #listeners = new Set<() => void>();
+  readonly #unusable = new Set<string>();
   #view: View | undefined;
 
   constructor(options: SigningRingOptions) {
@@ -104,9 +108,9 @@ export class SigningRing {
     return key;
   }
 
-  /** JWKs of all keys whose tokens are good: pending, active, retiring; public members only. */
+  /** JWKs of all keys whose tokens are good: pending, active, retiring; public members only. The same array until they change. */
   published(): readonly Readonly<Record<string, unknown>>[] {
-    return [...(this.#view?.held.values() ?? [])].map(({ publicJwk }) => publicJwk);
+    return this.#view?.published ?? nothing;
   }
 
   /** Calls back after every change of the keys; returns the undo. */
@@ -168,26 +172,34 @@ export class SigningRing {
       const key = before?.held.get(record.kid) ?? (await this.#open(record));
       if (key !== undefined) held.set(record.kid, key);
     }
-    this.#view = { state, held, readAtMs: clock.monotonicMs() };
     const changed = before?.state.revision !== state.revision || before.held.size !== held.size;
+    const published = changed ? [...held.values()].map(({ publicJwk }) => publicJwk) : before.published;
+    this.#view = { state, held, published, readAtMs: clock.monotonicMs() };
     if (changed) for (const listener of this.#listeners) listener();
   }
 
   /** The key out of its sealed private part; undefined, and told, when it is not the key that its row says. */
   async #open({ kid, algorithm }: SigningKeyRecord): Promise<HeldSigningKey | undefined> {
-    const { issuer, store, sealer, describe, onUnusable } = this.#options;
+    const { issuer, store, sealer, describe } = this.#options;
     const sealed = await store.sealedPrivate(issuer, kid);
     if (sealed === undefined) return undefined;
     try {
       const der = await sealer.unseal(placeOf(issuer, kid), sealed);
       const key = describe(createPrivateKey({ key: der, format: 'der', type: 'pkcs8' }), algorithm);
       if (key.kid === kid) return { ...key, algorithm };
-      onUnusable?.(kid, 'its private part is another key');
+      this.#tell(kid, 'its private part is another key');
     } catch (error) {
       if (error instanceof SidecarError && error.kind === 'store_unavailable') throw error;
-      onUnusable?.(kid, error instanceof SidecarError ? error.message : 'its private part cannot be read');
+      this.#tell(kid, error instanceof SidecarError ? error.message : 'its private part cannot be read');
     }
     return undefined;
+  }
+
+  /** Once per key: it is found again at every reading. */
+  #tell(kid: string, problem: string): void {
+    if (this.#unusable.has(kid)) return;
+    this.#unusable.add(kid);
+    this.#options.onUnusable?.(kid, problem);
   }
 }
 

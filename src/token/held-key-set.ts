@@ -1,5 +1,5 @@
 // Keys that somebody hands in: our own signing keys as the control plane moves them, or the published ones of our issuer as
-// a data-plane replica reads them. An unknown kid asks whoever hands them in to look again, at most once per cooldown.
+// a data-plane replica reads them. An unknown kid asks whoever hands them in to look again, a few times per cooldown.
 import type { Clock } from '../core/clock.ts';
 import { type KeySet, type KeySource, type KeySourceState, keyUnknown, type RefreshOutcome } from './key-set.ts';
 import { keysUnavailable } from './refusal.ts';
@@ -19,11 +19,13 @@ export interface HeldKeysOrigin {
 export interface HeldKeySetOptions {
   readonly origin: HeldKeysOrigin;
   readonly clock: Clock;
-  /** An unknown kid asks the origin at most once per this time. */
+  /** Unknown kids that stay unknown ask the origin at most five times per this time. */
   readonly cooldownMs: number;
   /** Told how each look went, for metrics and log. */
   readonly onRefresh?: ((outcome: RefreshOutcome, detail: string | undefined) => void) | undefined;
 }
+
+const MOST_VAIN = 5;
 
 /** A {@link KeySource} over keys that are handed in. */
 export class HeldKeySet implements KeySource {
@@ -33,7 +35,8 @@ export class HeldKeySet implements KeySource {
   #last: KeySet | undefined;
   #changedAtMs: number | undefined;
   #lastOutcome: RefreshOutcome | undefined;
-  #askedAtMs = Number.NEGATIVE_INFINITY;
+  #vainSinceMs = Number.NEGATIVE_INFINITY;
+  #vain = 0;
   #asking: Promise<void> | undefined;
 
   constructor(options: HeldKeySetOptions) {
@@ -65,7 +68,6 @@ export class HeldKeySet implements KeySource {
   }
 
   refresh(): Promise<void> {
-    this.#askedAtMs = this.#options.clock.monotonicMs();
     this.#asking ??= this.#ask().finally(() => {
       this.#asking = undefined;
     });
@@ -84,13 +86,26 @@ export class HeldKeySet implements KeySource {
 
   #mayAsk(): boolean {
     if (this.#asking !== undefined) return true;
-    return this.#options.clock.monotonicMs() - this.#askedAtMs >= this.#options.cooldownMs;
+    const over = this.#options.clock.monotonicMs() - this.#vainSinceMs >= this.#options.cooldownMs;
+    return over || this.#vain < MOST_VAIN;
   }
 
   async #findLater(kid: string | undefined, algorithm: string): Promise<readonly VerificationKey[]> {
     await (this.#asking ?? this.refresh());
     const found = this.#options.origin.held()?.find(kid, algorithm);
-    return found !== undefined && found.length > 0 ? found : this.#refuse();
+    if (found !== undefined && found.length > 0) return found;
+    this.#noteVain();
+    return this.#refuse();
+  }
+
+  /** Only what was asked in vain counts, so that a new key is found at once however many were found before. */
+  #noteVain(): void {
+    const nowMs = this.#options.clock.monotonicMs();
+    if (nowMs - this.#vainSinceMs >= this.#options.cooldownMs) {
+      this.#vainSinceMs = nowMs;
+      this.#vain = 0;
+    }
+    this.#vain += 1;
   }
 
   #refuse(): never {

@@ -99,7 +99,11 @@ export async function startAdminSidecar(
   writeFileSync(file, stringify(change(adminConfig(upstream.url, key)), { aliasDuplicateObjects: false }));
   const lines: string[] = [];
   const log = openLog('debug', { write: (line: string) => void lines.push(line) });
-  const sidecar = await openSidecar({ file, env, log });
+  const sidecar = await openSidecar({ file, env, log }).catch(async (error) => {
+    await upstream[Symbol.asyncDispose]();
+    rmSync(folder, { recursive: true, force: true });
+    throw error;
+  });
   const adminToken = readFileSync(sidecar.adminTokenFile, 'utf8').trim();
   const agent = new Agent();
   const overSocket = new Agent({ connect: { socketPath: sidecar.socketPath } });

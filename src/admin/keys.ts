@@ -1,0 +1,94 @@
+// Signing keys for operators: list, rotate, activate, retire, ban. What follows when is keys/signing-schedule.ts.
+import { z } from 'zod';
+import type { AdminDependencies } from './dependencies.ts';
+import { type AdminAnswer, endpoint, notConfigured } from './endpoint.ts';
+import type { AdminSigningKey, SigningKeyDesk, SigningTimeline } from './key-desks.ts';
+
+function deskOf({ signingKeys }: AdminDependencies): SigningKeyDesk {
+  if (signingKeys === undefined) throw notConfigured('signing keys that rotate need postgres');
+  return signingKeys;
+}
+
+const timeOf = (ms: number | undefined) => (ms === undefined ? null : new Date(ms).toISOString());
+
+/** A key as operators read it; nothing of its private part is known here. */
+function shown(key: AdminSigningKey): Record<string, unknown> {
+  return {
+    kid: key.kid,
+    issuer: key.issuerName,
+    algorithm: key.algorithm,
+    state: key.state,
+    created_at: timeOf(key.createdAtMs),
+    signs_from: timeOf(key.activateAtMs),
+    retires_at: timeOf(key.retireAtMs),
+    ended_at: timeOf(key.endedAtMs),
+  };
+}
+
+const timeline = ({ issuerName, keys, nextStepAtMs }: SigningTimeline) => ({
+  issuer: issuerName,
+  keys: keys.map(shown),
+  next_step_at: timeOf(nextStepAtMs),
+});
+
+function changed(kid: string | undefined, result: SigningTimeline, status = 200): AdminAnswer {
+  const states = result.keys.map((key) => `${key.kid} ${key.state}`);
+  return { status, body: timeline(result), audit: { issuer: result.issuerName, ...(kid && { kid }), keys: states } };
+}
+
+/** GET /v1/keys: L22: every key with its state and times, and how many sign. */
+export const listSigningKeys = endpoint({
+  method: 'GET',
+  path: '/v1/keys',
+  permission: 'keys:read',
+  summary: 'Signing keys of our own issuers, with states and times.',
+  handler: async (dependencies) => {
+    const keys = await deskOf(dependencies).list();
+    const active = keys.filter(({ state }) => state === 'active').length;
+    return { status: 200, body: { items: keys.map(shown), total_keys: keys.length, active_keys: active } };
+  },
+});
+
+/** POST /v1/keys: 201 with the timeline of the rotation. */
+export const rotateSigningKey = endpoint({
+  method: 'POST',
+  path: '/v1/keys',
+  permission: 'keys:write',
+  body: z.strictObject({ issuer: z.string().min(1).max(256).optional() }),
+  summary: 'Make a signing key: published at once, signing once everybody can know it.',
+  handler: async (dependencies, { body }) => {
+    const result = await deskOf(dependencies).rotate(body.issuer);
+    return changed(result.keys.find(({ state }) => state === 'pending')?.kid, result, 201);
+  },
+});
+
+/** POST /v1/keys/{kid}/activate. */
+export const activateSigningKey = endpoint({
+  method: 'POST',
+  path: '/v1/keys/{kid}/activate',
+  permission: 'keys:write',
+  summary: 'Let a pending key sign at once.',
+  handler: async (dependencies, { path }) => changed(path.kid, await deskOf(dependencies).activate(path.kid as string)),
+});
+
+/** POST /v1/keys/{kid}/retire. */
+export const retireSigningKey = endpoint({
+  method: 'POST',
+  path: '/v1/keys/{kid}/retire',
+  permission: 'keys:write',
+  summary: 'Let a key step down (active), or go at once (pending, retiring).',
+  handler: async (dependencies, { path }) => changed(path.kid, await deskOf(dependencies).retire(path.kid as string)),
+});
+
+/** POST /v1/keys/{kid}/ban: what the key signed is refused on every replica; `applied` as for revocations. */
+export const banSigningKey = endpoint({
+  method: 'POST',
+  path: '/v1/keys/{kid}/ban',
+  permission: 'keys:write',
+  summary: 'Ban a leaked key everywhere at once, and replace it.',
+  handler: async (dependencies, { path }) => {
+    const result = await deskOf(dependencies).ban(path.kid as string);
+    const answer = changed(path.kid, result);
+    return { ...answer, body: { ...timeline(result), applied: result.applied } };
+  },
+});
