@@ -43,6 +43,7 @@ export const rotateDataKey = endpoint({
   method: 'POST',
   path: '/v1/data-keys',
   permission: 'keys:write',
+  event: 'data_key.rotated',
   summary: 'Make a new data key the active one, and begin to re-seal.',
   handler: async (dependencies) => {
     const desk = deskOf(dependencies);
@@ -56,6 +57,7 @@ export const resealFields = endpoint({
   method: 'POST',
   path: '/v1/data-keys/reseal',
   permission: 'keys:write',
+  event: 'data_key.resealed',
   summary: 'Move every sealed field to the active data key, in the background.',
   handler: async (dependencies) => {
     const desk = deskOf(dependencies);

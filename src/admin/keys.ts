@@ -54,6 +54,7 @@ export const rotateSigningKey = endpoint({
   method: 'POST',
   path: '/v1/keys',
   permission: 'keys:write',
+  event: 'key.added',
   body: z.strictObject({ issuer: z.string().min(1).max(256).optional() }),
   summary: 'Make a signing key: published at once, signing once everybody can know it.',
   handler: async (dependencies, { body }) => {
@@ -67,6 +68,7 @@ export const activateSigningKey = endpoint({
   method: 'POST',
   path: '/v1/keys/{kid}/activate',
   permission: 'keys:write',
+  event: 'key.activated',
   summary: 'Let a pending key sign at once.',
   handler: async (dependencies, { path }) => changed(path.kid, await deskOf(dependencies).activate(path.kid as string)),
 });
@@ -76,6 +78,7 @@ export const retireSigningKey = endpoint({
   method: 'POST',
   path: '/v1/keys/{kid}/retire',
   permission: 'keys:write',
+  event: 'key.retired',
   summary: 'Let a key step down (active), or go at once (pending, retiring).',
   handler: async (dependencies, { path }) => changed(path.kid, await deskOf(dependencies).retire(path.kid as string)),
 });
@@ -85,6 +88,7 @@ export const banSigningKey = endpoint({
   method: 'POST',
   path: '/v1/keys/{kid}/ban',
   permission: 'keys:write',
+  event: 'key.banned',
   summary: 'Ban a leaked key everywhere at once, and replace it.',
   handler: async (dependencies, { path }) => {
     const result = await deskOf(dependencies).ban(path.kid as string);
