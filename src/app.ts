@@ -331,6 +331,7 @@ class Replica implements Sidecar {
     for (const { keys } of this.#current.issuers.values()) void keys.warm();
     this.#denied.clear();
     this.#plane.use(this.#current.generation);
+    this.#admin.use(loaded);
     if (this.#options.log === undefined) this.#log.level = loaded.config.log.level;
   }
 

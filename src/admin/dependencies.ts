@@ -1,15 +1,20 @@
 // What the admin plane rests on: plain functions and contracts, handed in by the composition root. Admin opens nothing
 // itself and knows neither the proxy nor a concrete store.
+import type { CheckpointKeys } from '../audit/keys.ts';
+import type { AuditTrail } from '../core/audit-trail.ts';
 import type { Clock } from '../core/clock.ts';
 import type { Explanation, Question } from '../core/explanation.ts';
 import type { Principal } from '../core/principal.ts';
+import type { AuditStore } from '../stores/contracts/audit.ts';
 import type { DecisionStore } from '../stores/contracts/decisions.ts';
+import type { OperatorStore } from '../stores/contracts/operators.ts';
 import type { RevocationDraft, RevocationEntry } from '../stores/contracts/revocations.ts';
+import type { Sealer } from '../stores/contracts/sealer.ts';
 import type { Log } from '../telemetry/log.ts';
 import type { Metrics } from '../telemetry/metrics.ts';
 import type { Signer } from '../token/issue.ts';
 import type { DataKeyDesk, SigningKeyDesk } from './key-desks.ts';
-import type { OperatorCheck } from './operator-token.ts';
+import type { OperatorCheck } from './operator-check.ts';
 import type { ReadinessFacts } from './readiness.ts';
 
 /** One issuer block, as far as operators' calls need it. */
@@ -96,6 +101,14 @@ export interface ConfigDesk {
   reload(): ReloadResult | Promise<ReloadResult>;
 }
 
+/** The durable audit log as operators read it. */
+export interface AuditDesk {
+  readonly store: AuditStore;
+  readonly sealer: Sealer;
+  /** The keys that checkpoints are believed to be signed by. Rejects with `store_unavailable`. */
+  keys(): Promise<CheckpointKeys>;
+}
+
 /** One route for tables. */
 export interface RouteRow {
   readonly name: string;
@@ -116,6 +129,11 @@ export interface AdminDependencies {
   /** Host names beside the loopback ones and the listener's own address under which the admin port may be called. */
   readonly hostNames: readonly string[];
   readonly operators: OperatorCheck;
+  /** Undefined without `postgres`, as is the audit desk. */
+  readonly operatorStore?: OperatorStore | undefined;
+  readonly auditDesk?: AuditDesk | undefined;
+  /** Takes an event of every change; without `postgres` it writes the log line only. */
+  readonly audit: AuditTrail;
   readonly tokens: TokenDesk;
   readonly revocations: RevocationDesk;
   readonly limits: LimitDesk;

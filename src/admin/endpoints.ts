@@ -1,5 +1,6 @@
 // The table of the admin API: every operation there is, in one place. What a row means is endpoint.ts, how rows are served
 // server.ts.
+import { exportAudit, listAudit, verifyAuditLog } from './audit.ts';
 import { reloadConfig, showConfig } from './config.ts';
 import { resealFields, rotateDataKey, showDataKeys } from './data-keys.ts';
 import { drain } from './drain.ts';
@@ -7,6 +8,7 @@ import type { Endpoint } from './endpoint.ts';
 import { explainRequest, findDecisions } from './explain.ts';
 import { activateSigningKey, banSigningKey, listSigningKeys, retireSigningKey, rotateSigningKey } from './keys.ts';
 import { resetLimit, showLimit } from './limits.ts';
+import { addOperator, listOperators, removeOperator } from './operators.ts';
 import { listRevocations, revoke, showRevocation, undoRevocation } from './revocations.ts';
 import { showStatus } from './status.ts';
 import { introspectToken, issueToken } from './tokens.ts';
@@ -34,6 +36,12 @@ export const endpoints: readonly Endpoint[] = [
   drain,
   explainRequest,
   findDecisions,
+  addOperator,
+  listOperators,
+  removeOperator,
+  listAudit,
+  verifyAuditLog,
+  exportAudit,
   showStatus,
 ];
 
@@ -42,8 +50,6 @@ export const unconfiguredRooms: ReadonlySet<string> = new Set([
   'clients',
   'keys',
   'data-keys',
-  'operators',
-  'audit',
   'users',
   'sessions',
   'devices',

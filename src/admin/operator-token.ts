@@ -1,10 +1,9 @@
-// Operators of the admin port: tokens that leak scanners recognise, kept as digests only. The first one is made at the first
-// start, so that no sidecar ever runs with a default one. Who may do what per endpoint is endpoints.ts.
+// Tokens of operators, which leak scanners recognise and which are kept as digests only, and the operator of a state folder.
+// That one is made at the first start, so that no sidecar ever runs with a default one. Who is let in is operator-check.ts's.
 import { hash } from 'node:crypto';
-import { mkdirSync, readFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { crc32 } from 'node:zlib';
-import { LRUCache } from 'lru-cache';
 import { z } from 'zod';
 import type { Clock } from '../core/clock.ts';
 import { secretsEqual } from '../core/encoding.ts';
@@ -21,15 +20,10 @@ export interface Operator {
 /** Caller on the Unix socket: the same uid, which could read the token file anyway. */
 export const socketOperator: Operator = { id: 'socket', permissions: ['*'] };
 
-/** Says who presents a token. */
-export interface OperatorCheck {
-  /** `limited` after ten wrong tokens of one address in a minute, whatever is presented then. */
-  check(presented: string, address: string): Operator | 'refused' | 'limited';
-}
-
-const FAILURES = 10;
-const FAILURE_WINDOW_MS = 60_000;
 const TOKEN = /^dwa_([A-Za-z0-9_-]{43})_([A-Za-z0-9_-]{6})$/;
+
+/** SHA-256 of a token, hex: what is kept of it. */
+export const operatorTokenDigest = (token: string): string => hash('sha256', token, 'hex');
 
 /** A new operator token: `dwa_`, 256 random bits, and a checksum by which scanners tell it from chance. */
 export function mintOperatorToken(): string {
@@ -66,30 +60,32 @@ type OperatorRecord = z.output<typeof operatorsFile>['operators'][number];
 export const adminTokenPath = (stateDir: string): string => join(stateDir, 'admin.token');
 const operatorsPath = (stateDir: string) => join(stateDir, 'operators.json');
 
+/** The operators of a state folder. */
+export interface FileOperators {
+  /** Who presents the token; compares with every record, in constant time. */
+  find(presented: string): Operator | undefined;
+  /** The records, for taking the first one over into a table; digests are hex. */
+  readonly records: readonly { readonly id: string; readonly sha256: string }[];
+  /** Forgets them for good, here and in the file: the table no longer knows them. */
+  retire(): void;
+}
+
 /**
  * Opens the operators of a state folder (made with mode 0700), and makes the first one where there is none: its token goes
  * to `admin.token`, its digest to `operators.json`, both mode 0600. An `admin.token` that was put there beforehand is
  * adopted. Throws `misconfigured` for files that cannot be read, written or understood.
  */
-export function openOperators(stateDir: string, clock: Clock): OperatorCheck {
-  const records = readOperators(stateDir) ?? createOperators(stateDir, clock);
-  const failures = new LRUCache<string, { count: number; untilMs: number }>({ max: 10_000 });
-  const fail = (address: string) => {
-    const nowMs = clock.monotonicMs();
-    const kept = failures.get(address);
-    if (kept !== undefined && nowMs < kept.untilMs) kept.count += 1;
-    else failures.set(address, { count: 1, untilMs: nowMs + FAILURE_WINDOW_MS });
-  };
-  const isLimited = (address: string) => {
-    const kept = failures.get(address);
-    return kept !== undefined && kept.count >= FAILURES && clock.monotonicMs() < kept.untilMs;
-  };
+export function openOperators(stateDir: string, clock: Clock): FileOperators {
+  let records = readOperators(stateDir) ?? createOperators(stateDir, clock);
   return {
-    check(presented, address) {
-      if (isLimited(address)) return 'limited';
-      const operator = findOperator(records, presented);
-      if (operator === undefined) fail(address);
-      return operator ?? 'refused';
+    find: (presented) => findOperator(records, presented),
+    get records() {
+      return records;
+    },
+    retire() {
+      records = [];
+      rmSync(operatorsPath(stateDir), { force: true });
+      createPrivateFile(operatorsPath(stateDir), `${JSON.stringify({ version: 1, operators: [] }, undefined, 2)}\n`);
     },
   };
 }

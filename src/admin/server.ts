@@ -6,9 +6,18 @@ import { requestId } from '../core/ids.ts';
 import type { Reason } from '../core/reasons.ts';
 import type { ListenerHandlers } from '../http/listener.ts';
 import type { FieldProblem, ProblemDetails } from '../http/problem.ts';
+import {
+  type AuditedCall,
+  auditAnswer,
+  auditFailure,
+  auditForbidden,
+  auditRefused,
+  requireAudit,
+} from './audit-calls.ts';
 import { foreignPage } from './browser-guard.ts';
+import { certificateNames } from './client-certificate.ts';
 import type { AdminDependencies } from './dependencies.ts';
-import { type AdminAnswer, type AdminCall, ConfigRefused, type Endpoint, FieldsError, validated } from './endpoint.ts';
+import { ConfigRefused, type Endpoint, FieldsError, validated } from './endpoint.ts';
 import { findEndpoint } from './endpoints.ts';
 import { serveObservation } from './observe.ts';
 import { type Operator, socketOperator } from './operator-token.ts';
@@ -44,33 +53,61 @@ async function serve(exchange: AdminExchange): Promise<void> {
   const foreign = door === 'port' ? foreignPage(request, dependencies.hostNames) : undefined;
   if (foreign !== undefined) return sendProblem(request, response, foreign, id);
   if (serveObservation(dependencies, request, response, id)) return;
-  const operator = door === 'socket' ? socketOperator : identify(exchange);
+  const operator = door === 'socket' ? socketOperator : await identify(exchange);
   if (typeof operator === 'string') return sendProblem(request, response, operator, id, retryAfter(operator));
   const [path, search] = splitTarget(request.url as string);
   const found = findEndpoint(request.method as string, path);
   if (found === undefined) return sendProblem(request, response, 'route_not_found', id);
   if ('unconfigured' in found) return sendProblem(request, response, 'not_configured', id);
   if ('allow' in found) return sendProblem(request, response, 'method_not_allowed', id, found);
-  if (!isPermitted(operator, found.endpoint)) return sendProblem(request, response, 'operator_forbidden', id);
-  const query = validated(found.endpoint.query, queryOf(search));
-  const body = await readBody(exchange, found.endpoint);
-  const call = { requestId: id, operator, address: addressOf(exchange), path: found.path, query, body };
-  const answer = await found.endpoint.handler(dependencies, call);
-  audit(exchange, found.endpoint, call, answer);
-  sendJson(request, response, answer.status, answer.body, id);
+  const { endpoint } = found;
+  const audited = { requestId: id, operator, address: addressOf(exchange), endpoint };
+  if (!isPermitted(operator, endpoint)) {
+    await auditForbidden(dependencies, audited);
+    return sendProblem(request, response, 'operator_forbidden', id);
+  }
+  await call(exchange, audited, found.path, search);
+}
+
+/** Nothing is confirmed before the audit event is durable. */
+async function call(
+  exchange: AdminExchange,
+  audited: AuditedCall,
+  path: Readonly<Record<string, string>>,
+  search: string,
+): Promise<void> {
+  const { dependencies, request, response } = exchange;
+  const { endpoint, requestId, operator, address } = audited;
+  try {
+    requireAudit(dependencies, endpoint);
+    const query = validated(endpoint.query, queryOf(search));
+    const body = await readBody(exchange, endpoint);
+    const answer = await endpoint.handler(dependencies, { requestId, operator, address, path, query, body });
+    await auditAnswer(dependencies, audited, answer);
+    sendJson(request, response, answer.status, answer.body, requestId);
+  } catch (error) {
+    await auditFailure(dependencies, audited, error);
+    throw error;
+  }
 }
 
 const retryAfter = (reason: Reason): ProblemDetails => (reason === 'operator_failures' ? { retryAfter: 60 } : {});
 
-/** The operator behind the Authorization field, or why there is none. */
-function identify(exchange: AdminExchange): Operator | Reason {
-  const fields = exchange.request.headersDistinct.authorization ?? [];
-  if (fields.length === 0) return 'credential_missing';
+/** The operator behind the Authorization field or the client certificate, or why there is none. */
+async function identify(exchange: AdminExchange): Promise<Operator | Reason> {
+  const { dependencies, request, id } = exchange;
+  const fields = request.headersDistinct.authorization ?? [];
+  const certificate = certificateNames(request.socket);
+  if (fields.length === 0 && certificate.length === 0) return 'credential_missing';
   if (fields.length > 1) return 'header_malformed';
-  const match = /^Bearer +([\x21-\x7e]{1,512})$/i.exec(fields[0] as string);
-  const checked = exchange.dependencies.operators.check(match?.[1] ?? '', addressOf(exchange));
+  const match = /^Bearer +([\x21-\x7e]{1,512})$/i.exec(fields[0] ?? '');
+  const token = fields.length === 0 ? undefined : (match?.[1] ?? '');
+  const address = addressOf(exchange);
+  const checked = await dependencies.operators.check({ token, certificate }, address);
   if (checked === 'limited') return 'operator_failures';
-  return checked === 'refused' ? 'operator_token_refused' : checked;
+  if (checked !== 'refused') return checked;
+  await auditRefused(dependencies, id, address);
+  return 'operator_token_refused';
 }
 
 const addressOf = ({ door, request }: AdminExchange) =>
@@ -101,17 +138,6 @@ async function readBody({ request, response, expectsContinue }: AdminExchange, e
   return validated(endpoint.body, await readJsonBody(request, response, expectsContinue));
 }
 
-/** One line for every change that was made: who, what, from where, under which request id. */
-function audit({ dependencies, id }: AdminExchange, endpoint: Endpoint, call: AdminCall, answer: AdminAnswer): void {
-  if (answer.audit === undefined) return;
-  const { operator, address } = call;
-  const what = `${endpoint.method} ${endpoint.path}`;
-  dependencies.log.info(
-    { who: operator.id, what, from: address, request_id: id, status: answer.status, details: answer.audit },
-    'audit',
-  );
-}
-
 function answerError({ dependencies, request, response, id }: AdminExchange, error: unknown): void {
   if (error instanceof SidecarError) {
     if (error.kind === 'store_unavailable') dependencies.log.warn({ err: error, request_id: id }, 'admin_store_away');
@@ -125,7 +151,9 @@ function answerError({ dependencies, request, response, id }: AdminExchange, err
 function detailsOf(error: SidecarError): ProblemDetails {
   if (error instanceof FieldsError) return { errors: error.fields };
   if (error instanceof ConfigRefused) return { errors: error.problems.map(placedProblem) };
-  return error.kind === 'malformed' || error.kind === 'not_found' ? { detail: error.message } : {};
+  return error.kind === 'malformed' || error.kind === 'not_found' || error.kind === 'conflict'
+    ? { detail: error.message }
+    : {};
 }
 
 const placedProblem = ({ place, path, message, nearest }: ConfigRefused['problems'][number]): FieldProblem => ({

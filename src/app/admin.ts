@@ -3,13 +3,13 @@ import { chmodSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import type { AdminDependencies } from '../admin/dependencies.ts';
 import { observeHandlers } from '../admin/observe.ts';
-import { openOperators } from '../admin/operator-token.ts';
 import type { ReadinessFacts } from '../admin/readiness.ts';
 import { adminHandlers } from '../admin/server.ts';
+import type { LoadedConfig } from '../config/loaded.ts';
 import { printConfig } from '../config/print.ts';
 import type { ReloadOutcome } from '../config/reload.ts';
 import type { Clock } from '../core/clock.ts';
-import { type Listener, listen, listenAddress } from '../http/listener.ts';
+import { type ListenerTls, listen, listenAddress } from '../http/listener.ts';
 import type { OpenExchanges } from '../proxy/open-exchanges.ts';
 import type { DataPlane } from '../proxy/server.ts';
 import type { DurableRevoker } from '../revocation/durable.ts';
@@ -17,10 +17,12 @@ import type { RevocationFollower } from '../revocation/follower.ts';
 import type { RevocationIndex } from '../revocation/index.ts';
 import type { Log } from '../telemetry/log.ts';
 import type { Metrics } from '../telemetry/metrics.ts';
+import { auditComponent, logTrail } from './audit.ts';
 import type { ControlPlane } from './control-plane.ts';
 import { limitDesk, revocationDesk, routeRows, tokenDesk } from './desks.ts';
 import type { Current } from './generations.ts';
 import { signingKeyDesk } from './key-desk.ts';
+import { openOperatorCheck } from './operators.ts';
 import { hasRotatingKeys } from './own-keys.ts';
 import { RELEASE } from './release.ts';
 import type { Stores } from './stores.ts';
@@ -51,6 +53,16 @@ export interface AdminParts {
 export interface AdminPorts extends AsyncDisposable {
   readonly adminUrl: string | undefined;
   readonly observeUrl: string | undefined;
+  /** Takes over the certificate of a new configuration. */
+  use(loaded: LoadedConfig): void;
+}
+
+/** Resolved TLS material of the admin port. */
+function tlsOf({ config, secrets }: LoadedConfig): ListenerTls | undefined {
+  const { tls } = config.admin;
+  if (tls === undefined) return undefined;
+  const clientCa = tls.client_ca && secrets.get(tls.client_ca);
+  return { certificate: secrets.get(tls.certificate), key: secrets.get(tls.key), clientCa };
 }
 
 const LIMITS = { headerBytes: 16_384, headerTimeoutMs: 10_000, keepAliveMs: 5000, maxConnections: 1000 };
@@ -58,18 +70,24 @@ const LIMITS = { headerBytes: 16_384, headerTimeoutMs: 10_000, keepAliveMs: 5000
 /** Opens them; rejects with the system's error when an address cannot be bound. */
 export async function openAdmin(parts: AdminParts): Promise<AdminPorts> {
   const { admin, observe } = parts.current().loaded.config;
-  const dependencies = dependenciesOf(parts);
   const opened = new AsyncDisposableStack();
-  const openPort = async (address: string, handlers: Parameters<typeof listen>[2]): Promise<Listener | undefined> =>
-    address === 'off' ? undefined : opened.use(await listen(listenAddress(address), LIMITS, handlers));
+  const dependencies = dependenciesOf(parts, opened);
+  const openPort = async (address: string, handlers: Parameters<typeof listen>[2], tls?: ListenerTls) =>
+    address === 'off' ? undefined : opened.use(await listen(listenAddress(address), LIMITS, handlers, tls));
   try {
     opened.use(await listen({ path: parts.socketPath }, LIMITS, adminHandlers(dependencies, 'socket')));
     chmodSync(parts.socketPath, 0o600);
-    const adminPort = await openPort(admin.listen, adminHandlers(dependencies, 'port'));
+    // The socket is bound, so no other process of ours writes to this state folder.
+    parts.controlPlane?.audit.trail.start();
+    const adminPort = await openPort(admin.listen, adminHandlers(dependencies, 'port'), tlsOf(parts.current().loaded));
     const observePort = await openPort(observe.listen, observeHandlers(dependencies));
     return {
-      adminUrl: adminPort && `http://${adminPort.address}`,
+      adminUrl: adminPort && `${admin.tls === undefined ? 'http' : 'https'}://${adminPort.address}`,
       observeUrl: observePort && `http://${observePort.address}`,
+      use(loaded) {
+        const tls = tlsOf(loaded);
+        if (tls !== undefined && admin.tls !== undefined) adminPort?.useTls(tls);
+      },
       [Symbol.asyncDispose]: () => opened.disposeAsync(),
     };
   } catch (error) {
@@ -78,8 +96,11 @@ export async function openAdmin(parts: AdminParts): Promise<AdminPorts> {
   }
 }
 
-function dependenciesOf(parts: AdminParts): AdminDependencies {
-  const { clock, log, metrics, current, stores, follower, index, plane } = parts;
+function dependenciesOf(parts: AdminParts, opened: AsyncDisposableStack): AdminDependencies {
+  const { clock, log, metrics, current, stores, follower, index, plane, controlPlane } = parts;
+  const audit = controlPlane?.audit.trail ?? logTrail(log, metrics);
+  const table = controlPlane?.operators;
+  const operators = opened.use(openOperatorCheck({ stateDir: parts.stateDir, clock, log, audit, table }));
   const nowMs = () => clock.nowMs();
   const revocations = revocationDesk(follower, index, nowMs, parts.revoker);
   return {
@@ -90,7 +111,10 @@ function dependenciesOf(parts: AdminParts): AdminDependencies {
     application: current().loaded.config.name,
     startedAtMs: nowMs(),
     hostNames: [],
-    operators: openOperators(parts.stateDir, clock),
+    operators: operators.check,
+    operatorStore: table,
+    auditDesk: controlPlane?.audit.desk,
+    audit,
     tokens: tokenDesk(current),
     revocations,
     limits: limitDesk(current, stores.backend.checks),
@@ -137,6 +161,7 @@ function readinessFacts({ current, stores, controlPlane, follower, isDraining }:
         detail: { state: follower.state(), pending: follower.pending().length },
       },
       ...(controlPlane && { postgres: postgresComponent(controlPlane) }),
+      ...(controlPlane && { audit: auditComponent(controlPlane.audit.trail.state()) }),
       issuers: { status: down.length === 0 ? 'up' : 'degraded', detail: { without_keys: down } },
     },
   };
@@ -191,7 +216,10 @@ function setGauges({ current, stores, controlPlane, follower, index, metrics, st
   }
 }
 
-function setPostgresGauges({ postgres }: ControlPlane, metrics: Metrics): void {
+function setPostgresGauges({ postgres, audit }: ControlPlane, metrics: Metrics): void {
+  const { trouble, waitingBytes } = audit.trail.state();
+  metrics.auditWaiting.set(waitingBytes);
+  if (trouble !== undefined) metrics.degraded.labels('audit', trouble).set(1);
   const { status } = postgres.state();
   metrics.storeUp.labels('postgres').set(status === 'down' ? 0 : 1);
   if (status === 'down') metrics.degraded.labels('postgres', 'away').set(1);

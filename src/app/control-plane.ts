@@ -3,13 +3,16 @@
 import type { LoadedConfig } from '../config/loaded.ts';
 import type { Clock } from '../core/clock.ts';
 import type { DurableRevocations } from '../stores/contracts/durable-revocations.ts';
+import type { OperatorStore } from '../stores/contracts/operators.ts';
 import { openPostgres, type PostgresBackend } from '../stores/postgres/backend.ts';
 import type { PostgresSettings } from '../stores/postgres/connection.ts';
+import { PostgresOperators } from '../stores/postgres/operators.ts';
 import type { PrivateServer } from '../stores/postgres/private-server.ts';
 import { PostgresRevocations } from '../stores/postgres/revocations.ts';
 import { PostgresSigningKeys } from '../stores/postgres/signing-keys.ts';
 import type { Log } from '../telemetry/log.ts';
 import type { Metrics } from '../telemetry/metrics.ts';
+import { type DurableAudit, openAudit } from './audit.ts';
 import { OwnKeys } from './own-keys.ts';
 import { RELEASE } from './release.ts';
 import { openSealing, type Sealing } from './sealing.ts';
@@ -32,6 +35,8 @@ export interface ControlPlane extends AsyncDisposable {
   readonly sealing: Sealing;
   /** Signing keys of our own issuers. */
   readonly ownKeys: OwnKeys;
+  readonly audit: DurableAudit;
+  readonly operators: OperatorStore;
 }
 
 /** How long a start waits for PostgreSQL before it goes on without. */
@@ -52,7 +57,17 @@ export async function openControlPlane(parts: ControlPlaneParts): Promise<Contro
     const sealing = opened.use(await openSealing(parts, postgres));
     const store = new PostgresSigningKeys(postgres.pool);
     const ownKeys = opened.use(new OwnKeys({ store, sealer: sealing.sealer, clock: parts.clock, log: parts.log }));
-    return { postgres, revocations, sealing, ownKeys, [Symbol.asyncDispose]: () => opened.disposeAsync() };
+    const audit = opened.use(openAudit(parts, postgres.pool, sealing.sealer));
+    const operators = new PostgresOperators(postgres.pool);
+    return {
+      postgres,
+      revocations,
+      sealing,
+      ownKeys,
+      audit,
+      operators,
+      [Symbol.asyncDispose]: () => opened.disposeAsync(),
+    };
   } catch (error) {
     await opened.disposeAsync();
     throw error;

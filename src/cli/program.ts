@@ -1,16 +1,20 @@
 // The command line as a whole: which nouns and verbs there are, and how a failure becomes an exit code. Each command stands
 // in a file of its own and loads what it needs only when it runs.
 import { Command, CommanderError } from 'commander';
+import { addAudit } from './audit.ts';
 import { addCheck } from './check.ts';
 import { addConfig } from './config.ts';
+import { addDataKey } from './data-key.ts';
 import { addDemo } from './demo.ts';
 import { addDev } from './dev.ts';
 import { addDrain } from './drain.ts';
 import { CliError, exitCodeMeanings, exitCodes } from './exit-codes.ts';
 import { addExplain } from './explain.ts';
 import { addInit } from './init.ts';
+import { addKey } from './key.ts';
 import { addLimit } from './limit.ts';
 import { addMigrate } from './migrate.ts';
+import { addOperatorCommand } from './operator.ts';
 import { addRevoke } from './revoke.ts';
 import { addRun } from './run.ts';
 import type { Terminal } from './terminal.ts';
@@ -27,7 +31,11 @@ const commands = [
   addMigrate,
   addToken,
   addRevoke,
+  addKey,
+  addDataKey,
   addLimit,
+  addOperatorCommand,
+  addAudit,
   addExplain,
   addWhy,
   addConfig,

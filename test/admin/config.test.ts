@@ -69,7 +69,7 @@ test('a refusal is found by the request id that the caller got, with reason, sta
   assert.equal([...(await it.admin('GET', '/v1/decisions?reason=rate_limited')).json.items].length, 0);
 });
 
-test('every change is one audit line with who, what, from where and request id; looking leaves none', async () => {
+test('H13: every change is one audit line with who, what, from where and request id; looking leaves none', async () => {
   await using it = await startAdminSidecar();
   const { headers } = await it.admin('POST', '/v1/revocations', {
     body: { kind: 'session', issuer: 'self', id: 's1' },
@@ -79,10 +79,11 @@ test('every change is one audit line with who, what, from where and request id; 
   await it.admin('POST', '/v1/revocations', { body: { kind: 'nonsense' } });
   const lines = it.log().filter(({ event }) => event === 'audit');
   assert.deepEqual(
-    lines.map(({ what, from }) => [what, from]),
+    lines.map(({ type, what, from, outcome, reason }) => [type, what, from, outcome, reason]),
     [
-      ['POST /v1/revocations', '127.0.0.1'],
-      ['POST /v1/config/reload', 'socket'],
+      ['revocation.added', 'POST /v1/revocations', '127.0.0.1', 'success', undefined],
+      ['config.reloaded', 'POST /v1/config/reload', 'socket', 'success', undefined],
+      ['revocation.added', 'POST /v1/revocations', '127.0.0.1', 'failure', 'fields_invalid'],
     ],
   );
   assert.equal(lines[0]?.request_id, headers['x-request-id']);

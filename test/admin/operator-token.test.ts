@@ -4,6 +4,8 @@ import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import { operatorCheck } from '../../src/admin/operator-check.ts';
+import { OperatorFailures } from '../../src/admin/operator-failures.ts';
 import { isOperatorToken, mintOperatorToken, openOperators } from '../../src/admin/operator-token.ts';
 import { ManualClock } from '../support/manual-clock.ts';
 
@@ -30,7 +32,7 @@ test('the first start makes one token: clear text only in admin.token, a digest 
   assert.doesNotMatch(readFileSync(join(dir, 'operators.json'), 'utf8'), new RegExp(token));
   for (const name of ['admin.token', 'operators.json']) assert.equal(statSync(join(dir, name)).mode & 0o777, 0o600);
   assert.equal(statSync(dir).mode & 0o777, 0o700);
-  assert.deepEqual((operators.check(token, '::1') as { permissions: unknown }).permissions, ['*']);
+  assert.deepEqual(operators.find(token)?.permissions, ['*']);
 });
 
 test('a later start keeps the token, also when admin.token was moved elsewhere', () => {
@@ -38,14 +40,14 @@ test('a later start keeps the token, also when admin.token was moved elsewhere',
   openOperators(state.path, new ManualClock());
   const token = readFileSync(join(state.path, 'admin.token'), 'utf8').trim();
   rmSync(join(state.path, 'admin.token'));
-  assert.equal(typeof openOperators(state.path, new ManualClock()).check(token, 'a'), 'object');
+  assert.equal(typeof openOperators(state.path, new ManualClock()).find(token), 'object');
 });
 
 test('a token that was put there beforehand is adopted, and one without checksum refuses the start', () => {
   using state = folder();
   const token = mintOperatorToken();
   writeFileSync(join(state.path, 'admin.token'), `${token}\n`);
-  assert.equal(typeof openOperators(state.path, new ManualClock()).check(token, 'a'), 'object');
+  assert.equal(typeof openOperators(state.path, new ManualClock()).find(token), 'object');
   using other = folder();
   writeFileSync(join(other.path, 'admin.token'), 'changeme\n');
   assert.throws(() => openOperators(other.path, new ManualClock()), { kind: 'misconfigured' });
@@ -64,14 +66,26 @@ test('operators.json that is not a list of operators refuses the start instead o
   }
 });
 
-test('ten wrong tokens in a minute stop an address, not another one, and not after the minute', () => {
+test('ten wrong tokens in a minute stop an address, not another one, and not after the minute', async () => {
   using state = folder();
   const clock = new ManualClock();
-  const operators = openOperators(state.path, clock);
+  const limited: string[] = [];
+  const nothing = () => undefined;
+  const operators = operatorCheck({
+    file: openOperators(state.path, clock),
+    table: undefined,
+    failures: new OperatorFailures(clock),
+    clock,
+    onLimited: (address) => void limited.push(address),
+    onRegistered: nothing,
+    onBreakGlass: nothing,
+  });
   const token = readFileSync(join(state.path, 'admin.token'), 'utf8').trim();
-  for (let at = 0; at < 10; at += 1) assert.equal(operators.check(`no${at}`, 'a'), 'refused');
-  assert.equal(operators.check(token, 'a'), 'limited');
-  assert.equal(typeof operators.check(token, 'b'), 'object');
+  const check = (shown: string, address: string) => operators.check({ token: shown, certificate: [] }, address);
+  for (let at = 0; at < 10; at += 1) assert.equal(await check(`no${at}`, 'a'), 'refused');
+  assert.equal(await check(token, 'a'), 'limited');
+  assert.equal(typeof (await check(token, 'b')), 'object');
+  assert.deepEqual(limited, ['a']);
   clock.advance(60_000);
-  assert.equal(typeof operators.check(token, 'a'), 'object');
+  assert.equal(typeof (await check(token, 'a')), 'object');
 });
