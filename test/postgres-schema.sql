@@ -59,6 +59,81 @@ table audit_type
   constraint audit_type_pkey PRIMARY KEY (type)
   constraint audit_type_severity_check CHECK ((severity = ANY (ARRAY['info'::text, 'notice'::text, 'warning'::text, 'alert'::text])))
   comment: Every type of event; the same list as src/core/audit-types.ts, compared by a test.
+table authorization_code
+  code_digest text not null
+  issuer text not null
+  client text not null
+  subject text not null
+  session text
+  tenant text
+  scopes text[] not null
+  audience text[] not null
+  redirect_uri text not null
+  code_challenge text not null
+  created_at timestamp with time zone not null
+  expires_at timestamp with time zone not null
+  redeemed_at timestamp with time zone
+  family_id text
+  sealed bytea not null
+  constraint authorization_code_check CHECK (((redeemed_at IS NULL) = (family_id IS NULL)))
+  constraint authorization_code_code_challenge_check CHECK ((code_challenge ~ '^[A-Za-z0-9_-]{43}$'::text))
+  constraint authorization_code_code_digest_check CHECK ((code_digest ~ '^[A-Za-z0-9_-]{43}$'::text))
+  constraint authorization_code_pkey PRIMARY KEY (code_digest)
+  CREATE INDEX authorization_code_expires ON doorward.authorization_code USING btree (expires_at)
+  CREATE INDEX authorization_code_unspent ON doorward.authorization_code USING btree (issuer, client) WHERE (redeemed_at IS NULL)
+  comment: Single use. sealed: what the application said about the person.
+table client
+  issuer text not null
+  client_id text not null
+  external boolean not null
+  name text not null
+  type text not null
+  grant_types text[] not null
+  response_types text[] not null
+  auth_method text not null
+  jwks jsonb
+  jwks_uri text
+  redirect_uris text[] not null
+  scopes text[] not null
+  tier text
+  limits jsonb not null
+  tenant text
+  audience text[] not null
+  disabled boolean not null
+  registered_by text not null
+  registration_token text
+  created_at timestamp with time zone not null
+  updated_at timestamp with time zone not null
+  version bigint not null  -- Grows with every change of the pair, over removal and new creation too.
+  published_version bigint not null default 0  -- The version that replicas were told of last.
+  removed_at timestamp with time zone
+  constraint client_auth_method_check CHECK ((auth_method = ANY (ARRAY['client_secret_basic'::text, 'client_secret_post'::text, 'private_key_jwt'::text, 'none'::text])))
+  constraint client_check CHECK (((auth_method = 'none'::text) = (type = 'public'::text)))
+  constraint client_check1 CHECK (((jwks IS NULL) OR (jwks_uri IS NULL)))
+  constraint client_check2 CHECK (((NOT external) OR ((cardinality(grant_types) = 0) AND (registration_token IS NULL))))
+  constraint client_pkey PRIMARY KEY (issuer, client_id)
+  constraint client_registered_by_check CHECK ((registered_by = ANY (ARRAY['operator'::text, 'registration'::text])))
+  constraint client_registration_token UNIQUE (registration_token)
+  constraint client_registration_token_check CHECK ((registration_token ~ '^[0-9a-f]{64}$'::text))
+  constraint client_type_check CHECK ((type = ANY (ARRAY['confidential'::text, 'public'::text])))
+  constraint client_version_check CHECK ((version > 0))
+  CREATE INDEX client_by_id ON doorward.client USING btree (client_id) WHERE (removed_at IS NULL)
+  CREATE INDEX client_newest ON doorward.client USING btree (created_at DESC, issuer, client_id) WHERE (removed_at IS NULL)
+  CREATE INDEX client_unpublished ON doorward.client USING btree (updated_at) WHERE (published_version < version)
+table client_secret
+  id text not null
+  issuer text not null
+  client_id text not null
+  digest text not null
+  prefix text not null
+  created_at timestamp with time zone not null
+  expires_at timestamp with time zone
+  last_used_at timestamp with time zone
+  constraint client_secret_digest UNIQUE (digest)
+  constraint client_secret_digest_check CHECK ((digest ~ '^[0-9a-f]{64}$'::text))
+  constraint client_secret_issuer_client_id_fkey FOREIGN KEY (issuer, client_id) REFERENCES client(issuer, client_id) ON DELETE CASCADE
+  constraint client_secret_pkey PRIMARY KEY (id)
+  CREATE INDEX client_secret_client ON doorward.client_secret USING btree (issuer, client_id)
 table data_key
   data_key_id text not null
   kek_id text not null
@@ -74,6 +149,18 @@ table data_key
   constraint data_key_state_check CHECK ((state = ANY (ARRAY['active'::text, 'retired'::text])))
   CREATE UNIQUE INDEX data_key_one_active ON doorward.data_key USING btree ((true)) WHERE (state = 'active'::text)
   comment: Keys that fields are sealed under; the first 17 bytes of a sealed field name its key.
+table initial_access_token
+  id text not null
+  digest text not null
+  uses_left integer not null
+  created_at timestamp with time zone not null
+  created_by text not null
+  expires_at timestamp with time zone not null
+  constraint initial_access_token_digest UNIQUE (digest)
+  constraint initial_access_token_digest_check CHECK ((digest ~ '^[0-9a-f]{64}$'::text))
+  constraint initial_access_token_pkey PRIMARY KEY (id)
+  constraint initial_access_token_uses_left_check CHECK ((uses_left >= 0))
+  comment: RFC 7591: whoever bears one may register a client, uses_left times.
 table migration
   number integer not null
   name text not null
@@ -157,3 +244,41 @@ table signing_key_revision
   constraint signing_key_revision_pkey PRIMARY KEY (issuer)
   constraint signing_key_revision_revision_check CHECK ((revision > 0))
   comment: Orders what is published of the keys of an issuer; never below the time of the change in ms.
+table token_family
+  family_id text not null
+  issuer text not null
+  client text not null
+  subject text not null
+  session text
+  tenant text
+  scopes text[] not null
+  audience text[] not null
+  created_at timestamp with time zone not null
+  expires_at timestamp with time zone not null
+  idle_until timestamp with time zone not null
+  refreshable boolean not null
+  counter integer not null default 0  -- Number of the refresh token that may be redeemed next.
+  rotated_at timestamp with time zone
+  ended_at timestamp with time zone
+  end_reason text
+  sealed bytea not null  -- The secret that refresh tokens derive from, and what is known about the person.
+  constraint token_family_check CHECK ((idle_until <= expires_at))
+  constraint token_family_check1 CHECK (((counter > 0) = (rotated_at IS NOT NULL)))
+  constraint token_family_check2 CHECK (((ended_at IS NULL) = (end_reason IS NULL)))
+  constraint token_family_counter_check CHECK ((counter >= 0))
+  constraint token_family_end_reason_check CHECK ((end_reason = ANY (ARRAY['reuse'::text, 'code_reuse'::text, 'revoked'::text, 'client'::text, 'operator'::text])))
+  constraint token_family_family_id_check CHECK ((family_id ~ '^[A-Za-z0-9_-]{22}$'::text))
+  constraint token_family_pkey PRIMARY KEY (family_id)
+  CREATE INDEX token_family_client ON doorward.token_family USING btree (issuer, client, created_at) WHERE (ended_at IS NULL)
+  CREATE INDEX token_family_idle ON doorward.token_family USING btree (idle_until)
+  CREATE INDEX token_family_newest ON doorward.token_family USING btree (created_at, family_id) WHERE (ended_at IS NULL)
+  CREATE INDEX token_family_session ON doorward.token_family USING btree (issuer, session) WHERE ((ended_at IS NULL) AND (session IS NOT NULL))
+  CREATE INDEX token_family_subject ON doorward.token_family USING btree (issuer, subject, created_at) WHERE (ended_at IS NULL)
+  CREATE INDEX token_family_tenant ON doorward.token_family USING btree (issuer, tenant) WHERE ((ended_at IS NULL) AND (tenant IS NOT NULL))
+table used_value
+  value_digest text not null
+  until timestamp with time zone not null
+  constraint used_value_pkey PRIMARY KEY (value_digest)
+  constraint used_value_value_digest_check CHECK ((value_digest ~ '^[A-Za-z0-9_-]{43}$'::text))
+  CREATE INDEX used_value_until ON doorward.used_value USING btree (until)
+  comment: One-time values, such as the jti of client assertions, by digest until they expire.
