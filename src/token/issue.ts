@@ -1,4 +1,6 @@
-// Issues access tokens of our own issuer (RFC 9068). Who may ask for one is decided by the planes.
+// Issues tokens of our own issuer: access tokens (RFC 9068) and ID tokens (OpenID Connect Core section 2). Who may ask for
+// one is decided by the planes.
+import { hash } from 'node:crypto';
 import { SignJWT } from 'jose';
 import type { IssuerConfig } from '../config/schema.ts';
 import type { Clock } from '../core/clock.ts';
@@ -17,12 +19,29 @@ export interface AccessTokenRequest {
   readonly roles?: readonly string[];
   readonly tenant?: string;
   readonly session?: string;
+  /** Token family of the grant; revoking it refuses this token too. */
+  readonly family?: string;
   /** Default: the audiences of the issuer block. */
   readonly audience?: readonly string[];
   /** Default `sign.lifetime`; never more than max_lifetime of the block. Whole seconds count. */
   readonly lifetimeMs?: number;
   /** Further claims; those that we set or that would change what the token is are refused. */
   readonly claims?: Readonly<Record<string, unknown>>;
+}
+
+/** What an ID token shall say. Times in ms since the epoch. */
+export interface IdTokenRequest {
+  readonly subject: string;
+  /** Becomes `aud`, so that no application behind us takes the ID token for an access token. */
+  readonly client: string;
+  /** The access token issued beside it; the ID token carries its `at_hash`. */
+  readonly accessToken: string;
+  readonly expiresAtMs: number;
+  readonly authenticatedAtMs?: number | undefined;
+  readonly nonce?: string | undefined;
+  readonly session?: string | undefined;
+  /** Further claims about the person; those that we set are refused. */
+  readonly claims?: Readonly<Record<string, unknown>> | undefined;
 }
 
 /** An issued access token. */
@@ -52,6 +71,8 @@ export interface Signer {
   readonly keyId: string;
   /** Rejects with `malformed` when the request asks for a claim that it may not set. */
   issueAccessToken(request: AccessTokenRequest): Promise<IssuedToken>;
+  /** `typ: JWT`, always with `at_hash`: no verifier of ours takes it for an access token. Rejects as the other. */
+  issueIdToken(request: IdTokenRequest): Promise<string>;
   /** The JWKS to publish; public members only (RFC 7517 section 9). */
   publicJwks(): { readonly keys: readonly Readonly<Record<string, unknown>>[] };
 }
@@ -60,6 +81,12 @@ const RESERVED = new Set([
   'iss', 'sub', 'aud', 'exp', 'nbf', 'iat', 'jti', 'client_id', 'azp', 'scope', 'scp', 'cnf', 'act', 'may_act', 'nonce',
   'at_hash', 'c_hash', 'family', '__proto__',
 ]); // biome-ignore format: one list reads better
+
+/** Left half of the digest that goes with the signature (OpenID Connect Core 3.1.3.6; Ed25519 hashes with SHA-512). */
+function accessTokenHash(accessToken: string, algorithm: string): string {
+  const whole = hash(algorithm === 'EdDSA' ? 'sha512' : 'sha256', accessToken, 'buffer');
+  return whole.subarray(0, whole.length / 2).toString('base64url');
+}
 
 function put(claims: Record<string, unknown>, path: ClaimPath, value: unknown): void {
   let at = claims;
@@ -100,6 +127,7 @@ export function createSigner(config: IssuerConfig, keys: SigningKeySource, clock
     if (request.roles?.length) put(claims, rules.roles, request.roles);
     if (request.tenant !== undefined) put(claims, rules.tenant, request.tenant);
     if (request.session !== undefined) put(claims, rules.session, request.session);
+    if (request.family !== undefined && rules.family) put(claims, rules.family, request.family);
     return claims;
   };
 
@@ -115,11 +143,33 @@ export function createSigner(config: IssuerConfig, keys: SigningKeySource, clock
     return { token, tokenId: jti, expiresAtMs: exp * 1000 };
   };
 
+  const issueIdToken = async (request: IdTokenRequest): Promise<string> => {
+    refuseReserved(request.claims ?? {});
+    const { subject, client, authenticatedAtMs, nonce, session } = request;
+    const key = keys.current();
+    const claims = {
+      ...request.claims,
+      iss: config.issuer,
+      sub: subject,
+      aud: client,
+      iat: Math.floor(clock.nowMs() / 1000),
+      exp: Math.floor(request.expiresAtMs / 1000),
+      at_hash: accessTokenHash(request.accessToken, key.algorithm),
+      ...(authenticatedAtMs === undefined ? {} : { auth_time: Math.floor(authenticatedAtMs / 1000) }),
+      ...(nonce === undefined ? {} : { nonce }),
+      ...(session === undefined ? {} : { sid: session }),
+    };
+    return new SignJWT(claims)
+      .setProtectedHeader({ alg: key.algorithm, kid: key.kid, typ: 'JWT' })
+      .sign(key.privateKey);
+  };
+
   return {
     get keyId() {
       return keys.current().kid;
     },
     issueAccessToken,
+    issueIdToken,
     publicJwks: () => ({ keys: keys.published() }),
   };
 }

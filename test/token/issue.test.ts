@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { createHash } from 'node:crypto';
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -186,3 +187,48 @@ test('an issuer with sign needs a fitting key', () => {
   misconfigured(() => createSigner(issuerConfig({ issuer: SELF }), fixedSigningKey(key), around.clock));
   misconfigured(() => signingKeyFromPem(pemOf('ES256'), 'RS256', 'test'));
 });
+
+test('a family stands in the access token as the claim that its revocation is looked up by', async () => {
+  const { verifier, signer } = own(signingKeyFromPem(pemOf('ES256'), 'ES256', 'test'));
+  const { token } = await signer.issueAccessToken({ subject: 'alice', client: 'web', family: 'f1' });
+  assert.equal((await verifier.verify(token, ['self'])).principal.family, 'f1');
+});
+
+for (const algorithm of ['ES256', 'RS256', 'EdDSA'] as const) {
+  test(`H9: an ID token under ${algorithm} echoes the nonce, and no verifier takes it for an access token`, async () => {
+    // Even where the audience of access tokens is the client's own id.
+    const { clock, verifier, signer } = own(signingKeyFromPem(pemOf(algorithm), algorithm, 'test'), {
+      audience: 'web',
+    });
+    const accessToken = 'header.payload.signature';
+    const asked = { subject: 'alice', client: 'web', accessToken, expiresAtMs: clock.nowMs() + 60_000 };
+    const token = await signer.issueIdToken({
+      ...asked,
+      authenticatedAtMs: clock.nowMs() - 5000,
+      nonce: 'n-0S6_WzA2Mj',
+      session: 's1',
+      claims: { email: 'alice@example.com' },
+    });
+    assert.deepEqual(decodeProtectedHeader(token), { alg: algorithm, kid: signer.keyId, typ: 'JWT' });
+    const now = clock.nowMs() / 1000;
+    const whole = createHash(algorithm === 'EdDSA' ? 'sha512' : 'sha256')
+      .update(accessToken)
+      .digest();
+    assert.deepEqual(decodeJwt(token), {
+      iss: SELF,
+      sub: 'alice',
+      aud: 'web',
+      iat: now,
+      exp: now + 60,
+      auth_time: now - 5,
+      nonce: 'n-0S6_WzA2Mj',
+      sid: 's1',
+      email: 'alice@example.com',
+      at_hash: whole.subarray(0, whole.length / 2).toString('base64url'),
+    });
+    assert.equal(await reasonOf(verifier.verify(token, ['self'])), 'token_type_refused');
+    const bare = await signer.issueIdToken(asked);
+    assert.equal(await reasonOf(verifier.verify(bare, ['self'])), 'token_type_refused', 'without a nonce too');
+    await assert.rejects(signer.issueIdToken({ ...asked, claims: { aud: 'api' } }), { kind: 'malformed' });
+  });
+}
