@@ -133,7 +133,7 @@ table client_secret
   constraint client_secret_digest_check CHECK ((digest ~ '^[0-9a-f]{64}$'::text))
   constraint client_secret_issuer_client_id_fkey FOREIGN KEY (issuer, client_id) REFERENCES client(issuer, client_id) ON DELETE CASCADE
   constraint client_secret_pkey PRIMARY KEY (id)
-  CREATE INDEX client_secret_client ON doorward.client_secret USING btree (issuer, client_id)
+  CREATE INDEX client_secret_client ON doorward.client_secret USING btree (client_id, issuer)
 table data_key
   data_key_id text not null
   kek_id text not null
