@@ -16,6 +16,7 @@ import {
 } from './fields.ts';
 import { adminTls, audit } from './schema-audit.ts';
 import { controlPlane, sealing, sign } from './schema-keys.ts';
+import { oauth } from './schema-oauth.ts';
 
 const algorithm = z.enum([
   'RS256', 'RS384', 'RS512', 'PS256', 'PS384', 'PS512', 'ES256', 'ES384', 'ES512', 'EdDSA', 'HS256', 'HS384', 'HS512',
@@ -48,6 +49,10 @@ const proxy = z.strictObject({
   endpoints: z
     .strictObject({
       verdict: z.boolean().prefault(false).meta(doc('Answer forward-auth questions under <reserved_prefix>/verdict/.')),
+      oauth: z
+        .boolean()
+        .prefault(false)
+        .meta(doc("Serve OAuth under <reserved_prefix>/oauth/ and /.well-known/ on the issuer's host.", 'restart')),
     })
     .prefault({})
     .meta(doc('What we serve ourselves on the proxy port.')),
@@ -387,6 +392,7 @@ export const sidecarSchema = z.strictObject({
     .meta(doc('How secrets are sealed in PostgreSQL; needed with it, but for embedded: true.', 'restart')),
   control_plane: controlPlane.optional().meta(doc('What replicas without PostgreSQL believe of Redis.', 'restart')),
   audit: audit.optional().meta(doc('The audit log; durable with postgres, log lines without.', 'restart')),
+  oauth: oauth.prefault({}).meta(doc('Codes, grants and limits of the public endpoints (proxy.endpoints.oauth).')),
   revocation: z
     .strictObject({
       on_store_down: z

@@ -4,6 +4,7 @@ import type { CheckContext, Section } from './checks/context.ts';
 import { checkIdentityHeaders } from './checks/credentials.ts';
 import { checkIssuers } from './checks/issuers.ts';
 import { checkClients, checkLimits } from './checks/limits.ts';
+import { checkOAuth } from './checks/oauth.ts';
 import { checkProxy } from './checks/proxy.ts';
 import { checkRoutes } from './checks/routes.ts';
 import { checkSealing } from './checks/sealing.ts';
@@ -25,6 +26,7 @@ const checks = [
   checkClients,
   checkStores,
   checkSealing,
+  checkOAuth,
 ] as const;
 
 /** What the checks found: problems refuse the configuration, warnings are only said. */
