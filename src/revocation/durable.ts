@@ -1,10 +1,16 @@
 // Revoking where a durable store is configured: remembered there first, then told to the shared log. What could not be told
 // is told later, by any replica that has the durable store, whether or not the one that took the call still lives; and a
-// shared log that lost entries gets them back from here (design 5 and 7).
+// shared log that lost entries gets them back from here (design 5 and 7). What a replica without a durable store told the
+// log is remembered too.
 import type { Clock } from '../core/clock.ts';
 import { SidecarError } from '../core/errors.ts';
 import type { DurableRevocation, DurableRevocations } from '../stores/contracts/durable-revocations.ts';
-import type { RevocationDraft, RevocationEntry, RevocationLog } from '../stores/contracts/revocations.ts';
+import type {
+  RevocationDraft,
+  RevocationEntry,
+  RevocationHead,
+  RevocationLog,
+} from '../stores/contracts/revocations.ts';
 import type { RememberedRevocations, RevocationFollower, RevokeAnswer } from './follower.ts';
 import type { RevocationIndex } from './index.ts';
 
@@ -18,6 +24,7 @@ export interface DurableRevokerOptions {
 }
 
 const SEND_MS = 1000;
+const ADOPT_MS = 2000;
 const EXPIRE_MS = 60_000;
 /** What is younger is still on its way by the call that made it. */
 const YOUNG_MS = 3000;
@@ -44,11 +51,15 @@ export class DurableRevoker implements AsyncDisposable {
   readonly #options: DurableRevokerOptions;
   readonly #timers: readonly NodeJS.Timeout[];
   #sending: Promise<unknown> | undefined;
+  #adopting: Promise<void> | undefined;
+  /** How far the shared log has been remembered. */
+  #adopted: RevocationHead | undefined;
 
   constructor(options: DurableRevokerOptions) {
     this.#options = options;
     this.#timers = [
       setInterval(() => void this.send(YOUNG_MS), SEND_MS).unref(),
+      setInterval(() => void this.adopt(), ADOPT_MS).unref(),
       setInterval(() => void this.#expire(), EXPIRE_MS).unref(),
     ];
   }
@@ -95,9 +106,44 @@ export class DurableRevoker implements AsyncDisposable {
     }
   }
 
+  /** Remembers what the shared log has and the durable store may lack. Never rejects for a store that is away. */
+  adopt(): Promise<void> {
+    this.#adopting ??= this.#adoptAll()
+      .catch((error: unknown) => {
+        if (!isAway(error)) throw error;
+      })
+      .finally(() => {
+        this.#adopting = undefined;
+      });
+    return this.#adopting;
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     for (const timer of this.#timers) clearInterval(timer);
-    await this.#sending;
+    await Promise.all([this.#sending, this.#adopting]);
+  }
+
+  /** From the last place on; from the whole of it at first and where the log does not reach back that far. */
+  async #adoptAll(): Promise<void> {
+    const { store, log, clock } = this.#options;
+    const head = await log.head();
+    if (head === undefined || (head.epoch === this.#adopted?.epoch && head.seq === this.#adopted.seq)) return;
+    const events = this.#adopted === undefined ? undefined : await log.since(this.#adopted);
+    if (events === undefined) {
+      const snapshot = await log.snapshot();
+      const known = new Map((await rememberedRevocations(store, clock)).entries.map((one) => [one.entryId, one]));
+      for (const entry of snapshot?.entries ?? []) {
+        if ((known.get(entry.entryId)?.revokedAtMs ?? -1) < entry.revokedAtMs) await store.adopt(entry);
+      }
+      this.#adopted = snapshot?.head;
+      return;
+    }
+    for (const event of events) {
+      if (event.type === 'put') await store.adopt(event.entry);
+      else await store.adoptUndo(event.entry, clock.nowMs());
+    }
+    const last = events.at(-1);
+    if (last !== undefined) this.#adopted = { epoch: head.epoch, seq: last.type === 'put' ? last.entry.seq : last.seq };
   }
 
   async #sendAll(minAgeMs: number): Promise<number> {

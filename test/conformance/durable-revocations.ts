@@ -46,6 +46,40 @@ export function durableRevocationsConformance(backend: string, open: () => Promi
     assert.deepEqual(await store.unsent(NOW + HOUR, 10), [second]);
   });
 
+  it('what the shared log took elsewhere is adopted, and changes made here since are not lost by it', async ({
+    store,
+  }) => {
+    const elsewhere = (id: string, revokedAtMs: number, reason = 'elsewhere') => {
+      const given = draft(id, { reason });
+      const entryId = revocationEntryId(given.kind, given.issuer, given.id);
+      return { ...given, entryId, seq: 7, revokedAtMs };
+    };
+    await store.adopt(elsewhere('new', NOW));
+    await store.adopt(elsewhere('new', NOW));
+    assert.deepEqual(await store.unsent(NOW + HOUR, 10), [], 'the log knows it already');
+    const waiting = await store.put(draft('mine', { reason: 'mine' }), NOW);
+    await store.adopt(elsewhere('mine', NOW + 1));
+    assert.deepEqual(await store.unsent(NOW + HOUR, 10), [waiting], 'what still waits to be told wins');
+    const reasons = async () =>
+      new Map((await all(store)).map(({ entry, undoneAtMs }) => [entry.id, undoneAtMs ?? entry.reason]));
+    assert.deepEqual(
+      await reasons(),
+      new Map<string, unknown>([
+        ['new', 'elsewhere'],
+        ['mine', 'mine'],
+      ]),
+    );
+    await store.adopt(elsewhere('new', NOW + 10, 'again'));
+    await store.adoptUndo(elsewhere('new', NOW), NOW + 20);
+    assert.equal((await reasons()).get('new'), 'again', 'an undo of the older entry does not reach the newer one');
+    await store.adoptUndo(elsewhere('new', NOW + 10), NOW + 20);
+    assert.equal((await reasons()).get('new'), NOW + 20);
+    await store.adopt(elsewhere('new', NOW + 10));
+    assert.equal((await reasons()).get('new'), NOW + 20, 'an entry that was taken back does not come back');
+    await store.adopt(elsewhere('new', NOW + 30, 'later'));
+    assert.equal((await reasons()).get('new'), 'later');
+  });
+
   it('attack 92: a time far beyond 2038 is kept to the millisecond, one beyond 9999 as its end', async ({ store }) => {
     const untilMs = 253_402_300_799_999;
     await store.put(draft('far', { untilMs, notBeforeMs: untilMs - 1 }), NOW);

@@ -24,9 +24,9 @@ export function isConflict(error: unknown): boolean {
 /**
  * Codes that mean "not now" or "not here": connection exceptions (08), resources (53), operator intervention and timeouts
  * (57), I/O (58), passwords (28), conflicts that outlasted every attempt (40), locks, a replica that only reads, idle
- * transactions that the server ended, no such database.
+ * transactions that the server ended, no such database, a database that takes no connections.
  */
-const UNAVAILABLE = /^(?:08|28|40|53|57|58)...$|^(?:55P03|25006|25P03|3D000)$/;
+const UNAVAILABLE = /^(?:08|28|40|53|57|58)...$|^(?:55000|55P03|25006|25P03|3D000)$/;
 /** The driver's own words for calls that were wrong; every other code without SQLSTATE is trouble with the connection. */
 const MISUSE = new Set([
   'COPY_IN_PROGRESS',

@@ -1,7 +1,7 @@
 // The durable copy of the revocation log in PostgreSQL (contract: stores/contracts/durable-revocations.ts). Migration 0002.
 import type { DurableRevocation, DurableRevocations } from '../contracts/durable-revocations.ts';
 import { revocationEntryId } from '../contracts/entry-id.ts';
-import type { RevocationDraft, RevocationKind } from '../contracts/revocations.ts';
+import type { RevocationDraft, RevocationEntry, RevocationKind } from '../contracts/revocations.ts';
 import type { Postgres } from './pool.ts';
 
 interface Row {
@@ -92,6 +92,44 @@ export class PostgresRevocations implements DurableRevocations {
         order by entry_id limit ${limit}`,
     );
     return rows.map(revocationOf);
+  }
+
+  async adopt({
+    entryId,
+    kind,
+    issuer,
+    id,
+    untilMs,
+    notBeforeMs,
+    reason,
+    revokedAtMs,
+  }: RevocationEntry): Promise<void> {
+    const until = untilMs === 'forever' ? null : timeOf(untilMs);
+    const notBefore = notBeforeMs === undefined ? null : timeOf(notBeforeMs);
+    const revokedAt = timeOf(revokedAtMs);
+    // A row that waits to be sent is newer than the log; one that the log has at this time or later is this very entry.
+    await this.#postgres.run(
+      'revocations.adopt',
+      (sql) => sql`
+        insert into revocation
+          (entry_id, kind, issuer, revoked_id, reason, until, not_before, revoked_at, logged_at, unsent)
+        values (${entryId}, ${kind}, ${issuer}, ${id}, ${reason}, ${until}, ${notBefore}, ${revokedAt}, ${revokedAt}, false)
+        on conflict (entry_id) do update set reason = excluded.reason, until = excluded.until,
+          not_before = excluded.not_before, revoked_at = excluded.revoked_at, logged_at = excluded.logged_at,
+          undone_at = null
+        where not revocation.unsent and coalesce(revocation.logged_at, revocation.revoked_at) < excluded.logged_at
+          and (revocation.undone_at is null or revocation.undone_at < excluded.logged_at)`,
+    );
+  }
+
+  async adoptUndo({ entryId, revokedAtMs }: RevocationEntry, nowMs: number): Promise<void> {
+    await this.#postgres.run(
+      'revocations.adopt_undo',
+      (sql) => sql`
+        update revocation set undone_at = ${timeOf(nowMs)}
+        where entry_id = ${entryId} and undone_at is null and not unsent
+          and coalesce(logged_at, revoked_at) <= ${timeOf(revokedAtMs)}`,
+    );
   }
 
   async expire(nowMs: number): Promise<number> {
