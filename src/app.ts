@@ -6,6 +6,7 @@ import { openAdmin } from './app/admin.ts';
 import { type ControlPlane, openControlPlane } from './app/control-plane.ts';
 import { routeRows } from './app/desks.ts';
 import { type Current, type Generations, generations } from './app/generations.ts';
+import { openPublishing } from './app/publishing.ts';
 import { claimSocketPath } from './app/socket-path.ts';
 import { openStores, type Stores } from './app/stores.ts';
 import { loadConfig } from './config/load.ts';
@@ -137,6 +138,7 @@ class Replica implements Sidecar {
       gate,
       stateDir: this.stateDir,
       ownKeys: controlPlane?.ownKeys,
+      publishedKeys: await this.#openPublishing(first, stores, controlPlane),
     });
     this.#closing.use(this.#generations);
     this.#current = this.#generations.next(first);
@@ -200,6 +202,11 @@ class Replica implements Sidecar {
       onLimitReset: (key) => this.#denied.forget(key),
       onPropagation: (ms) => this.#metrics.revocationPropagation.observe(ms / 1000),
     });
+  }
+
+  #openPublishing(loaded: LoadedConfig, stores: Stores, controlPlane: ControlPlane | undefined) {
+    const parts = { loaded, stores, controlPlane, clock: this.#clock, log: this.#log, metrics: this.#metrics };
+    return openPublishing(parts, this.#closing);
   }
 
   #revokeDurably(

@@ -17,6 +17,7 @@ import { type Issuer, openIssuer } from '../token/issuers.ts';
 import { openSigningKey, type SigningKey, signingKeyFromPem } from '../token/signing-key.ts';
 import { createVerifier, type Verifier } from '../token/verify.ts';
 import { hasRotatingKeys, type OwnKeys } from './own-keys.ts';
+import type { PublishedKeys } from './published-keys.ts';
 
 /** What the rest of the program needs of the configuration in force. */
 export interface Current {
@@ -47,13 +48,20 @@ export function generations(options: {
   readonly stateDir: string;
   /** Signing keys in PostgreSQL; undefined without. */
   readonly ownKeys: OwnKeys | undefined;
+  /** Key sets that a control plane publishes; undefined without `control_plane.public_key`. */
+  readonly publishedKeys: PublishedKeys | undefined;
 }): Generations {
-  const { clock, log, metrics, gate, stateDir, ownKeys } = options;
+  const { clock, log, metrics, gate, stateDir, ownKeys, publishedKeys } = options;
   const issuerReuse = reuse<Issuer>(GRACE_MS);
   const upstreamReuse = reuse<Upstream>(GRACE_MS);
   let verifier: Verifier | undefined;
 
   const ringOf = (config: IssuerConfig) => (hasRotatingKeys(config) ? ownKeys?.ring(config.issuer) : undefined);
+
+  const heldKeysOf = (config: IssuerConfig): { readonly heldKeys?: HeldKeysOrigin } => {
+    const from = config.keys.published ? publishedKeys : ringOf(config) && ownKeys;
+    return from === undefined ? {} : { heldKeys: from.origin(config.issuer, new Set(config.algorithms)) };
+  };
 
   const signingKeyOf = (config: IssuerConfig, loaded: LoadedConfig): SigningKey | undefined => {
     const { sign } = config;
@@ -68,7 +76,7 @@ export function generations(options: {
       readFile: (path) => readFileSync(path, 'utf8'),
       clock,
       ...(signingKey === undefined ? {} : { signingKey }),
-      ...(ringOf(config) && { heldKeys: ownKeys?.origin(config.issuer, new Set(config.algorithms)) as HeldKeysOrigin }),
+      ...heldKeysOf(config),
       onRefresh: ({ issuer, outcome, detail }) => {
         metrics.jwksRefresh.labels(issuer, outcome).inc();
         if (outcome !== 'ok') log.warn({ issuer, outcome, detail }, 'keys_refresh_failed');

@@ -4,6 +4,7 @@ import type { Clock } from '../core/clock.ts';
 import type { CheckStore } from '../stores/contracts/checks.ts';
 import type { DecisionStore } from '../stores/contracts/decisions.ts';
 import type { EphemeralBackend } from '../stores/contracts/health.ts';
+import type { PublishedStore } from '../stores/contracts/published.ts';
 import type { RevocationLog } from '../stores/contracts/revocations.ts';
 import { openMemory } from '../stores/memory/backend.ts';
 import { openRedis, type RedisBackend } from '../stores/redis/backend.ts';
@@ -14,6 +15,7 @@ export interface Stores {
     readonly checks: CheckStore;
     readonly revocations: RevocationLog;
     readonly decisions: DecisionStore;
+    readonly published: PublishedStore;
   };
   /** Undefined in memory. */
   readonly redis: RedisBackend | undefined;

@@ -96,13 +96,19 @@ export class SigningRing {
     return this.#view && nextStepAtMs(this.#view.state.keys, this.#options.schedule());
   }
 
+  /** True while what is known was read more than {@link STALE_AFTER_MS} ago, or nothing was. */
+  get isStale(): boolean {
+    const { clock } = this.#options;
+    return this.#view === undefined || clock.monotonicMs() - this.#view.readAtMs > STALE_AFTER_MS;
+  }
+
   /** The key that signs now. Throws `keys_unavailable` while none is known, or when what is known is 10 minutes old. */
   current(): HeldSigningKey {
     const view = this.#view;
     const active = view?.state.keys.find(({ state }) => state === 'active');
     const key = active && view?.held.get(active.kid);
     if (view === undefined || key === undefined) throw noKey('no signing key is known yet, or it does not open');
-    if (this.#options.clock.monotonicMs() - view.readAtMs > STALE_AFTER_MS) {
+    if (this.isStale) {
       throw noKey('the signing keys have not been read for 10 minutes');
     }
     return key;

@@ -61,6 +61,10 @@ export function openMetrics(options: { readonly processMetrics: boolean } = { pr
     signingKeys: gauge('signing_keys', 'Our signing keys in PostgreSQL.', ['issuer', 'state']),
     auditEvents: counter('audit_events_total', 'Audit events recorded.', ['type']),
     auditWaiting: gauge('audit_spool_bytes', 'Audit events that wait for PostgreSQL.'),
+    publicationsRefused: counter('publications_refused_total', 'Documents in Redis that were not believed.', [
+      'kind',
+      'why',
+    ]),
     signingKeyAge: gauge('signing_key_age_seconds', 'Age of our signing key.'),
     tokenSign: seconds('token_sign_seconds', 'Signing one token.', LATENCY_BUCKETS),
   };

@@ -3,6 +3,7 @@ import type { Clock } from '../../core/clock.ts';
 import type { EphemeralBackend, StoreHealth } from '../contracts/health.ts';
 import { MemoryChecks } from './checks.ts';
 import { MemoryDecisions } from './decisions.ts';
+import { MemoryPublished } from './published.ts';
 import { MemoryRevocations } from './revocations.ts';
 
 const SWEEP_EVERY_MS = 60_000;
@@ -13,6 +14,7 @@ export interface MemoryBackend extends EphemeralBackend {
   readonly checks: MemoryChecks;
   readonly revocations: MemoryRevocations;
   readonly decisions: MemoryDecisions;
+  readonly published: MemoryPublished;
 }
 
 const health: StoreHealth = Object.freeze({ up: true, warnings: ['memory_store'] });
@@ -28,6 +30,7 @@ export function openMemory(clock: Clock): MemoryBackend {
     checks,
     revocations,
     decisions: new MemoryDecisions(),
+    published: new MemoryPublished(),
     health: () => health,
     replicas: () => 1,
     [Symbol.asyncDispose]: async () => clearInterval(timer),

@@ -5,6 +5,7 @@ import { RedisChecks } from './checks.ts';
 import { becomesReady, connect, type RedisSettings } from './connection.ts';
 import { RedisDecisions } from './decisions.ts';
 import { keyspace } from './keyspace.ts';
+import { RedisPublished } from './published.ts';
 import { startHeartbeat } from './replicas.ts';
 import { RedisRevocations } from './revocations.ts';
 import { type ServerFacts, watchServer } from './server-watch.ts';
@@ -17,6 +18,7 @@ export interface RedisBackend extends EphemeralBackend {
   readonly checks: RedisChecks;
   readonly revocations: RedisRevocations;
   readonly decisions: RedisDecisions;
+  readonly published: RedisPublished;
   /** Resolves true once connected, false after `waitMs`; it goes on trying either way. */
   ready(waitMs: number): Promise<boolean>;
   /** What the server last said about itself. */
@@ -56,6 +58,7 @@ export function openRedis(settings: RedisSettings, options: RedisBackendOptions 
     checks,
     revocations,
     decisions: new RedisDecisions(slow, names),
+    published: new RedisPublished(slow, names, subscribe),
     health: () => ({ up: fast.status === 'ready' && checks.answers, warnings: watch.warnings() }),
     replicas: () => heartbeat.count(),
     ready: async (waitMs) =>

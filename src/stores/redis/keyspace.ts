@@ -17,6 +17,9 @@ export interface Keyspace {
   readonly replicas: string;
   readonly decisions: string;
   readonly channel: string;
+  readonly publishedChannel: string;
+  /** Hash of published documents of a kind. */
+  published(kind: string): string;
   /** One key per rate of the charge. */
   counters(charge: Charge): readonly string[];
 }
@@ -37,6 +40,8 @@ export function keyspace(prefix: string): Keyspace {
     replicas: `${base}:replicas`,
     decisions: `${base}:decisions`,
     channel: `${base}:notices`,
+    publishedChannel: `${base}:published`,
+    published: (kind) => `${base}:published:${kind}`,
     counters: ({ key, algorithm, rates }) =>
       rates.map(({ windowMs }) => `${base}:{${lane(key)}}:${algorithm === 'log' ? 'g' : 's'}:${key}:${windowMs}`),
   };

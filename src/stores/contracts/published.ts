@@ -1,0 +1,24 @@
+// Contract of published documents: what the control plane lets replicas without PostgreSQL know (key sets, client records).
+// A store of them may lose or withhold documents, never make one: each is signed (keys/publications.ts), and read as such.
+
+/** Kinds of documents; part of every name. */
+export type PublicationKind = 'keys' | 'client';
+
+/** Tells that a document may have changed. */
+export interface PublicationNotice {
+  readonly kind: PublicationKind;
+  readonly name: string;
+}
+
+/**
+ * Guarantees: a document never gives way to one of a lower `seq`, whatever publishers race; after `put` resolved, `get` on
+ * every replica answers it or a later one; calls reject with `store_unavailable` when the store is away.
+ */
+export interface PublishedStore {
+  /** Stores the document unless one of a higher `seq` is there; then false. Equal ones replace each other. */
+  put(kind: PublicationKind, name: string, seq: number, document: string): Promise<boolean>;
+  /** The document; undefined when there is none. */
+  get(kind: PublicationKind, name: string): Promise<string | undefined>;
+  /** Calls back soon after every put by any replica, best effort, and once with undefined whenever some may have been missed. */
+  watch(onNotice: (notice: PublicationNotice | undefined) => void): Promise<AsyncDisposable>;
+}

@@ -1,0 +1,65 @@
+// Published documents in Redis: one hash per kind, field by name, `seq document` inside; notices on a channel of their own.
+import type { Redis } from 'ioredis';
+import { parseStrictObject } from '../../core/strict-json.ts';
+import type { PublicationKind, PublicationNotice, PublishedStore } from '../contracts/published.ts';
+import { storeError } from './errors.ts';
+import type { Keyspace } from './keyspace.ts';
+import { loadScript, run } from './scripts.ts';
+
+const publish = loadScript('publish');
+
+/** {@link PublishedStore} over Redis. */
+export class RedisPublished implements PublishedStore {
+  readonly #redis: Redis;
+  readonly #names: Keyspace;
+  readonly #subscribe: () => Redis;
+
+  /** `redis` for commands; `subscribe` opens a connection for notices, which is closed with the watch. */
+  constructor(redis: Redis, names: Keyspace, subscribe: () => Redis) {
+    this.#redis = redis;
+    this.#names = names;
+    this.#subscribe = subscribe;
+  }
+
+  async put(kind: PublicationKind, name: string, seq: number, document: string): Promise<boolean> {
+    const { publishedChannel: channel } = this.#names;
+    const notice = JSON.stringify({ kind, name });
+    const reply = await run(
+      this.#redis,
+      publish,
+      [this.#names.published(kind)],
+      [name, seq, document, channel, notice],
+    );
+    return reply === 1;
+  }
+
+  async get(kind: PublicationKind, name: string): Promise<string | undefined> {
+    try {
+      const held = await this.#redis.hget(this.#names.published(kind), name);
+      return held === null ? undefined : held.slice(held.indexOf(' ') + 1);
+    } catch (error) {
+      throw storeError(error);
+    }
+  }
+
+  async watch(onNotice: (notice: PublicationNotice | undefined) => void): Promise<AsyncDisposable> {
+    const redis = this.#subscribe();
+    const onReady = async () => {
+      try {
+        await redis.subscribe(this.#names.publishedChannel);
+        onNotice(undefined);
+      } catch {
+        // Dropped again, and the next `ready` tries anew; or it does not answer, and has to be made anew.
+        if (redis.status === 'ready') redis.disconnect(true);
+      }
+    };
+    redis.on('ready', () => void onReady());
+    redis.on('message', (_channel: string, text: string) => {
+      const notice = parseStrictObject(Buffer.from(text));
+      if (typeof notice?.name === 'string' && (notice.kind === 'keys' || notice.kind === 'client')) {
+        onNotice({ kind: notice.kind, name: notice.name });
+      }
+    });
+    return { [Symbol.asyncDispose]: async () => redis.disconnect() };
+  }
+}

@@ -1,0 +1,52 @@
+// What every PublishedStore must do, told as tests. Names no backend.
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import type { PublicationNotice, PublishedStore } from '../../src/stores/contracts/published.ts';
+import { eventually } from '../rows/eventually.ts';
+
+/** An opened, empty backend and a second replica of it. */
+export interface OpenedPublished extends AsyncDisposable {
+  readonly store: PublishedStore;
+  readonly other: PublishedStore;
+}
+
+/** Contract and concurrency tiers. */
+export function publishedStoreConformance(backend: string, open: () => Promise<OpenedPublished>): void {
+  test(`${backend} published: what was put is there on every replica, by kind and name`, async () => {
+    await using opened = await open();
+    assert.equal(await opened.store.get('keys', 'https://a'), undefined);
+    assert.equal(await opened.store.put('keys', 'https://a', 5, 'one document é'), true);
+    assert.equal(await opened.other.get('keys', 'https://a'), 'one document é');
+    assert.equal(await opened.other.get('client', 'https://a'), undefined);
+    assert.equal(await opened.other.get('keys', 'https://b'), undefined);
+  });
+
+  test(`${backend} published: a document gives way to an equal or later one, never to an earlier`, async () => {
+    await using opened = await open();
+    assert.equal(await opened.store.put('keys', 'n', 1_800_000_000_001, 'b'), true);
+    assert.equal(await opened.other.put('keys', 'n', 1_800_000_000_000, 'a'), false);
+    assert.equal(await opened.store.get('keys', 'n'), 'b');
+    assert.equal(await opened.other.put('keys', 'n', 1_800_000_000_001, 'c'), true);
+    assert.equal(await opened.other.put('keys', 'n', 1_800_000_000_002, 'd'), true);
+    assert.equal(await opened.store.get('keys', 'n'), 'd');
+  });
+
+  test(`${backend} published: of publishers that race, the latest document stays`, async () => {
+    await using opened = await open();
+    const seqs = Array.from({ length: 50 }, (_, n) => (n * 37) % 50);
+    await Promise.all(
+      seqs.map((seq) => (seq % 2 ? opened.store : opened.other).put('client', 'n', seq, `document ${seq}`)),
+    );
+    assert.equal(await opened.store.get('client', 'n'), 'document 49');
+  });
+
+  test(`${backend} published: a watch begins with "some may have been missed" and tells of every put`, async () => {
+    await using opened = await open();
+    const notices: (PublicationNotice | undefined)[] = [];
+    await using _watch = await opened.other.watch((notice) => notices.push(notice));
+    await eventually(() => notices.length === 1, 5000);
+    await opened.store.put('client', 'billing', 1, 'document');
+    await eventually(() => notices.length === 2, 5000);
+    assert.deepEqual(notices, [undefined, { kind: 'client', name: 'billing' }]);
+  });
+}
