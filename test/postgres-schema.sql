@@ -149,6 +149,17 @@ table data_key
   constraint data_key_state_check CHECK ((state = ANY (ARRAY['active'::text, 'retired'::text])))
   CREATE UNIQUE INDEX data_key_one_active ON doorward.data_key USING btree ((true)) WHERE (state = 'active'::text)
   comment: Keys that fields are sealed under; the first 17 bytes of a sealed field name its key.
+table idempotency_key
+  key_digest text not null
+  request_digest text not null
+  created_at timestamp with time zone not null
+  until timestamp with time zone not null
+  sealed bytea
+  constraint idempotency_key_key_digest_check CHECK ((key_digest ~ '^[A-Za-z0-9_-]{43}$'::text))
+  constraint idempotency_key_pkey PRIMARY KEY (key_digest)
+  constraint idempotency_key_request_digest_check CHECK ((request_digest ~ '^[A-Za-z0-9_-]{43}$'::text))
+  CREATE INDEX idempotency_key_until ON doorward.idempotency_key USING btree (until)
+  comment: sealed: the answer; null while the call is under way.
 table initial_access_token
   id text not null
   digest text not null

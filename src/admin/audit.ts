@@ -12,6 +12,7 @@ import type { AuditFilter, AuditPlace, StoredAuditRecord } from '../stores/contr
 import type { AdminDependencies, AuditDesk } from './dependencies.ts';
 import { endpoint, FieldsError, notConfigured } from './endpoint.ts';
 import { pageQuery } from './pages.ts';
+import { auditType, count, pageShape, time } from './shapes.ts';
 
 const instant = z.iso.datetime({ offset: true, error: 'needs a time such as 2026-05-01T12:00:00Z, or a duration' });
 /** A time, or a duration before now. */
@@ -32,12 +33,59 @@ const filters = z.strictObject({
   request_id: word.optional(),
 });
 
+const shownEvent = z.strictObject({
+  id: z.string(),
+  at: time,
+  type: auditType,
+  category: z.string(),
+  severity: z.enum(['info', 'notice', 'warning', 'alert']),
+  outcome: z.enum(['success', 'failure']),
+  reason: z.string().nullable(),
+  actor: z.strictObject({
+    kind: z.enum(['operator', 'client', 'user', 'system', 'anonymous']),
+    id: z.string().nullable(),
+  }),
+  address: z.string().nullable(),
+  request_id: z.string().nullable(),
+  subject: z.string().nullable(),
+  client: z.string().nullable(),
+  tenant: z.string().nullable(),
+  details: z.union([z.record(z.string(), z.unknown()), z.literal('unreadable')]).nullable(),
+  writer: z.string(),
+  number: z.int().min(1),
+  hash: z.string(),
+});
+
+const shownReport = z.strictObject({
+  ok: z.boolean(),
+  chains: count,
+  events: count,
+  /** Events after the last checkpoint. */
+  unsigned: count,
+  checkpoints: count,
+  last_checkpoint: z.strictObject({ number: z.int(), at: time, digest: z.string() }).nullable(),
+  problems: z.array(
+    z.strictObject({
+      problem: z.string(),
+      message: z.string(),
+      writer: z.string().optional(),
+      number: z.int().optional(),
+      checkpoint: z.int().optional(),
+    }),
+  ),
+  problems_total: count,
+  /** Only when a checkpoint was asked for. */
+  asked_digest: z.string().nullable().optional(),
+});
+
 /** GET /v1/audit: events, newest first, by cursor pages that stay stable while others come in. */
 export const listAudit = endpoint({
   method: 'GET',
   path: '/v1/audit',
   permission: 'audit:read',
   query: filters,
+  answers: { 200: pageShape(shownEvent) },
+  refusals: ['not_configured'],
   summary: 'Audit events by time, type, actor, subject, client and request id.',
   handler: async (dependencies, { query }) => {
     const { store, sealer } = deskOf(dependencies);
@@ -64,6 +112,8 @@ export const verifyAuditLog = endpoint({
       .transform(Number)
       .optional(),
   }),
+  answers: { 200: shownReport },
+  refusals: ['not_configured'],
   summary: 'Prove that no event was edited, removed or moved, or say what was.',
   handler: async (dependencies, { query }) => {
     const desk = deskOf(dependencies);
@@ -81,6 +131,10 @@ export const exportAudit = endpoint({
   permission: 'audit:read',
   event: 'audit.exported',
   query: z.strictObject({ limit: pageQuery.limit, cursor: z.string().max(512).default('') }),
+  answers: {
+    200: z.strictObject({ lines: z.array(z.record(z.string(), z.unknown())), next: z.string().optional() }),
+  },
+  refusals: ['not_configured'],
   summary: 'The whole log in pages of lines that can be verified offline.',
   handler: async (dependencies, { query }) => {
     const desk = deskOf(dependencies);

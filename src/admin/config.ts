@@ -8,6 +8,14 @@ export const showConfig = endpoint({
   method: 'GET',
   path: '/v1/config',
   permission: 'config:read',
+  answers: {
+    200: z.strictObject({
+      file: z.string(),
+      hash: z.string(),
+      config: z.record(z.string(), z.unknown()),
+      yaml: z.string(),
+    }),
+  },
   summary: 'The effective configuration; secrets are masked.',
   handler: ({ config }) => {
     const yaml = config.print({ withSources: true });
@@ -22,6 +30,10 @@ export const reloadConfig = endpoint({
   permission: 'config:write',
   event: 'config.reloaded',
   body: z.strictObject({}),
+  answers: {
+    200: z.strictObject({ changed: z.boolean(), restart_needed: z.array(z.string()), hash: z.string() }),
+  },
+  refusals: ['config_refused'],
   summary: 'Load the file again.',
   handler: async ({ config }) => {
     const result = await config.reload();

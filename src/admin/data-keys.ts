@@ -1,7 +1,9 @@
 // Data keys for operators: status (C19), rotation, re-sealing with its progress.
+import { z } from 'zod';
 import type { AdminDependencies } from './dependencies.ts';
 import { endpoint, notConfigured } from './endpoint.ts';
 import type { DataKeyDesk } from './key-desks.ts';
+import { count, timeOrNull } from './shapes.ts';
 
 function deskOf({ dataKeys }: AdminDependencies): DataKeyDesk {
   if (dataKeys === undefined) throw notConfigured('sealing needs postgres');
@@ -29,11 +31,30 @@ async function statusOf(desk: DataKeyDesk): Promise<Record<string, unknown>> {
   };
 }
 
+const status = z.strictObject({
+  active_key_id: z.string().nullable(),
+  kek_id: z.string().nullable(),
+  total_keys: count,
+  seals: count,
+  keys: z.array(
+    z.strictObject({
+      id: z.string(),
+      state: z.enum(['active', 'retired']),
+      created_at: timeOrNull,
+      retired_at: timeOrNull,
+      seals: count,
+    }),
+  ),
+  resealing: z.strictObject({ done: count, total: count, running: z.boolean(), unreadable: z.array(z.string()) }),
+});
+
 /** GET /v1/data-keys. */
 export const showDataKeys = endpoint({
   method: 'GET',
   path: '/v1/data-keys',
   permission: 'keys:read',
+  answers: { 200: status },
+  refusals: ['not_configured'],
   summary: 'Data keys, how often they sealed, and how far re-sealing is.',
   handler: async (dependencies) => ({ status: 200, body: await statusOf(deskOf(dependencies)) }),
 });
@@ -44,6 +65,8 @@ export const rotateDataKey = endpoint({
   path: '/v1/data-keys',
   permission: 'keys:write',
   event: 'data_key.rotated',
+  answers: { 201: status },
+  refusals: ['not_configured'],
   summary: 'Make a new data key the active one, and begin to re-seal.',
   handler: async (dependencies) => {
     const desk = deskOf(dependencies);
@@ -58,6 +81,8 @@ export const resealFields = endpoint({
   path: '/v1/data-keys/reseal',
   permission: 'keys:write',
   event: 'data_key.resealed',
+  answers: { 202: status },
+  refusals: ['not_configured'],
   summary: 'Move every sealed field to the active data key, in the background.',
   handler: async (dependencies) => {
     const desk = deskOf(dependencies);

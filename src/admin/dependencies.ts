@@ -7,6 +7,7 @@ import type { Explanation, Question } from '../core/explanation.ts';
 import type { Principal } from '../core/principal.ts';
 import type { AuditStore } from '../stores/contracts/audit.ts';
 import type { DecisionStore } from '../stores/contracts/decisions.ts';
+import type { IdempotentAnswers } from '../stores/contracts/idempotency.ts';
 import type { OperatorStore } from '../stores/contracts/operators.ts';
 import type { RevocationDraft, RevocationEntry } from '../stores/contracts/revocations.ts';
 import type { Sealer } from '../stores/contracts/sealer.ts';
@@ -134,6 +135,8 @@ export interface AdminDependencies {
   readonly auditDesk?: AuditDesk | undefined;
   /** Takes an event of every change; without `postgres` it writes the log line only. */
   readonly audit: AuditTrail;
+  /** Answers of creations by Idempotency-Key; of this replica only without `postgres`. */
+  readonly idempotency: IdempotentAnswers;
   readonly tokens: TokenDesk;
   readonly revocations: RevocationDesk;
   readonly limits: LimitDesk;

@@ -20,6 +20,10 @@ export const drain = endpoint({
       .pipe(z.number({ error: 'needs a duration such as 30s' }).max(LONGEST_WAIT_MS, 'is longer than 10m'))
       .optional(),
   }),
+  answers: {
+    200: z.strictObject({ state: z.literal('drained') }),
+    202: z.strictObject({ state: z.literal('draining') }),
+  },
   summary: 'Stop taking traffic and finish what is under way.',
   handler: async (dependencies, { query }) => {
     const drained = dependencies.drain().then(() => true);

@@ -3,6 +3,7 @@
 import type { z } from 'zod';
 import type { AuditType } from '../core/audit-types.ts';
 import { SidecarError } from '../core/errors.ts';
+import type { Reason } from '../core/reasons.ts';
 import type { FieldProblem } from '../http/problem.ts';
 import type { AdminDependencies, ConfigProblem } from './dependencies.ts';
 import type { Operator } from './operator-token.ts';
@@ -17,12 +18,16 @@ export interface AdminCall<Body = unknown, Query = unknown> {
   readonly path: Readonly<Record<string, string>>;
   readonly query: Query;
   readonly body: Body;
+  /** The one entity tag of If-Match, without its quotes; undefined without the field or for `*`. */
+  readonly ifMatch?: string | undefined;
 }
 
 /** What a handler answers; an undefined body is an empty one. */
 export interface AdminAnswer {
   readonly status: number;
   readonly body?: unknown;
+  /** Version of the thing in the body, which If-Match may name; sent quoted as ETag. */
+  readonly etag?: string | undefined;
   /**
    * What the audit event says beyond the row: ids and words, never a token. Present on every change. `subject`, `client` and
    * `tenant` become members of the event that can be searched for; the rest are its details.
@@ -34,7 +39,7 @@ export interface AdminAnswer {
 
 /** A row of the table. */
 export interface Endpoint {
-  readonly method: 'GET' | 'POST' | 'DELETE';
+  readonly method: 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE';
   /** `/v1/limits/{name}/{key}`: `{…}` stands for one segment. */
   readonly path: string;
   readonly permission: string;
@@ -44,6 +49,14 @@ export interface Endpoint {
   readonly body?: z.ZodType | undefined;
   /** Schema of the query; without one every parameter is refused. */
   readonly query?: z.ZodType | undefined;
+  /** What the document says of the body where the handler reads it more exactly than `body`. */
+  readonly bodyForms?: z.ZodType | undefined;
+  /** True: changes a thing with an ETag, and honours If-Match with {@link preconditionFailed}. Elsewhere If-Match is 412. */
+  readonly versioned?: boolean;
+  /** Schema of the body of every success by its status; null for none. A POST that answers 201 takes Idempotency-Key. */
+  readonly answers?: Readonly<Record<number, z.ZodType | null>> | undefined;
+  /** Refusals of its own, beyond those that follow from the row (openapi.ts). */
+  readonly refusals?: readonly Reason[] | undefined;
   /** What it does, for the reference. */
   readonly summary: string;
   readonly handler: (dependencies: AdminDependencies, call: AdminCall) => Promise<AdminAnswer> | AdminAnswer;
@@ -86,6 +99,16 @@ export class ConfigRefused extends SidecarError {
 /** The thing that the path names does not exist: 404. */
 export function notFound(message: string): SidecarError {
   return new SidecarError('not_found', 'route_not_found', message);
+}
+
+/** The thing is no longer the version that If-Match names: 412, nothing was changed. */
+export function preconditionFailed(message: string): SidecarError {
+  return new SidecarError('conflict', 'precondition_failed', message);
+}
+
+/** True when the row makes something, and so takes Idempotency-Key. */
+export function isCreation({ method, answers }: Endpoint): boolean {
+  return method === 'POST' && answers !== undefined && 201 in answers;
 }
 
 /** The operation needs something that this sidecar is not configured for: 501. */

@@ -13,8 +13,8 @@ import { listRevocations, revoke, showRevocation, undoRevocation } from './revoc
 import { showStatus } from './status.ts';
 import { introspectToken, issueToken } from './tokens.ts';
 
-/** Every endpoint; paths are unique per method. */
-export const endpoints: readonly Endpoint[] = [
+/** Every operation by its name, which is its `operationId`; paths are unique per method. */
+export const operations = {
   issueToken,
   introspectToken,
   revoke,
@@ -43,7 +43,10 @@ export const endpoints: readonly Endpoint[] = [
   verifyAuditLog,
   exportAudit,
   showStatus,
-];
+} satisfies Readonly<Record<string, Endpoint>>;
+
+/** Every endpoint. */
+export const endpoints: readonly Endpoint[] = Object.values(operations);
 
 /** First segments under /v1 that need the control plane's own database, which this sidecar is not configured with. */
 export const unconfiguredRooms: ReadonlySet<string> = new Set([

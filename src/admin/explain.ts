@@ -4,6 +4,7 @@ import { z } from 'zod';
 import type { Question } from '../core/explanation.ts';
 import { reasons } from '../core/reasons.ts';
 import { endpoint, FieldsError } from './endpoint.ts';
+import { listShape, reason } from './shapes.ts';
 
 const fieldName = z.string().regex(/^[!#$%&'*+.^_`|~0-9A-Za-z-]{1,256}$/, 'needs a header name');
 const fieldValue = z
@@ -40,6 +41,30 @@ export const explainRequest = endpoint({
   path: '/v1/explain',
   permission: 'explain:read',
   body: question,
+  answers: {
+    200: z.strictObject({
+      allowed: z.boolean(),
+      reason,
+      stage: z.string(),
+      route: z.string().optional(),
+      rule: z.string().optional(),
+      client_address: z.string(),
+      subject: z.string().optional(),
+      client: z.string().optional(),
+      limits: z.array(
+        z.strictObject({
+          limit: z.string(),
+          remaining: z.number(),
+          reset_ms: z.number(),
+          local_share: z.number().optional(),
+        }),
+      ),
+      upstream_headers: z.array(z.tuple([z.string(), z.string()])),
+      status: z.int(),
+      code: z.string(),
+      remedy: z.string(),
+    }),
+  },
   summary: 'What would happen to a request, and why.',
   handler: async ({ explain }, { body }) => {
     const explanation = await explain(questionOf(body));
@@ -94,6 +119,16 @@ export const findDecisions = endpoint({
       .transform(Number)
       .default(50),
   }),
+  answers: {
+    200: listShape(
+      z.looseObject({
+        request_id: z.string(),
+        outcome: z.enum(['allow', 'deny']),
+        reason,
+        remedy: z.string().optional(),
+      }),
+    ),
+  },
   summary: 'Kept refusals by request id, outcome, reason or route.',
   handler: async ({ decisions }, { query }) => {
     const { limit, ...wanted } = query;

@@ -3,6 +3,7 @@ import { z } from 'zod';
 import type { AdminDependencies } from './dependencies.ts';
 import { type AdminAnswer, endpoint, notConfigured } from './endpoint.ts';
 import type { AdminSigningKey, SigningKeyDesk, SigningTimeline } from './key-desks.ts';
+import { applied, count, listShape, timeOrNull } from './shapes.ts';
 
 function deskOf({ signingKeys }: AdminDependencies): SigningKeyDesk {
   if (signingKeys === undefined) throw notConfigured('signing keys that rotate need postgres');
@@ -25,6 +26,20 @@ function shown(key: AdminSigningKey): Record<string, unknown> {
   };
 }
 
+const shownKey = z.strictObject({
+  kid: z.string(),
+  issuer: z.string(),
+  algorithm: z.enum(['ES256', 'RS256', 'EdDSA']),
+  state: z.enum(['pending', 'active', 'retiring', 'retired', 'banned']),
+  created_at: timeOrNull,
+  signs_from: timeOrNull,
+  retires_at: timeOrNull,
+  ended_at: timeOrNull,
+});
+/** The keys of one issuer, and when the schedule will next do something by itself. */
+const timelineShape = z.strictObject({ issuer: z.string(), keys: z.array(shownKey), next_step_at: timeOrNull });
+const CHANGED = { answers: { 200: timelineShape }, refusals: ['key_state_refused', 'not_configured'] } as const;
+
 const timeline = ({ issuerName, keys, nextStepAtMs }: SigningTimeline) => ({
   issuer: issuerName,
   keys: keys.map(shown),
@@ -41,6 +56,8 @@ export const listSigningKeys = endpoint({
   method: 'GET',
   path: '/v1/keys',
   permission: 'keys:read',
+  answers: { 200: listShape(shownKey).extend({ total_keys: count, active_keys: count }) },
+  refusals: ['not_configured'],
   summary: 'Signing keys of our own issuers, with states and times.',
   handler: async (dependencies) => {
     const keys = await deskOf(dependencies).list();
@@ -56,6 +73,8 @@ export const rotateSigningKey = endpoint({
   permission: 'keys:write',
   event: 'key.added',
   body: z.strictObject({ issuer: z.string().min(1).max(256).optional() }),
+  answers: { 201: timelineShape },
+  refusals: ['key_state_refused', 'not_configured', 'route_not_found'],
   summary: 'Make a signing key: published at once, signing once everybody can know it.',
   handler: async (dependencies, { body }) => {
     const result = await deskOf(dependencies).rotate(body.issuer);
@@ -69,6 +88,7 @@ export const activateSigningKey = endpoint({
   path: '/v1/keys/{kid}/activate',
   permission: 'keys:write',
   event: 'key.activated',
+  ...CHANGED,
   summary: 'Let a pending key sign at once.',
   handler: async (dependencies, { path }) => changed(path.kid, await deskOf(dependencies).activate(path.kid as string)),
 });
@@ -79,6 +99,7 @@ export const retireSigningKey = endpoint({
   path: '/v1/keys/{kid}/retire',
   permission: 'keys:write',
   event: 'key.retired',
+  ...CHANGED,
   summary: 'Let a key step down (active), or go at once (pending, retiring).',
   handler: async (dependencies, { path }) => changed(path.kid, await deskOf(dependencies).retire(path.kid as string)),
 });
@@ -89,6 +110,8 @@ export const banSigningKey = endpoint({
   path: '/v1/keys/{kid}/ban',
   permission: 'keys:write',
   event: 'key.banned',
+  ...CHANGED,
+  answers: { 200: timelineShape.extend({ applied }) },
   summary: 'Ban a leaked key everywhere at once, and replace it.',
   handler: async (dependencies, { path }) => {
     const result = await deskOf(dependencies).ban(path.kid as string);

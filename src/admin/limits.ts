@@ -1,5 +1,7 @@
 // Looking at a limit and resetting it, for operators. Which counter a name and a key mean is limit-desk.ts's.
+import { z } from 'zod';
 import { endpoint, notFound } from './endpoint.ts';
+import { count } from './shapes.ts';
 
 const LIMIT = '/v1/limits/{name}/{key}';
 
@@ -8,6 +10,15 @@ export const showLimit = endpoint({
   method: 'GET',
   path: LIMIT,
   permission: 'limits:read',
+  answers: {
+    200: z.strictObject({
+      limit: z.string(),
+      key: z.string(),
+      allowed: z.boolean(),
+      rates: z.array(z.strictObject({ limit: count, window_ms: count, remaining: count, reset_ms: z.number() })),
+    }),
+  },
+  refusals: ['fields_invalid'],
   summary: 'What one caller has left of a limit.',
   handler: async ({ limits }, { path }) => {
     const { name, key } = path as { name: string; key: string };
@@ -23,6 +34,8 @@ export const resetLimit = endpoint({
   path: LIMIT,
   permission: 'limits:write',
   event: 'limit.reset',
+  answers: { 200: z.strictObject({ limit: z.string(), key: z.string(), was_counted: z.boolean() }) },
+  refusals: ['fields_invalid'],
   summary: 'Forget what was counted of one caller.',
   handler: async ({ limits }, { path }) => {
     const { name, key } = path as { name: string; key: string };

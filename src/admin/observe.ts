@@ -5,7 +5,7 @@ import { requestId } from '../core/ids.ts';
 import type { ListenerHandlers } from '../http/listener.ts';
 import type { AdminDependencies } from './dependencies.ts';
 import { readinessOf } from './readiness.ts';
-import { sendJson, sendProblem, sendText } from './send.ts';
+import { jsonText, sendJson, sendProblem, sendText } from './send.ts';
 
 const PATHS: ReadonlySet<string> = new Set(['/healthz', '/readyz', '/metrics']);
 
@@ -32,10 +32,10 @@ export function serveObservation(
   if (request.method !== 'GET' && request.method !== 'HEAD') {
     sendProblem(request, response, 'method_not_allowed', id, { allow: 'GET, HEAD' });
   } else if (path === '/metrics') void sendMetrics(dependencies, request, response, id);
-  else if (path === '/healthz') sendJson(request, response, 200, health(dependencies), id);
+  else if (path === '/healthz') sendJson(request, response, 200, jsonText(health(dependencies)), id);
   else {
     const { ready, body } = readinessOf(dependencies.readiness());
-    sendJson(request, response, ready ? 200 : 503, body, id);
+    sendJson(request, response, ready ? 200 : 503, jsonText(body), id);
   }
   return true;
 }

@@ -9,6 +9,7 @@ import type { AdminDependencies } from './dependencies.ts';
 import { type AdminCall, endpoint, FieldsError, notConfigured, notFound } from './endpoint.ts';
 import { mintOperatorToken, operatorTokenDigest } from './operator-token.ts';
 import { covers, permissionNames, permissionsOf } from './roles.ts';
+import { listShape, timeOrNull } from './shapes.ts';
 
 const PREFIX_LENGTH = 10;
 const CERTIFICATE =
@@ -30,6 +31,19 @@ const newOperator = z.strictObject({
   certificate: z.string().regex(CERTIFICATE, 'needs sha256:, dns:, uri:, email: or cn: and a name').optional(),
 });
 
+const shownOperator = z.strictObject({
+  id: z.string(),
+  name: z.string(),
+  role: z.enum(['viewer', 'editor', 'admin']).nullable(),
+  permissions: z.array(z.string()),
+  token_prefix: z.string().nullable(),
+  certificate: z.string().nullable(),
+  created_at: timeOrNull,
+  created_by: z.string(),
+  expires_at: timeOrNull,
+  last_used_at: timeOrNull,
+});
+
 /** POST /v1/operators: 201 with the token, which is shown nowhere else. */
 export const addOperator = endpoint({
   method: 'POST',
@@ -37,6 +51,8 @@ export const addOperator = endpoint({
   permission: 'operators:write',
   event: 'operator.added',
   body: newOperator,
+  answers: { 201: shownOperator.extend({ token: z.string().optional() }) },
+  refusals: ['operator_exists', 'grant_exceeded', 'not_configured'],
   summary: 'Add an operator; its token is shown once.',
   handler: async (dependencies, { body, operator }) => {
     const store = storeOf(dependencies);
@@ -82,6 +98,8 @@ export const listOperators = endpoint({
   method: 'GET',
   path: '/v1/operators',
   permission: 'operators:read',
+  answers: { 200: listShape(shownOperator) },
+  refusals: ['not_configured'],
   summary: 'All operators, oldest first.',
   handler: async (dependencies) => {
     const items = await storeOf(dependencies).list();
@@ -95,6 +113,8 @@ export const removeOperator = endpoint({
   path: '/v1/operators/{id}',
   permission: 'operators:write',
   event: 'operator.removed',
+  answers: { 204: null },
+  refusals: ['operator_last', 'grant_exceeded', 'not_configured'],
   summary: 'Remove an operator; its token is refused at once.',
   handler: async (dependencies, call) => {
     const store = storeOf(dependencies);

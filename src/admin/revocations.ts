@@ -8,6 +8,24 @@ import { type AdminAnswer, endpoint, notFound, validated } from './endpoint.ts';
 import { readLeakedToken } from './leaked-token.ts';
 import { pageOf, pageQuery } from './pages.ts';
 import { draftOf, namedRevocation, tokenRevocation } from './revocation-draft.ts';
+import { applied, count, pageShape, reason, time } from './shapes.ts';
+
+const until = z.union([z.literal('forever'), time]);
+
+const shownRevocation = z.strictObject({
+  id: z.string(),
+  kind: z.enum(revocationKinds),
+  issuer: z.string(),
+  /** Of kind `token`; `revoked_id` of all others. */
+  jti: z.string().optional(),
+  revoked_id: z.string().optional(),
+  reason: z.string(),
+  revoked_at: time,
+  until,
+  not_before: time.optional(),
+  /** True until the other replicas were told. */
+  pending: z.boolean(),
+});
 
 /** POST /v1/revocations: 201 with `{id, until, applied}`; 200 for a dry run, and for a token that nobody accepts. */
 export const revoke = endpoint({
@@ -17,6 +35,14 @@ export const revoke = endpoint({
   event: 'revocation.added',
   // One of two forms, told apart by `token`, so that a mistake is answered in the words of the form that was meant.
   body: z.record(z.string(), z.unknown()),
+  bodyForms: z.union([namedRevocation, tokenRevocation]),
+  answers: {
+    201: z.strictObject({ id: z.string(), until, applied }),
+    200: z.union([
+      z.strictObject({ id: z.string(), until, dry_run: z.literal(true), would_refuse: count }),
+      z.strictObject({ id: z.null(), until: z.null(), applied: z.literal('all'), harmless: reason }),
+    ]),
+  },
   summary: 'Revoke by kind and id, or by the leaked token itself.',
   handler: async (dependencies, { body }) => {
     const { clock, tokens } = dependencies;
@@ -82,6 +108,7 @@ export const listRevocations = endpoint({
   path: '/v1/revocations',
   permission: 'revocations:read',
   query: z.strictObject({ ...pageQuery, kind: z.enum(revocationKinds).optional() }),
+  answers: { 200: pageShape(shownRevocation) },
   summary: 'Active revocations, newest first, by cursor pages.',
   handler: async ({ revocations }, { query }) => {
     const entries = await revocations.list();
@@ -96,6 +123,7 @@ export const showRevocation = endpoint({
   method: 'GET',
   path: '/v1/revocations/{id}',
   permission: 'revocations:read',
+  answers: { 200: shownRevocation },
   summary: 'One active revocation.',
   handler: async ({ revocations }, { path }) => {
     const entry = (await revocations.list()).find(({ entryId }) => entryId === path.id);
@@ -110,6 +138,7 @@ export const undoRevocation = endpoint({
   path: '/v1/revocations/{id}',
   permission: 'revocations:write',
   event: 'revocation.undone',
+  answers: { 204: null },
   summary: 'Take a revocation back.',
   handler: async ({ revocations }, { path }) => {
     if (!(await revocations.undo(path.id as string))) throw notFound('no such revocation');

@@ -8,16 +8,20 @@ const REALM = { realm: 'doorward-admin', showReason: false };
 const LINGER_BYTES = 64 * 1024;
 const LINGER_MS = 1000;
 
-/** Sends a value as JSON; undefined as an empty body. */
+/** Bytes of a JSON answer; undefined for an empty one. */
+export const jsonText = (body: unknown): string | undefined =>
+  body === undefined ? undefined : `${JSON.stringify(body)}\n`;
+
+/** Sends JSON as {@link jsonText} makes it; `fields` is a flat list of further names and values. */
 export function sendJson(
   request: IncomingMessage,
   response: ServerResponse,
   status: number,
-  body: unknown,
+  text: string | undefined,
   id: string,
+  fields: readonly string[] = [],
 ): void {
-  const text = body === undefined ? undefined : `${JSON.stringify(body)}\n`;
-  send(request, response, status, ['Content-Type', 'application/json'], text, id);
+  send(request, response, status, ['Content-Type', 'application/json'], text, id, fields);
 }
 
 /** Sends text under the given media type. */
@@ -38,11 +42,12 @@ function send(
   type: readonly string[],
   text: string | undefined,
   id: string,
+  fields: readonly string[] = [],
 ): void {
   if (response.headersSent || response.destroyed) return;
   const length = text === undefined ? [] : [...type, 'Content-Length', String(Buffer.byteLength(text))];
   const always = ['Cache-Control', 'no-store', 'X-Content-Type-Options', 'nosniff', 'X-Request-Id', id];
-  response.writeHead(status, [...length, ...always, ...closing(request)]).end(text);
+  response.writeHead(status, [...length, ...fields, ...always, ...closing(request)]).end(text);
   linger(request);
 }
 

@@ -6,6 +6,7 @@ import { requestId } from '../core/ids.ts';
 import type { Reason } from '../core/reasons.ts';
 import type { ListenerHandlers } from '../http/listener.ts';
 import type { FieldProblem, ProblemDetails } from '../http/problem.ts';
+import type { KeptAnswer } from '../stores/contracts/idempotency.ts';
 import {
   type AuditedCall,
   auditAnswer,
@@ -17,12 +18,14 @@ import {
 import { foreignPage } from './browser-guard.ts';
 import { certificateNames } from './client-certificate.ts';
 import type { AdminDependencies } from './dependencies.ts';
-import { ConfigRefused, type Endpoint, FieldsError, validated } from './endpoint.ts';
+import { ConfigRefused, type Endpoint, FieldsError, isCreation, validated } from './endpoint.ts';
 import { findEndpoint } from './endpoints.ts';
+import { idempotencyKey, once } from './idempotency.ts';
 import { serveObservation } from './observe.ts';
 import { type Operator, socketOperator } from './operator-token.ts';
+import { ifMatchOf } from './precondition.ts';
 import { hasBody, readJsonBody } from './request-body.ts';
-import { sendJson, sendProblem } from './send.ts';
+import { jsonText, sendJson, sendProblem } from './send.ts';
 
 /** Where a request came in: over the Unix socket (same uid) no token is needed. */
 export type AdminDoor = 'port' | 'socket';
@@ -76,19 +79,33 @@ async function call(
   path: Readonly<Record<string, string>>,
   search: string,
 ): Promise<void> {
-  const { dependencies, request, response } = exchange;
+  const { dependencies, request } = exchange;
   const { endpoint, requestId, operator, address } = audited;
   try {
     requireAudit(dependencies, endpoint);
     const query = validated(endpoint.query, queryOf(search));
-    const body = await readBody(exchange, endpoint);
-    const answer = await endpoint.handler(dependencies, { requestId, operator, address, path, query, body });
-    await auditAnswer(dependencies, audited, answer);
-    sendJson(request, response, answer.status, answer.body, requestId);
+    const ifMatch = ifMatchOf(request, endpoint);
+    const key = isCreation(endpoint) ? idempotencyKey(request) : undefined;
+    const { body, sent } = await readBody(exchange, endpoint);
+    const make = async () => {
+      const answer = await endpoint.handler(dependencies, { requestId, operator, address, path, query, body, ifMatch });
+      await auditAnswer(dependencies, audited, answer);
+      return { status: answer.status, etag: answer.etag, text: jsonText(answer.body) };
+    };
+    if (key === undefined) return sendAnswer(exchange, await make(), []);
+    const identity = { operator: operator.id, method: endpoint.method, target: request.url as string, body: sent };
+    const { answer, replayed } = await once(dependencies, key, identity, make);
+    if (replayed) await auditAnswer(dependencies, audited, { status: answer.status });
+    sendAnswer(exchange, answer, replayed ? ['Idempotency-Replayed', 'true'] : []);
   } catch (error) {
     await auditFailure(dependencies, audited, error);
     throw error;
   }
+}
+
+function sendAnswer(exchange: AdminExchange, { status, etag, text }: KeptAnswer, more: readonly string[]): void {
+  const fields = etag === undefined ? more : ['ETag', `"${etag}"`, ...more];
+  sendJson(exchange.request, exchange.response, status, text, exchange.id, fields);
 }
 
 const retryAfter = (reason: Reason): ProblemDetails => (reason === 'operator_failures' ? { retryAfter: 60 } : {});
@@ -132,10 +149,15 @@ function isPermitted({ permissions }: Operator, { permission }: Endpoint): boole
   return permissions.includes('*') || permissions.includes(permission);
 }
 
-async function readBody({ request, response, expectsContinue }: AdminExchange, endpoint: Endpoint): Promise<unknown> {
-  if (!hasBody(request)) return endpoint.body === undefined ? undefined : validated(endpoint.body, {});
-  if (endpoint.body === undefined) throw new SidecarError('malformed', 'request_malformed', 'a body is not expected');
-  return validated(endpoint.body, await readJsonBody(request, response, expectsContinue));
+/** The body as the handler gets it, and as it was sent. */
+async function readBody(
+  { request, response, expectsContinue }: AdminExchange,
+  { body: schema }: Endpoint,
+): Promise<{ readonly body: unknown; readonly sent: unknown }> {
+  if (!hasBody(request)) return { body: schema === undefined ? undefined : validated(schema, {}), sent: undefined };
+  if (schema === undefined) throw new SidecarError('malformed', 'request_malformed', 'a body is not expected');
+  const sent = await readJsonBody(request, response, expectsContinue);
+  return { body: validated(schema, sent), sent };
 }
 
 function answerError({ dependencies, request, response, id }: AdminExchange, error: unknown): void {

@@ -6,6 +6,7 @@ import type { Principal } from '../core/principal.ts';
 import { parseDuration } from '../core/units.ts';
 import type { AdminIssuer, TokenDesk } from './dependencies.ts';
 import { type AdminAnswer, endpoint, FieldsError, notConfigured } from './endpoint.ts';
+import { time } from './shapes.ts';
 
 const text = () =>
   z
@@ -39,6 +40,16 @@ export const issueToken = endpoint({
   permission: 'tokens:write',
   event: 'token.issued',
   body: issueBody,
+  answers: {
+    201: z.strictObject({
+      token: z.string(),
+      token_type: z.literal('Bearer'),
+      token_id: z.string(),
+      issuer: z.string(),
+      expires_at: time,
+    }),
+  },
+  refusals: ['not_configured'],
   summary: 'Issue an access token of an issuer of ours.',
   handler: async ({ tokens, metrics, clock }, { body }) => {
     const { name, issuer, signer } = signingIssuer(tokens, body.issuer);
@@ -91,6 +102,25 @@ export const introspectToken = endpoint({
   path: '/v1/tokens/introspect',
   permission: 'tokens:read',
   body: z.strictObject({ token: z.string().max(64 * 1024), token_type_hint: z.string().max(64).optional() }),
+  answers: {
+    200: z.union([
+      z.strictObject({ active: z.literal(false) }),
+      z.looseObject({
+        active: z.literal(true),
+        iss: z.string(),
+        sub: z.string().optional(),
+        client_id: z.string().optional(),
+        scope: z.string(),
+        roles: z.array(z.string()),
+        tenant: z.string().optional(),
+        jti: z.string(),
+        token_type: z.literal('Bearer'),
+        exp: z.int(),
+        iat: z.int().optional(),
+      }),
+    ]),
+  },
+  refusals: ['revocations_unavailable', 'keys_unavailable'],
   summary: 'Whether a token is active, and what it says (RFC 7662).',
   handler: async ({ tokens, revocations, metrics }, { body }) => {
     metrics.tokenOperations.labels('introspect').inc();

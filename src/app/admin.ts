@@ -15,6 +15,7 @@ import type { DataPlane } from '../proxy/server.ts';
 import type { DurableRevoker } from '../revocation/durable.ts';
 import type { RevocationFollower } from '../revocation/follower.ts';
 import type { RevocationIndex } from '../revocation/index.ts';
+import { MemoryIdempotentAnswers } from '../stores/memory/idempotency.ts';
 import type { Log } from '../telemetry/log.ts';
 import type { Metrics } from '../telemetry/metrics.ts';
 import { auditComponent, logTrail } from './audit.ts';
@@ -115,6 +116,7 @@ function dependenciesOf(parts: AdminParts, opened: AsyncDisposableStack): AdminD
     operatorStore: table,
     auditDesk: controlPlane?.audit.desk,
     audit,
+    idempotency: controlPlane?.idempotency ?? new MemoryIdempotentAnswers(),
     tokens: tokenDesk(current),
     revocations,
     limits: limitDesk(current, stores.backend.checks),

@@ -3,9 +3,11 @@
 import type { LoadedConfig } from '../config/loaded.ts';
 import type { Clock } from '../core/clock.ts';
 import type { DurableRevocations } from '../stores/contracts/durable-revocations.ts';
+import type { IdempotentAnswers } from '../stores/contracts/idempotency.ts';
 import type { OperatorStore } from '../stores/contracts/operators.ts';
 import { openPostgres, type PostgresBackend } from '../stores/postgres/backend.ts';
 import type { PostgresSettings } from '../stores/postgres/connection.ts';
+import { PostgresIdempotentAnswers } from '../stores/postgres/idempotency.ts';
 import { PostgresOperators } from '../stores/postgres/operators.ts';
 import type { PrivateServer } from '../stores/postgres/private-server.ts';
 import { PostgresRevocations } from '../stores/postgres/revocations.ts';
@@ -37,6 +39,7 @@ export interface ControlPlane extends AsyncDisposable {
   readonly ownKeys: OwnKeys;
   readonly audit: DurableAudit;
   readonly operators: OperatorStore;
+  readonly idempotency: IdempotentAnswers;
 }
 
 /** How long a start waits for PostgreSQL before it goes on without. */
@@ -59,6 +62,7 @@ export async function openControlPlane(parts: ControlPlaneParts): Promise<Contro
     const ownKeys = opened.use(new OwnKeys({ store, sealer: sealing.sealer, clock: parts.clock, log: parts.log }));
     const audit = opened.use(openAudit(parts, postgres.pool, sealing.sealer));
     const operators = new PostgresOperators(postgres.pool);
+    const idempotency = new PostgresIdempotentAnswers(postgres.pool, sealing.sealer);
     return {
       postgres,
       revocations,
@@ -66,6 +70,7 @@ export async function openControlPlane(parts: ControlPlaneParts): Promise<Contro
       ownKeys,
       audit,
       operators,
+      idempotency,
       [Symbol.asyncDispose]: () => opened.disposeAsync(),
     };
   } catch (error) {

@@ -10,12 +10,13 @@ import type { DataKeysState } from '../stores/contracts/data-keys.ts';
 import type { SealedColumn } from '../stores/contracts/sealer.ts';
 import type { PostgresBackend } from '../stores/postgres/backend.ts';
 import { PostgresDataKeys } from '../stores/postgres/data-keys.ts';
+import { idempotencyColumn } from '../stores/postgres/idempotency.ts';
 import { PostgresSealedRows } from '../stores/postgres/sealed-rows.ts';
 import type { ControlPlaneParts } from './control-plane.ts';
 import { openKeks } from './kek.ts';
 
 /** Every sealed column of the schema: an aggregate that seals adds its own, or re-sealing would not find it. */
-export const sealedColumns: readonly SealedColumn[] = [signingKeyColumn, ...auditSealedColumns];
+export const sealedColumns: readonly SealedColumn[] = [signingKeyColumn, ...auditSealedColumns, idempotencyColumn];
 
 /** Sealing with its upkeep. */
 export interface Sealing extends AsyncDisposable {
