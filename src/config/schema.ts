@@ -15,6 +15,7 @@ import {
   size,
 } from './fields.ts';
 import { adminTls, audit } from './schema-audit.ts';
+import { client, tier } from './schema-clients.ts';
 import { controlPlane, sealing, sign } from './schema-keys.ts';
 import { oauth } from './schema-oauth.ts';
 
@@ -295,17 +296,6 @@ const identityHeaders = z
     'X-Auth-Token-Id': 'token_id',
   });
 
-const client = z.strictObject({
-  id: z.string().min(1).meta(doc('Client id as the issuer writes it.')),
-  issuer: name().meta(doc('Issuer block it belongs to.')),
-  tier: name().optional().meta(doc('Tier for limits with tiers.')),
-  limits: z
-    .record(name(), oneOrMany(rate()))
-    .prefault({})
-    .meta(doc('Own rates, by limit name; they win over the tier.')),
-  disabled: z.boolean().prefault(false).meta(doc('Refuse every token of this client.')),
-});
-
 const redis = z.strictObject({
   url: secret().meta(doc('redis:// or rediss:// URL.', 'restart')),
   prefix: z
@@ -383,6 +373,8 @@ export const sidecarSchema = z.strictObject({
     doc('Headers that tell the application who is calling; stripped from clients.'),
   ),
   clients: named(client).prefault({}).meta(doc('Static client records, without secrets.')),
+  tiers: named(tier).prefault({}).meta(doc('Which scopes clients of a tier may ask for; {}: tiers narrow nothing.')),
+  default_tier: name().optional().meta(doc('One of `tiers`: of clients without a tier, and of those that register.')),
   redis: redis.optional().meta(doc('Shared state; without it everything is in memory of one replica.', 'restart')),
   postgres: postgres
     .optional()

@@ -49,8 +49,9 @@ function checkRates(context: CheckContext, path: Path, rates: readonly Rate[], l
   }
 }
 
-/** Checks `clients`. */
+/** Checks `clients`, `tiers` and `default_tier`. */
 export const checkClients: Check = (context) => {
+  checkDefaultTier(context);
   const seen = new Map<string, string>();
   for (const [name, client] of Object.entries(context.config.clients)) {
     const identity = JSON.stringify([client.issuer, client.id]);
@@ -61,6 +62,15 @@ export const checkClients: Check = (context) => {
   }
 };
 
+function checkDefaultTier(context: CheckContext): void {
+  const { default_tier: standard, tiers } = context.config;
+  const names = Object.keys(tiers);
+  if (standard === undefined || names.includes(standard)) return;
+  context.problem(['default_tier'], `names "${standard}", which is none of tiers`, {
+    nearest: nearestName(standard, names),
+  });
+}
+
 function checkClient(context: CheckContext, path: Path, client: ClientConfig): void {
   refers(context, 'issuers', client.issuer, [...path, 'issuer']);
   for (const [limit, rates] of Object.entries(client.limits)) {
@@ -70,7 +80,8 @@ function checkClient(context: CheckContext, path: Path, client: ClientConfig): v
       context.problem([...path, 'limits', limit], 'has two rates over the same window');
     }
   }
-  const tiers = Object.values(context.config.limits).flatMap((limit) => Object.keys(limit.tiers ?? {}));
+  const limitTiers = Object.values(context.config.limits).flatMap((limit) => Object.keys(limit.tiers ?? {}));
+  const tiers = [...Object.keys(context.config.tiers), ...limitTiers];
   const unknown = client.tier !== undefined && !tiers.includes(client.tier);
   // A limit that the schema refused may have had the tier.
   if (!unknown || context.names.limits.length > Object.keys(context.config.limits).length) return;
