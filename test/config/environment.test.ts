@@ -36,6 +36,8 @@ routes:
     relax: [encoded_slash]
 identity_headers: {X-User: subject, X-Org: {claim: org}}
 clients: {billing: {id: billing, issuer: corp, tier: free, limits: {one: [5/1m]}}}
+tiers: {free: {scopes: [read]}, paid: {scopes: [read]}}
+default_tier: free
 redis: {url: {env: REDIS_URL}}
 postgres: {url: {env: POSTGRES_URL}}
 control_plane: {public_key: {env: PUBLISHING_PUBLIC_PEM}}
@@ -70,6 +72,7 @@ const SAMPLES: Readonly<Record<string, string>> = {
   'limits.<name>.tiers.<name>[0]': '2/1m',
   'limits.<name>.default_tier': 'paid',
   'clients.<name>.tier': 'paid',
+  default_tier: 'paid',
   'clients.<name>.issuer': 'self',
   'clients.<name>.limits.<name>[0]': '6/1m',
   'defaults.issuers[0]': 'self',
