@@ -293,3 +293,23 @@ table used_value
   constraint used_value_value_digest_check CHECK ((value_digest ~ '^[A-Za-z0-9_-]{43}$'::text))
   CREATE INDEX used_value_until ON doorward.used_value USING btree (until)
   comment: One-time values, such as the jti of client assertions, by digest until they expire.
+table webauthn_credential
+  tenant text
+  user_id text not null
+  credential_id text not null
+  public_key bytea not null
+  public_key_data_key text not null generated ('dk'::text || rtrim(translate(encode(SUBSTRING(public_key FROM 2 FOR 16), 'base64'::text), '+/'::text, '-_'::text), '='::text))  -- Data key that public_key is sealed under.
+  aaguid bytea
+  aaguid_data_key text generated ('dk'::text || rtrim(translate(encode(SUBSTRING(aaguid FROM 2 FOR 16), 'base64'::text), '+/'::text, '-_'::text), '='::text))  -- Data key that aaguid is sealed under.
+  sign_count bigint not null
+  transports text[] not null
+  created_at timestamp with time zone not null
+  last_used_at timestamp with time zone
+  constraint webauthn_credential_credential_id_check CHECK (((credential_id ~ '^[A-Za-z0-9_-]+$'::text) AND ((length(credential_id) >= 2) AND (length(credential_id) <= 1364))))
+  constraint webauthn_credential_once UNIQUE (credential_id)
+  constraint webauthn_credential_pkey PRIMARY KEY (user_id, credential_id)
+  constraint webauthn_credential_sign_count_check CHECK (((sign_count >= 0) AND (sign_count <= '4294967295'::bigint)))
+  constraint webauthn_credential_tenant_check CHECK ((tenant <> ''::text))
+  constraint webauthn_credential_transports_check CHECK ((cardinality(transports) <= 16))
+  constraint webauthn_credential_user_id_check CHECK (((octet_length(user_id) >= 1) AND (octet_length(user_id) <= 512)))
+  comment: public_key, aaguid: sealed. credential_id: base64url, one owner over all tenants.

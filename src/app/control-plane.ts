@@ -2,11 +2,13 @@
 // it answer 501. With PostgreSQL away the parts are there and answer `store_unavailable` until it is back.
 import type { LoadedConfig } from '../config/loaded.ts';
 import type { Clock } from '../core/clock.ts';
+import type { CredentialStore } from '../stores/contracts/credentials.ts';
 import type { DurableRevocations } from '../stores/contracts/durable-revocations.ts';
 import type { IdempotentAnswers } from '../stores/contracts/idempotency.ts';
 import type { OperatorStore } from '../stores/contracts/operators.ts';
 import { openPostgres, type PostgresBackend } from '../stores/postgres/backend.ts';
 import type { PostgresSettings } from '../stores/postgres/connection.ts';
+import { PostgresCredentials } from '../stores/postgres/credentials.ts';
 import { PostgresIdempotentAnswers } from '../stores/postgres/idempotency.ts';
 import { PostgresOperators } from '../stores/postgres/operators.ts';
 import type { PrivateServer } from '../stores/postgres/private-server.ts';
@@ -40,6 +42,8 @@ export interface ControlPlane extends AsyncDisposable {
   readonly audit: DurableAudit;
   readonly operators: OperatorStore;
   readonly idempotency: IdempotentAnswers;
+  /** WebAuthn credentials of users. */
+  readonly credentials: CredentialStore;
 }
 
 /** How long a start waits for PostgreSQL before it goes on without. */
@@ -71,6 +75,7 @@ export async function openControlPlane(parts: ControlPlaneParts): Promise<Contro
       audit,
       operators,
       idempotency,
+      credentials: new PostgresCredentials(postgres.pool, sealing.sealer),
       [Symbol.asyncDispose]: () => opened.disposeAsync(),
     };
   } catch (error) {

@@ -9,6 +9,7 @@ import { signingKeyColumn } from '../keys/signing-ring.ts';
 import type { DataKeysState } from '../stores/contracts/data-keys.ts';
 import type { SealedColumn } from '../stores/contracts/sealer.ts';
 import type { PostgresBackend } from '../stores/postgres/backend.ts';
+import { credentialSealedColumns } from '../stores/postgres/credentials.ts';
 import { PostgresDataKeys } from '../stores/postgres/data-keys.ts';
 import { idempotencyColumn } from '../stores/postgres/idempotency.ts';
 import { PostgresSealedRows } from '../stores/postgres/sealed-rows.ts';
@@ -16,7 +17,12 @@ import type { ControlPlaneParts } from './control-plane.ts';
 import { openKeks } from './kek.ts';
 
 /** Every sealed column of the schema: an aggregate that seals adds its own, or re-sealing would not find it. */
-export const sealedColumns: readonly SealedColumn[] = [signingKeyColumn, ...auditSealedColumns, idempotencyColumn];
+export const sealedColumns: readonly SealedColumn[] = [
+  signingKeyColumn,
+  ...auditSealedColumns,
+  idempotencyColumn,
+  ...credentialSealedColumns,
+];
 
 /** Sealing with its upkeep. */
 export interface Sealing extends AsyncDisposable {
