@@ -69,9 +69,15 @@ export function credentialsConformance(backend: string, open: () => Promise<Open
     assert.equal((await store.list(alice)).credentials.length, 2);
   });
 
-  it('L13: an unknown credential is undefined, an unknown user has none', async ({ store }) => {
+  it('L13 L16: an unknown credential is undefined and has no sign count, an unknown user has none', async ({
+    store,
+  }) => {
     await kept(store);
-    assert.equal(await store.get('bm9uZQ'), undefined);
+    for (const unknown of ['bm9uZQ', '', 'a\0', '%', 'x'.repeat(2000)]) {
+      assert.equal(await store.get(unknown), undefined);
+      assert.equal(await store.remove(alice, unknown), false);
+      assert.equal(await store.advance(unknown, 1, NOW), undefined);
+    }
     const bob = { ...alice, userId: 'bob' };
     assert.deepEqual(await store.list(bob), { credentials: [], unreadable: [] });
     assert.equal(await store.count(bob), 0);
@@ -155,7 +161,11 @@ export function credentialsConformance(backend: string, open: () => Promise<Open
       { aaguid: randomBytes(15) },
       { userId: '' },
       { userId: 'ä'.repeat(257) },
+      { userId: 'a\0b' },
+      { userId: '\ud800' },
       { tenant: '' },
+      { tenant: '\udfff' },
+      { transports: ['a\0'] },
       { transports: Array.from({ length: 17 }, () => 'usb') },
       { transports: ['x'.repeat(65)] },
     ];
@@ -195,8 +205,9 @@ export function credentialsConformance(backend: string, open: () => Promise<Open
     assert.deepEqual(await store.advance(made.credentialId, 0, NOW + 4), { outcome: 'regressed', previous: 3 });
   });
 
-  it('L16: an unknown credential has no sign count', async ({ store }) => {
-    assert.equal(await store.advance('bm9uZQ', 1, NOW), undefined);
+  it('two users whose ids are no text are not taken for one', async ({ store }) => {
+    await kept(store, { userId: '\ufffd' });
+    for (const userId of ['\ud800', '\udc00']) await assert.rejects(store.list({ ...alice, userId }), TypeError);
   });
 
   it('a use that is noted late does not hide a later one', async ({ store }) => {

@@ -52,8 +52,8 @@ export interface SignCountAdvance {
 
 /**
  * Guarantees: a credential id belongs to one user at most, over all tenants and replicas; every read sees what was
- * acknowledged before; of assertions with one sign count above 0 one advances; arguments outside the bounds above are a
- * TypeError; every call rejects with `store_unavailable` when the store is away, and has then changed nothing or all.
+ * acknowledged before; of assertions with one sign count above 0 one advances; owners and credentials outside the bounds
+ * above are a TypeError, a text that is no credential id is merely unknown; every call rejects with `store_unavailable` when the store is away, and has then changed nothing or all.
  */
 export interface CredentialStore {
   /** False, with nothing changed, when the credential id is registered already, whoever's it is. */

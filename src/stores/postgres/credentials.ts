@@ -76,6 +76,7 @@ export class PostgresCredentials implements CredentialStore {
   }
 
   async get(credentialId: string): Promise<WebauthnCredential | undefined> {
+    if (!isCredentialId(credentialId)) return undefined;
     const [row] = await this.#postgres.run(
       'credentials.get',
       (sql) => sql<Row[]>`select * from webauthn_credential where credential_id = ${credentialId}`,
@@ -84,6 +85,7 @@ export class PostgresCredentials implements CredentialStore {
   }
 
   async list(owner: CredentialOwner): Promise<CredentialList> {
+    requireOwner(owner);
     const rows = await this.#postgres.run(
       'credentials.list',
       (sql) => sql<Row[]>`
@@ -97,6 +99,7 @@ export class PostgresCredentials implements CredentialStore {
   }
 
   async count(owner: CredentialOwner): Promise<number> {
+    requireOwner(owner);
     const [row] = await this.#postgres.run(
       'credentials.count',
       (sql) => sql<{ total: number }[]>`select count(*) as total from webauthn_credential where ${owned(sql, owner)}`,
@@ -105,6 +108,8 @@ export class PostgresCredentials implements CredentialStore {
   }
 
   async remove(owner: CredentialOwner, credentialId: string): Promise<boolean> {
+    requireOwner(owner);
+    if (!isCredentialId(credentialId)) return false;
     const removed = await this.#postgres.run(
       'credentials.remove',
       (sql) => sql`delete from webauthn_credential where ${owned(sql, owner)} and credential_id = ${credentialId}`,
@@ -112,8 +117,9 @@ export class PostgresCredentials implements CredentialStore {
     return removed.count > 0;
   }
 
-  advance(credentialId: string, signCount: number, nowMs: number): Promise<SignCountAdvance | undefined> {
+  async advance(credentialId: string, signCount: number, nowMs: number): Promise<SignCountAdvance | undefined> {
     requireSignCount(signCount);
+    if (!isCredentialId(credentialId)) return undefined;
     return this.#postgres.run('credentials.advance', async (sql) => {
       // The lock: assertions that race are compared one after the other, each with what the one before left.
       const [row] = await sql<{ sign_count: number }[]>`
@@ -164,16 +170,27 @@ function owned(sql: Sql, { tenant, userId }: CredentialOwner) {
 const MOST_ID_CHARACTERS = Math.ceil((1023 * 4) / 3);
 
 function requireBounds(credential: NewWebauthnCredential): void {
-  const { credentialId, publicKey, aaguid, transports, userId, tenant } = credential;
-  const id = isCanonicalBase64url(credentialId) && credentialId.length >= 2;
-  if (!id || credentialId.length > MOST_ID_CHARACTERS) throw new TypeError('a credential id has 1 to 1023 bytes');
+  const { credentialId, publicKey, aaguid, transports } = credential;
+  requireOwner(credential);
+  if (!isCredentialId(credentialId)) throw new TypeError('a credential id has 1 to 1023 bytes');
   if (publicKey.length === 0) throw new TypeError('a credential has a public key');
   if (aaguid !== undefined && aaguid.length !== 16) throw new TypeError('an AAGUID has 16 bytes');
-  if (userId === '' || Buffer.byteLength(userId) > 512) throw new TypeError('a user id has 1 to 512 bytes');
-  if (tenant === '') throw new TypeError('a tenant has a name');
   if (transports.length > 16 || transports.some((name) => name.length > 64)) throw new TypeError('too many transports');
+  if (!transports.every(isStorable)) throw new TypeError('a transport is text');
   requireSignCount(credential.signCount);
 }
+
+function requireOwner({ tenant, userId }: CredentialOwner): void {
+  if (userId === '' || Buffer.byteLength(userId) > 512) throw new TypeError('a user id has 1 to 512 bytes');
+  if (!isStorable(userId)) throw new TypeError('a user id is text');
+  if (tenant !== undefined && (tenant === '' || !isStorable(tenant))) throw new TypeError('a tenant has a name');
+}
+
+/** PostgreSQL knows no NUL, and lone surrogates would all become one character, and two users one. */
+const isStorable = (text: string) => text.isWellFormed() && !text.includes('\0');
+
+const isCredentialId = (text: string) =>
+  isCanonicalBase64url(text) && text.length >= 2 && text.length <= MOST_ID_CHARACTERS;
 
 function requireSignCount(signCount: number): void {
   if (Number.isInteger(signCount) && signCount >= 0 && signCount <= 0xffff_ffff) return;
