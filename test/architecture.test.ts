@@ -25,6 +25,7 @@ const allowed: Readonly<Record<string, readonly string[]>> = {
   'stores/redis': ['core', 'stores/contracts'],
   'stores/postgres': ['core', 'stores/contracts'],
   proxy: ['core', 'http', 'token', 'limits', 'revocation', 'telemetry', 'stores/contracts'],
+  identity: ['core', 'clients', 'http', 'token', 'limits', 'telemetry', 'stores/contracts'],
   admin: ['core', 'audit', 'clients', 'http', 'token', 'limits', 'revocation', 'telemetry', 'stores/contracts'],
   cli: ['core', 'audit', 'config', 'app', 'token', 'http', 'telemetry'],
   app: [
@@ -43,12 +44,22 @@ const allowed: Readonly<Record<string, readonly string[]>> = {
     'stores/redis',
     'stores/postgres',
     'proxy',
+    'identity',
     'admin',
   ],
   main: ['cli'],
 };
 /** Types of the configuration may be named wherever a configuration is compiled. */
-const mayNameConfigTypes = new Set(['token', 'limits', 'revocation', 'proxy', 'admin', 'stores/redis', 'http']);
+const mayNameConfigTypes = new Set([
+  'token',
+  'limits',
+  'revocation',
+  'proxy',
+  'identity',
+  'admin',
+  'stores/redis',
+  'http',
+]);
 
 interface Import {
   readonly from: string;

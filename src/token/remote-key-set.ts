@@ -1,6 +1,7 @@
 // An issuer's keys fetched over the network: ahead of need, at most one fetch at a time, and never worse than before. No
 // request waits while its kid is known; an unknown kid waits for one fetch, at most one per cooldown. Where to fetch and
 // how much to read is fetch-document.ts and discovery.ts; which keys are fit is verification-key.ts.
+import type { LookupFunction } from 'node:net';
 import { Agent } from 'undici';
 import type { Clock } from '../core/clock.ts';
 import { backoffMs } from './backoff.ts';
@@ -46,6 +47,8 @@ export interface RemoteKeySetOptions {
   /** Yields [0, 1); spreads retries. */
   readonly random?: () => number;
   readonly onRefresh?: ((report: RefreshReport) => void) | undefined;
+  /** Resolves host names; default: the system. For URLs that strangers name, so that they do not lead inside. */
+  readonly lookup?: LookupFunction;
 }
 
 interface Held {
@@ -57,7 +60,7 @@ interface Held {
 export class RemoteKeySet implements KeySource {
   readonly #options: RemoteKeySetOptions;
   readonly #random: () => number;
-  readonly #agent = new Agent({ connections: 2, keepAliveTimeout: 4000, maxHeaderSize: 16 * 1024 });
+  readonly #agent: Agent;
   readonly #ended = new AbortController();
   readonly #listeners = new Set<(keyIds: readonly string[]) => void>();
   #held: Held | undefined;
@@ -73,6 +76,8 @@ export class RemoteKeySet implements KeySource {
 
   constructor(options: RemoteKeySetOptions) {
     this.#options = options;
+    const connect = options.lookup === undefined ? {} : { connect: { lookup: options.lookup } };
+    this.#agent = new Agent({ connections: 2, keepAliveTimeout: 4000, maxHeaderSize: 16 * 1024, ...connect });
     this.#random = options.random ?? Math.random;
   }
 

@@ -1,0 +1,89 @@
+// Tokens as the grants hand them out, and the successful answer of the token endpoint (RFC 6749 section 5.1).
+import type { Client } from '../../stores/contracts/clients.ts';
+import type { GrantHolder } from '../../stores/contracts/grants.ts';
+import type { IssuedToken } from '../../token/issue.ts';
+import { OAuthError } from './errors.ts';
+import type { OAuthExchange } from './exchange.ts';
+import type { PersonContent } from './refresh-token.ts';
+import type { OAuthAnswer } from './send.ts';
+
+/** An access token with its scopes, which may be fewer than those of the grant. */
+export interface Access {
+  readonly issued: IssuedToken;
+  readonly scopes: readonly string[];
+}
+
+/** Issues an access token of a person's grant. */
+export async function issueForGrant(
+  { settings }: OAuthExchange,
+  holder: GrantHolder,
+  grant: { readonly familyId: string; readonly person: PersonContent; readonly scopes: readonly string[] },
+): Promise<Access> {
+  const { familyId, person, scopes } = grant;
+  const issued = await settings.signer.issueAccessToken({
+    subject: holder.subject,
+    client: holder.client,
+    audience: holder.audience,
+    scopes,
+    family: familyId,
+    ...(person.roles === undefined ? {} : { roles: person.roles }),
+    ...(holder.session === undefined ? {} : { session: holder.session }),
+    ...(holder.tenant === undefined ? {} : { tenant: holder.tenant }),
+    // So that nobody takes a client of the same name for the person (RFC 9068 section 5).
+    claims: { subject_type: 'user' },
+  });
+  return { issued, scopes };
+}
+
+/** The ID token beside an access token, for grants with the scope `openid`; undefined for others. */
+export function idTokenFor(
+  { settings }: OAuthExchange,
+  holder: GrantHolder,
+  { issued, scopes }: Access,
+  person: PersonContent,
+): Promise<string> | undefined {
+  if (!scopes.includes('openid')) return undefined;
+  return settings.signer.issueIdToken({
+    subject: holder.subject,
+    client: holder.client,
+    accessToken: issued.token,
+    expiresAtMs: issued.expiresAtMs,
+    session: holder.session,
+    authenticatedAtMs: person.authenticatedAtMs,
+    nonce: person.nonce,
+    claims: person.claims,
+  });
+}
+
+/** The answer with tokens. */
+export function tokenAnswer(
+  { parts }: OAuthExchange,
+  { issued, scopes }: Access,
+  more: { readonly refreshToken?: string | undefined; readonly idToken?: string | undefined } = {},
+): OAuthAnswer {
+  return {
+    status: 200,
+    body: {
+      access_token: issued.token,
+      token_type: 'Bearer',
+      expires_in: Math.max(0, Math.floor((issued.expiresAtMs - parts.clock.nowMs()) / 1000)),
+      scope: scopes.join(' '),
+      refresh_token: more.refreshToken,
+      id_token: more.idToken,
+    },
+  };
+}
+
+/** The scopes asked for, or `all` without any; throws OAuthError `invalid_scope` for one beyond them (RFC 6749 section 3.3). */
+export function scopesAsked(asked: string | undefined, all: readonly string[]): readonly string[] {
+  if (asked === undefined) return all;
+  const scopes = [...new Set(asked.split(' ').filter((scope) => scope !== ''))];
+  if (scopes.length > 0 && scopes.every((scope) => all.includes(scope))) return scopes;
+  throw new OAuthError('invalid_scope', 'a scope is not allowed', { why: 'scope_widened' });
+}
+
+/** Throws OAuthError `unauthorized_client` unless the client's record has the grant. */
+export function requireGrant(client: Client, grant: Client['grantTypes'][number]): void {
+  if (client.grantTypes.includes(grant)) return;
+  throw new OAuthError('unauthorized_client', 'the client may not use this grant', { why: 'grant_not_allowed' });
+}

@@ -1,0 +1,97 @@
+// What the public OAuth endpoints rest on: contracts and plain functions, handed in by the composition root, and the settings
+// of the configuration in force.
+import type { AuditTrail } from '../../core/audit-trail.ts';
+import type { Clock } from '../../core/clock.ts';
+import type { Principal } from '../../core/principal.ts';
+import type { AddressReader } from '../../http/client-address.ts';
+import type { LocalLimits } from '../../limits/local.ts';
+import type { CheckStore } from '../../stores/contracts/checks.ts';
+import type { Client, ClientStore } from '../../stores/contracts/clients.ts';
+import type { Grants } from '../../stores/contracts/grants.ts';
+import type { OneTimeValues } from '../../stores/contracts/one-time.ts';
+import type { RevocationDraft, RevocationEntry, RevocationHead } from '../../stores/contracts/revocations.ts';
+import type { Sealer } from '../../stores/contracts/sealer.ts';
+import type { Log } from '../../telemetry/log.ts';
+import type { Metrics } from '../../telemetry/metrics.ts';
+import type { Signer } from '../../token/issue.ts';
+import type { KeySource } from '../../token/key-set.ts';
+import type { Verifier } from '../../token/verify.ts';
+import type { EndpointLimits } from './limits.ts';
+
+/** Revocations as these endpoints see and make them. */
+export interface RevocationSide {
+  /** The entry that refuses the principal, by what this replica knows. */
+  refuses(principal: Principal): RevocationEntry | undefined;
+  /** False while nobody can tell what is revoked: then nothing is said to be active. */
+  isKnown(): boolean;
+  /** Brings this replica up to the head that a check has read; resolves when its answers count, or waiting is over. */
+  observe(head: RevocationHead | undefined): Promise<unknown> | unknown;
+  /** Durable and in force here once it resolves. Rejects with `store_unavailable`. */
+  revoke(draft: RevocationDraft): Promise<unknown>;
+}
+
+/** Keys of clients that authenticate with `private_key_jwt`. */
+export interface ClientKeys {
+  /** Undefined for a client without keys. */
+  of(client: Client): Pick<KeySource, 'find'> | undefined;
+}
+
+/** All that outlives a reload. */
+export interface OAuthDependencies {
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly metrics: Metrics;
+  readonly audit: AuditTrail;
+  readonly clients: Pick<ClientStore, 'get' | 'secretUsed'>;
+  readonly clientKeys: ClientKeys;
+  readonly grants: Grants;
+  readonly oneTime: OneTimeValues;
+  readonly sealer: Sealer;
+  readonly checks: CheckStore;
+  readonly local: LocalLimits;
+  readonly revocations: RevocationSide;
+  /** Of the configuration in force. */
+  settings(): OAuthSettings;
+}
+
+/** Absolute URLs of what we serve. */
+export interface EndpointUrls {
+  readonly token: string;
+  readonly revoke: string;
+  readonly introspect: string;
+  readonly register: string;
+  readonly userinfo: string;
+  readonly jwks: string;
+}
+
+/** The configuration in force, compiled. Durations in ms. */
+export interface OAuthSettings {
+  /** Key of the issuer block. */
+  readonly issuerName: string;
+  /** `iss`. */
+  readonly issuer: string;
+  /** Host name of the issuer, lower case, without port. */
+  readonly host: string;
+  /** `/.doorward/oauth/`. */
+  readonly basePath: string;
+  readonly urls: EndpointUrls;
+  readonly authorizationEndpoint: string | undefined;
+  readonly signer: Signer;
+  /** Algorithm of ID tokens. */
+  readonly signingAlgorithm: string;
+  readonly verifier: Verifier;
+  readonly audience: readonly string[];
+  readonly maxLifetimeMs: number;
+  readonly clockToleranceMs: number;
+  /** How long a key is published before it signs. */
+  readonly publishBeforeMs: number;
+  readonly codeLifetimeMs: number;
+  readonly refreshLifetimeMs: number;
+  readonly refreshIdleMs: number;
+  readonly refreshGraceMs: number;
+  readonly addresses: AddressReader;
+  readonly readsForwarded: boolean;
+  readonly limits: EndpointLimits;
+  /** Scopes that the client may ask for now: its own, narrowed by its tier. */
+  scopesOf(client: Client): readonly string[];
+}
