@@ -3,12 +3,14 @@
 import { chmodSync, mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { openAdmin } from './app/admin.ts';
+import { openClients } from './app/clients.ts';
 import { type ControlPlane, openControlPlane } from './app/control-plane.ts';
 import { routeRows } from './app/desks.ts';
 import { type Current, type Generations, generations } from './app/generations.ts';
 import { openPublishing } from './app/publishing.ts';
 import { claimSocketPath } from './app/socket-path.ts';
 import { openStores, type Stores } from './app/stores.ts';
+import type { ClientAnnouncer } from './clients/announcer.ts';
 import { loadConfig } from './config/load.ts';
 import type { LoadedConfig } from './config/loaded.ts';
 import { ConfigError } from './config/problem.ts';
@@ -17,6 +19,7 @@ import { resolveBeside } from './config/secrets.ts';
 import { type ConfigWatch, watchConfig } from './config/watch.ts';
 import { type Clock, systemClock } from './core/clock.ts';
 import { type Listener, type ListenerLimits, listen, listenAddress } from './http/listener.ts';
+import { KnownClients } from './limits/clients.ts';
 import { DeniedKeys } from './limits/denied.ts';
 import { LocalLimits } from './limits/local.ts';
 import { type CheckGate, checkGate } from './proxy/decide/check-gate.ts';
@@ -130,6 +133,8 @@ class Replica implements Sidecar {
     this.#closing.use(follower);
     await follower.start();
     const revoker = this.#revokeDurably(stores, index, follower, controlPlane);
+    const knownClients = new KnownClients(() => this.#denied.clear());
+    const announcer = await this.#openClients(knownClients, stores, controlPlane, index, revoker);
     const gate = this.#gate(stores, follower, index);
     this.#generations = generations({
       clock: this.#clock,
@@ -139,6 +144,7 @@ class Replica implements Sidecar {
       stateDir: this.stateDir,
       ownKeys: controlPlane?.ownKeys,
       publishedKeys: await this.#openPublishing(first, stores, controlPlane),
+      knownClients,
     });
     this.#closing.use(this.#generations);
     this.#current = this.#generations.next(first);
@@ -146,7 +152,7 @@ class Replica implements Sidecar {
     this.#openPlane(stores, gate, index);
     this.#proxy = await listen(listenAddress(first.config.proxy.listen), this.#limits(), this.#plane.handlers);
     this.#closing.use(this.#proxy);
-    await this.#openAdmin(stores, controlPlane, { follower, index, revoker });
+    await this.#openAdmin(stores, controlPlane, { follower, index, revoker, announcer });
     this.#followFiles();
     this.#log.info(
       { proxy: this.proxyUrl, admin: this.adminUrl, observe: this.observeUrl, socket: this.socketPath },
@@ -207,6 +213,19 @@ class Replica implements Sidecar {
   #openPublishing(loaded: LoadedConfig, stores: Stores, controlPlane: ControlPlane | undefined) {
     const parts = { loaded, stores, controlPlane, clock: this.#clock, log: this.#log, metrics: this.#metrics };
     return openPublishing(parts, this.#closing);
+  }
+
+  #openClients(
+    known: KnownClients,
+    { backend }: Stores,
+    controlPlane: ControlPlane | undefined,
+    index: RevocationIndex,
+    revoker: DurableRevoker | undefined,
+  ): Promise<ClientAnnouncer | undefined> {
+    const held = { clock: this.#clock, log: this.#log, metrics: this.#metrics };
+    const [loaded, config] = [this.#holder.current(), () => this.#holder.current().config];
+    const parts = { known, published: backend.published, controlPlane, index, revoker, loaded, config };
+    return openClients({ ...held, ...parts }, this.#closing);
   }
 
   #revokeDurably(
@@ -294,7 +313,7 @@ class Replica implements Sidecar {
   async #openAdmin(
     stores: Stores,
     controlPlane: ControlPlane | undefined,
-    revocation: Pick<Parameters<typeof openAdmin>[0], 'follower' | 'index' | 'revoker'>,
+    revocation: Pick<Parameters<typeof openAdmin>[0], 'follower' | 'index' | 'revoker' | 'announcer'>,
   ): Promise<void> {
     await claimSocketPath(this.socketPath);
     this.#admin = await openAdmin({

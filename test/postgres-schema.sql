@@ -120,6 +120,7 @@ table client
   CREATE INDEX client_by_id ON doorward.client USING btree (client_id) WHERE (removed_at IS NULL)
   CREATE INDEX client_newest ON doorward.client USING btree (created_at DESC, issuer, client_id) WHERE (removed_at IS NULL)
   CREATE INDEX client_unpublished ON doorward.client USING btree (updated_at) WHERE (published_version < version)
+  CREATE INDEX client_updated ON doorward.client USING btree (updated_at)
 table client_secret
   id text not null
   issuer text not null

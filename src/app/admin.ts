@@ -5,6 +5,7 @@ import type { AdminDependencies } from '../admin/dependencies.ts';
 import { observeHandlers } from '../admin/observe.ts';
 import type { ReadinessFacts } from '../admin/readiness.ts';
 import { adminHandlers } from '../admin/server.ts';
+import type { ClientAnnouncer } from '../clients/announcer.ts';
 import type { LoadedConfig } from '../config/loaded.ts';
 import { printConfig } from '../config/print.ts';
 import type { ReloadOutcome } from '../config/reload.ts';
@@ -43,6 +44,8 @@ export interface AdminParts {
   /** Revokes durably; undefined without `postgres`. */
   readonly revoker: DurableRevoker | undefined;
   readonly index: RevocationIndex;
+  /** Tells of changes to clients; undefined without `postgres`. */
+  readonly announcer: ClientAnnouncer | undefined;
   readonly plane: DataPlane;
   readonly open: OpenExchanges;
   readonly reload: () => ReloadOutcome;

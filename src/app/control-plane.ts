@@ -2,14 +2,18 @@
 // it answer 501. With PostgreSQL away the parts are there and answer `store_unavailable` until it is back.
 import type { LoadedConfig } from '../config/loaded.ts';
 import type { Clock } from '../core/clock.ts';
+import type { ClientStore } from '../stores/contracts/clients.ts';
 import type { CredentialStore } from '../stores/contracts/credentials.ts';
 import type { DurableRevocations } from '../stores/contracts/durable-revocations.ts';
 import type { IdempotentAnswers } from '../stores/contracts/idempotency.ts';
+import type { InitialAccessTokens } from '../stores/contracts/initial-access-tokens.ts';
 import type { OperatorStore } from '../stores/contracts/operators.ts';
 import { openPostgres, type PostgresBackend } from '../stores/postgres/backend.ts';
+import { PostgresClients } from '../stores/postgres/clients.ts';
 import type { PostgresSettings } from '../stores/postgres/connection.ts';
 import { PostgresCredentials } from '../stores/postgres/credentials.ts';
 import { PostgresIdempotentAnswers } from '../stores/postgres/idempotency.ts';
+import { PostgresInitialAccessTokens } from '../stores/postgres/initial-access-tokens.ts';
 import { PostgresOperators } from '../stores/postgres/operators.ts';
 import type { PrivateServer } from '../stores/postgres/private-server.ts';
 import { PostgresRevocations } from '../stores/postgres/revocations.ts';
@@ -41,6 +45,8 @@ export interface ControlPlane extends AsyncDisposable {
   readonly ownKeys: OwnKeys;
   readonly audit: DurableAudit;
   readonly operators: OperatorStore;
+  readonly clients: ClientStore;
+  readonly initialTokens: InitialAccessTokens;
   readonly idempotency: IdempotentAnswers;
   /** WebAuthn credentials of users. */
   readonly credentials: CredentialStore;
@@ -74,6 +80,8 @@ export async function openControlPlane(parts: ControlPlaneParts): Promise<Contro
       ownKeys,
       audit,
       operators,
+      clients: new PostgresClients(postgres.pool),
+      initialTokens: new PostgresInitialAccessTokens(postgres.pool),
       idempotency,
       credentials: new PostgresCredentials(postgres.pool, sealing.sealer),
       [Symbol.asyncDispose]: () => opened.disposeAsync(),

@@ -2,7 +2,6 @@
 import type { AdminDependencies, LimitDesk, RevocationDesk, TokenDesk } from '../admin/dependencies.ts';
 import { SidecarError } from '../core/errors.ts';
 import type { Principal } from '../core/principal.ts';
-import { staticClients } from '../limits/clients.ts';
 import { compileLimit, type LimitSettings } from '../limits/compile.ts';
 import { subjectFromText } from '../limits/from-text.ts';
 import type { RevocationFollower } from '../revocation/follower.ts';
@@ -31,8 +30,8 @@ export function tokenDesk(current: () => Current): TokenDesk {
       return (known ?? (await verifier.verify(token, [...issuers.keys()]))).principal;
     },
     isDisabled(principal) {
-      const records = staticClients(current().loaded.config.clients);
-      return principal.client !== undefined && (records.get(principal.issuerName, principal.client)?.disabled ?? false);
+      const { clients } = current();
+      return principal.client !== undefined && (clients.get(principal.issuerName, principal.client)?.disabled ?? false);
     },
     countVerified: (matches) => current().verifier.count(matches),
   };
@@ -72,9 +71,7 @@ export function limitDesk(current: () => Current, store: CheckStore): LimitDesk 
     const subject = subjectFromText(settings.key, key, issuers);
     const { principal } = subject;
     const record =
-      principal?.client === undefined
-        ? undefined
-        : staticClients(config.clients).get(principal.issuerName, principal.client);
+      principal?.client === undefined ? undefined : current().clients.get(principal.issuerName, principal.client);
     return compileLimit(name, settings, config.name).charge(subject, record);
   };
   return {

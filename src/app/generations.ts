@@ -5,6 +5,7 @@ import type { LoadedConfig } from '../config/loaded.ts';
 import type { IssuerConfig, UpstreamConfig } from '../config/schema.ts';
 import type { Clock } from '../core/clock.ts';
 import { reuse } from '../core/reuse.ts';
+import { type ClientRecords, type KnownClients, layeredClients, staticClients } from '../limits/clients.ts';
 import { compileGeneration } from '../proxy/compile.ts';
 import type { CheckGate } from '../proxy/decide/check-gate.ts';
 import type { Generation } from '../proxy/generation.ts';
@@ -28,6 +29,8 @@ export interface Current {
   readonly signers: ReadonlyMap<string, Signer>;
   readonly upstreams: ReadonlyMap<string, Upstream>;
   readonly verifier: Verifier;
+  /** Records by the issuer names of this configuration. */
+  readonly clients: ClientRecords;
 }
 
 /** Makes generations. */
@@ -50,8 +53,10 @@ export function generations(options: {
   readonly ownKeys: OwnKeys | undefined;
   /** Key sets that a control plane publishes; undefined without `control_plane.public_key`. */
   readonly publishedKeys: PublishedKeys | undefined;
+  /** What the control plane told of clients. */
+  readonly knownClients: KnownClients;
 }): Generations {
-  const { clock, log, metrics, gate, stateDir, ownKeys, publishedKeys } = options;
+  const { clock, log, metrics, gate, stateDir, ownKeys, publishedKeys, knownClients } = options;
   const issuerReuse = reuse<Issuer>(GRACE_MS);
   const upstreamReuse = reuse<Upstream>(GRACE_MS);
   let verifier: Verifier | undefined;
@@ -109,17 +114,19 @@ export function generations(options: {
           ]),
         ),
       );
+      const fixed = staticClients(config.clients);
+      const clients = layeredClients(fixed, knownClients, (name) => config.issuers[name]?.issuer);
       const before = verifier;
       verifier = createVerifier({ issuers, clock });
       before?.[Symbol.dispose]();
-      const generation = compileGeneration(config, { clock, log, metrics, upstreams, verifier, gate });
+      const generation = compileGeneration(config, { clock, log, metrics, upstreams, verifier, gate, clients });
       const signers = new Map<string, Signer>();
       for (const [name, key] of keys) {
         const issuer = config.issuers[name] as IssuerConfig;
         const source = key === undefined ? ringOf(issuer) : fixedSigningKey(key);
         if (source !== undefined) signers.set(name, createSigner(issuer, source, clock));
       }
-      return { loaded, generation, issuers, signers, upstreams, verifier };
+      return { loaded, generation, issuers, signers, upstreams, verifier, clients };
     },
     async [Symbol.asyncDispose]() {
       verifier?.[Symbol.dispose]();

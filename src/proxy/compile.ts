@@ -2,7 +2,7 @@
 import type { RouteConfig, SidecarConfig } from '../config/schema.ts';
 import type { Clock } from '../core/clock.ts';
 import { addressReader } from '../http/client-address.ts';
-import { staticClients } from '../limits/clients.ts';
+import type { ClientRecords } from '../limits/clients.ts';
 import { compileLimits, type LimitPlan } from '../limits/plan.ts';
 import type { Log } from '../telemetry/log.ts';
 import type { Metrics } from '../telemetry/metrics.ts';
@@ -26,13 +26,15 @@ export interface GenerationParts {
   readonly upstreams: ReadonlyMap<string, Upstream>;
   readonly verifier: Verifier;
   readonly gate: CheckGate;
+  /** Client records of this configuration's issuer names. */
+  readonly clients: ClientRecords;
 }
 
 /** Compiles `config`; throws only on what config/validate.ts should have refused. */
 export function compileGeneration(config: SidecarConfig, parts: GenerationParts): Generation {
-  const { clock, log, metrics, upstreams, verifier, gate } = parts;
+  const { clock, log, metrics, upstreams, verifier, gate, clients } = parts;
   const lookups = (outcome: string) => metrics.tokenCache.labels(outcome);
-  const plans = compileLimits(config, config.name, staticClients(config.clients));
+  const plans = compileLimits(config, config.name, clients);
   const routes = Object.entries(config.routes).map(([name, route]) =>
     compileRoute(name, route, config, upstreams, plans.get(name) as LimitPlan),
   );

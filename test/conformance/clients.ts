@@ -142,7 +142,8 @@ export function clientsConformance(backend: string, open: () => Promise<OpenedCl
     assert.equal(await store.get(ISSUER, first.clientId), undefined);
     assert.deepEqual(await store.page({}, undefined, 10), []);
     assert.equal(await store.remove(ISSUER, first.clientId, { nowMs: NOW }), 'missing');
-    const [notice] = await store.notices(undefined, 10);
+    const notice = await store.notice(ISSUER, first.clientId);
+    assert.deepEqual(await store.notices(undefined, 10), [notice]);
     assert.deepEqual([notice?.removed, notice?.version, notice?.changedAtMs], [true, 2, NOW + 9]);
   });
 
@@ -267,6 +268,15 @@ export function clientsConformance(backend: string, open: () => Promise<OpenedCl
     await store.published({ ...notice, version: 2 });
     await store.published(notice);
     assert.deepEqual(await store.unpublished(NOW + 1, 10), []);
+  });
+
+  it('what changed after a moment is listed, removals included', async ({ store }) => {
+    const [first, second] = [await added(store), await added(store, newTestClient({}, NOW + 5))];
+    const changed = async (sinceMs: number) => (await store.changedSince(sinceMs, 10)).map((one) => one.clientId);
+    assert.deepEqual(await changed(NOW), [second.clientId]);
+    await store.remove(ISSUER, first.clientId, { nowMs: NOW + 9 });
+    assert.deepEqual(await changed(NOW), [second.clientId, first.clientId]);
+    assert.deepEqual(await changed(NOW + 9), []);
   });
 
   it('notices come in pages of every size, removed ones included', async ({ store }) => {

@@ -49,4 +49,19 @@ export function publishedStoreConformance(backend: string, open: () => Promise<O
     await eventually(() => notices.length === 2, 5000);
     assert.deepEqual(notices, [undefined, { kind: 'client', name: 'billing' }]);
   });
+
+  test(`${backend} published: pages hold every document of their kind`, async () => {
+    await using opened = await open();
+    assert.deepEqual((await opened.store.page('client', '')).documents, new Map());
+    const expected = new Map(Array.from({ length: 1200 }, (_, at) => [`n ${at}`, `document ${at}`]));
+    await Promise.all([...expected].map(([name, document]) => opened.store.put('client', name, 7, document)));
+    await opened.store.put('keys', 'other kind', 1, 'x');
+    const seen = new Map<string, string>();
+    for (let cursor: string | undefined = ''; cursor !== undefined; ) {
+      const page = await opened.other.page('client', cursor);
+      for (const [name, document] of page.documents) seen.set(name, document);
+      cursor = page.next;
+    }
+    assert.deepEqual(new Map([...seen].sort()), new Map([...expected].sort()));
+  });
 }

@@ -150,6 +150,10 @@ export interface ClientStore {
   unpublished(changedBeforeMs: number, limit: number): Promise<readonly ClientNotice[]>;
   /** Replicas were told of this version; nothing happens when there is a later one. */
   published(notice: Pick<ClientNotice, 'issuer' | 'clientId' | 'version'>): Promise<void>;
+  /** What is to be told of one client now; undefined when there never was one. */
+  notice(issuer: string, clientId: string): Promise<ClientNotice | undefined>;
+  /** What changed after this moment, oldest first. Clocks of replicas differ: ask for a while longer than seems needed. */
+  changedSince(changedAfterMs: number, limit: number): Promise<readonly ClientNotice[]>;
   /** All notices in the order of issuer and id, those of removal included, for telling everything anew. */
   notices(
     after: { readonly issuer: string; readonly clientId: string } | undefined,

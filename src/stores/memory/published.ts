@@ -1,5 +1,5 @@
 // Published documents in memory: the readable reference.
-import type { PublicationKind, PublicationNotice, PublishedStore } from '../contracts/published.ts';
+import type { PublicationKind, PublicationNotice, PublicationPage, PublishedStore } from '../contracts/published.ts';
 
 /** {@link PublishedStore} in memory. */
 export class MemoryPublished implements PublishedStore {
@@ -16,6 +16,11 @@ export class MemoryPublished implements PublishedStore {
 
   async get(kind: PublicationKind, name: string): Promise<string | undefined> {
     return this.#documents.get(`${kind} ${name}`)?.document;
+  }
+
+  async page(kind: PublicationKind, _cursor: string): Promise<PublicationPage> {
+    const own = [...this.#documents].filter(([key]) => key.startsWith(`${kind} `));
+    return { documents: new Map(own.map(([key, { document }]) => [key.slice(kind.length + 1), document])) };
   }
 
   async watch(onNotice: (notice: PublicationNotice | undefined) => void): Promise<AsyncDisposable> {

@@ -177,6 +177,23 @@ export class PostgresClients implements ClientStore {
     );
   }
 
+  async notice(issuer: string, clientId: string): Promise<ClientNotice | undefined> {
+    const [row] = await this.#postgres.run(
+      'clients.notice',
+      (sql) => sql<ClientRow[]>`select * from client where issuer = ${issuer} and client_id = ${clientId}`,
+    );
+    return row && noticeOf(row);
+  }
+
+  async changedSince(changedAfterMs: number, limit: number): Promise<readonly ClientNotice[]> {
+    const rows = await this.#postgres.run(
+      'clients.changed_since',
+      (sql) => sql<ClientRow[]>`
+        select * from client where updated_at > ${new Date(changedAfterMs)} order by updated_at limit ${limit}`,
+    );
+    return rows.map(noticeOf);
+  }
+
   async notices(after: Parameters<ClientStore['notices']>[0], limit: number): Promise<readonly ClientNotice[]> {
     const { issuer = '', clientId = '' } = after ?? {};
     const rows = await this.#postgres.run(

@@ -1,12 +1,16 @@
 // Published documents in Redis: one hash per kind, field by name, `seq document` inside; notices on a channel of their own.
 import type { Redis } from 'ioredis';
 import { parseStrictObject } from '../../core/strict-json.ts';
-import type { PublicationKind, PublicationNotice, PublishedStore } from '../contracts/published.ts';
+import type { PublicationKind, PublicationNotice, PublicationPage, PublishedStore } from '../contracts/published.ts';
 import { storeError } from './errors.ts';
 import type { Keyspace } from './keyspace.ts';
 import { loadScript, run } from './scripts.ts';
 
 const publish = loadScript('publish');
+/** Fields that one HSCAN looks at: a few hundred KiB. */
+const PAGE = 500;
+
+const documentOf = (held: string) => held.slice(held.indexOf(' ') + 1);
 
 /** {@link PublishedStore} over Redis. */
 export class RedisPublished implements PublishedStore {
@@ -36,7 +40,19 @@ export class RedisPublished implements PublishedStore {
   async get(kind: PublicationKind, name: string): Promise<string | undefined> {
     try {
       const held = await this.#redis.hget(this.#names.published(kind), name);
-      return held === null ? undefined : held.slice(held.indexOf(' ') + 1);
+      return held === null ? undefined : documentOf(held);
+    } catch (error) {
+      throw storeError(error);
+    }
+  }
+
+  async page(kind: PublicationKind, cursor: string): Promise<PublicationPage> {
+    try {
+      const from = cursor === '' ? '0' : cursor;
+      const [next, flat] = await this.#redis.hscan(this.#names.published(kind), from, 'COUNT', PAGE);
+      const documents = new Map<string, string>();
+      for (let at = 0; at < flat.length; at += 2) documents.set(flat[at] as string, documentOf(flat[at + 1] as string));
+      return next === '0' ? { documents } : { documents, next };
     } catch (error) {
       throw storeError(error);
     }

@@ -35,6 +35,7 @@ comment on column client.version is 'Grows with every change of the pair, over r
 comment on column client.published_version is 'The version that replicas were told of last.';
 create index client_newest on client (created_at desc, issuer, client_id) where removed_at is null;
 create index client_by_id on client (client_id) where removed_at is null;
+create index client_updated on client (updated_at);
 create index client_unpublished on client (updated_at) where published_version < version;
 
 create table client_secret (
