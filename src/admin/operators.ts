@@ -74,6 +74,8 @@ export const addOperator = endpoint({
       expiresAtMs: body.expires === undefined ? undefined : nowMs + (parseDuration(body.expires) as number),
       lastUsedAtMs: undefined,
     };
+    // The operator of the state folder goes first: found second, its token would be retired.
+    await dependencies.operators.refresh();
     if (!(await store.add(record))) {
       throw new SidecarError('conflict', 'operator_exists', 'an operator with this name or certificate exists');
     }
