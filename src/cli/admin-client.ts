@@ -1,10 +1,8 @@
-// Talks to a running sidecar: over its Unix socket when there is one, else to the admin port with the operator token. Turns
-// refusals into exit codes and into the sentences that the problem document holds.
-import { existsSync, readFileSync, statSync } from 'node:fs';
-import { dirname, join, resolve } from 'node:path';
+// Talks to a running sidecar, by the way that admin-door.ts finds. Turns refusals into exit codes and into the sentences that
+// the problem document holds.
 import type { Command } from 'commander';
-import { Agent, request } from 'undici';
-import { parse } from 'yaml';
+import { request } from 'undici';
+import { type Door, findDoor } from './admin-door.ts';
 import { CliError } from './exit-codes.ts';
 import type { Terminal } from './terminal.ts';
 
@@ -14,6 +12,10 @@ export interface AdminOptions {
   readonly stateDir?: string;
   readonly admin?: string;
   readonly adminTokenFile?: string;
+  /** Files with PEM, for an admin port that speaks TLS. */
+  readonly adminCa?: string;
+  readonly adminCert?: string;
+  readonly adminKey?: string;
   readonly json?: boolean;
 }
 
@@ -24,6 +26,9 @@ export function withAdminOptions(command: Command): Command {
     .option('--state-dir <dir>', 'state folder of the sidecar (default: as the configuration says)')
     .option('--admin <url>', 'admin port to call instead of the socket, such as http://127.0.0.1:9900')
     .option('--admin-token-file <file>', 'operator token for the admin port (default: <state-dir>/admin.token)')
+    .option('--admin-ca <file>', 'PEM of the authority of an admin port with TLS (default: those that Node trusts)')
+    .option('--admin-cert <file>', 'PEM of a client certificate for the admin port, instead of a token')
+    .option('--admin-key <file>', 'PEM of the private key of --admin-cert')
     .option('--json', 'print JSON');
 }
 
@@ -39,11 +44,10 @@ export interface AdminCall {
 /** Calls a sidecar and returns the JSON of its answer. Throws CliError with the exit code for every refusal. */
 export async function callAdmin(options: AdminOptions, terminal: Terminal, call: AdminCall): Promise<unknown> {
   const door = findDoor(options, terminal);
-  const agent = new Agent(door.socketPath === undefined ? {} : { connect: { socketPath: door.socketPath } });
   try {
     const timeout = call.timeoutMs ?? 30_000;
     const answer = await request(`${door.origin}${call.path}`, {
-      dispatcher: agent,
+      dispatcher: door.agent,
       method: call.method,
       headersTimeout: timeout,
       bodyTimeout: timeout,
@@ -59,71 +63,19 @@ export async function callAdmin(options: AdminOptions, terminal: Terminal, call:
     if (answer.statusCode < 400) return text === '' ? undefined : JSON.parse(text);
     throw refusal(answer.statusCode, text);
   } finally {
-    await agent.destroy();
+    await door.agent.destroy();
   }
 }
 
-interface Door {
-  readonly origin: string;
-  readonly socketPath?: string;
-  readonly token?: string;
-}
+/** Codes of a handshake that failed: of OpenSSL (ERR_SSL_…), of Node (ERR_TLS_…), and of X.509. */
+const HANDSHAKE = /SSL|TLS|CERT|SELF_SIGNED|UNABLE_TO_/;
 
-function findDoor(options: AdminOptions, terminal: Terminal): Door {
-  const settings = settingsOf(options, terminal);
-  const socketPath = join(settings.stateDir, 'admin.sock');
-  if (options.admin === undefined && isSocket(socketPath)) return { origin: 'http://localhost', socketPath };
-  const file = options.adminTokenFile ?? join(settings.stateDir, 'admin.token');
-  return { origin: originOf(options.admin ?? `http://${settings.listen}`), token: readOperatorToken(file) };
-}
-
-function originOf(text: string): string {
-  const url = URL.parse(text);
-  if (url === null || !/^https?:$/.test(url.protocol)) throw new CliError('usage', `--admin ${text} is no http URL`);
-  return url.origin;
-}
-
-function isSocket(path: string): boolean {
-  return existsSync(path) && statSync(path).isSocket();
-}
-
-function readOperatorToken(file: string): string {
-  try {
-    return readFileSync(file, 'utf8').trim();
-  } catch (cause) {
-    const message = `no sidecar runs here: no admin.sock, and ${file} cannot be read; see --state-dir and --admin`;
-    throw new CliError('sidecar_unreachable', message, { cause });
-  }
-}
-
-/** Reads only what leads to the sidecar: a file that does not hold must not keep an operator from revoking. */
-function settingsOf(options: AdminOptions, { env }: Terminal): { stateDir: string; listen: string } {
-  const tree = looseTree(options.config);
-  const named = options.stateDir ?? env.DOORWARD__STATE_DIR ?? textAt(tree, ['state_dir']);
-  const listen = env.DOORWARD__ADMIN__LISTEN ?? textAt(tree, ['admin', 'listen']) ?? '127.0.0.1:9900';
-  const base = options.stateDir === undefined ? dirname(options.config) : '.';
-  return { stateDir: resolve(base, named ?? '.doorward'), listen };
-}
-
-function looseTree(file: string): unknown {
-  try {
-    return parse(readFileSync(file, 'utf8'), { logLevel: 'silent' });
-  } catch {
-    return undefined;
-  }
-}
-
-function textAt(tree: unknown, path: readonly string[]): string | undefined {
-  let at = tree;
-  for (const name of path)
-    at = typeof at === 'object' && at !== null ? (at as Record<string, unknown>)[name] : undefined;
-  return typeof at === 'string' ? at : undefined;
-}
-
-function unreachable(door: Door, cause: unknown): CliError {
-  const where = door.socketPath ?? door.origin;
+function unreachable({ where }: Door, cause: unknown): CliError {
   const code = (cause as NodeJS.ErrnoException).code ?? 'no answer';
-  return new CliError('sidecar_unreachable', `no sidecar answers at ${where} (${code})`, { cause });
+  const message = HANDSHAKE.test(code)
+    ? `no TLS with ${where} (${code}); see --admin-ca, --admin-cert and --admin-key`
+    : `no sidecar answers at ${where} (${code})`;
+  return new CliError('sidecar_unreachable', message, { cause });
 }
 
 interface ProblemDocument {
