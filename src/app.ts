@@ -7,6 +7,7 @@ import { openClients } from './app/clients.ts';
 import { type ControlPlane, openControlPlane } from './app/control-plane.ts';
 import { routeRows } from './app/desks.ts';
 import { type Current, type Generations, generations } from './app/generations.ts';
+import { endGrantsOf, type OpenedOAuth, openOAuth } from './app/oauth.ts';
 import { openPublishing } from './app/publishing.ts';
 import { claimSocketPath } from './app/socket-path.ts';
 import { openStores, type Stores } from './app/stores.ts';
@@ -29,6 +30,7 @@ import { type DataPlane, dataPlane } from './proxy/server.ts';
 import { DurableRevoker, rememberedRevocations } from './revocation/durable.ts';
 import { RevocationFollower } from './revocation/follower.ts';
 import { RevocationIndex } from './revocation/index.ts';
+import type { RevocationDraft } from './stores/contracts/revocations.ts';
 import { MemoryChecks } from './stores/memory/checks.ts';
 import { decisionRecorder } from './telemetry/decision.ts';
 import { type Log, openLog } from './telemetry/log.ts';
@@ -83,6 +85,7 @@ class Replica implements Sidecar {
   readonly #closing = new AsyncDisposableStack();
   #current!: Current;
   #generations!: Generations;
+  #oauth: OpenedOAuth | undefined;
   #plane!: DataPlane;
   #open!: OpenExchanges;
   #denied!: DeniedKeys;
@@ -149,6 +152,7 @@ class Replica implements Sidecar {
     this.#closing.use(this.#generations);
     this.#current = this.#generations.next(first);
     await Promise.all([...this.#current.issuers.values()].map(({ keys }) => keys.warm()));
+    this.#openOAuth(stores, controlPlane, { follower, index, revoker });
     this.#openPlane(stores, gate, index);
     this.#proxy = await listen(listenAddress(first.config.proxy.listen), this.#limits(), this.#plane.handlers);
     this.#closing.use(this.#proxy);
@@ -228,6 +232,20 @@ class Replica implements Sidecar {
     return openClients({ ...held, ...parts }, this.#closing);
   }
 
+  #openOAuth(
+    stores: Stores,
+    controlPlane: ControlPlane | undefined,
+    {
+      revoker,
+      ...revocation
+    }: { follower: RevocationFollower; index: RevocationIndex; revoker?: DurableRevoker | undefined },
+  ): void {
+    const isWanted = this.#holder.current().config.proxy.endpoints.oauth;
+    if (!isWanted || controlPlane === undefined || revoker === undefined) return;
+    const held = { clock: this.#clock, log: this.#log, metrics: this.#metrics, current: () => this.#current };
+    this.#oauth = openOAuth({ ...held, stores, controlPlane, revoker, ...revocation }, this.#closing);
+  }
+
   #revokeDurably(
     { backend }: Stores,
     index: RevocationIndex,
@@ -235,8 +253,10 @@ class Replica implements Sidecar {
     controlPlane: ControlPlane | undefined,
   ): DurableRevoker | undefined {
     if (controlPlane === undefined) return undefined;
-    const { postgres, revocations: store } = controlPlane;
-    const revoker = new DurableRevoker({ store, log: backend.revocations, follower, index, clock: this.#clock });
+    const { postgres, revocations: store, grants } = controlPlane;
+    const endGrants = (draft: RevocationDraft) => endGrantsOf(draft, grants, this.#clock.nowMs());
+    const parts = { store, log: backend.revocations, follower, index, clock: this.#clock, endGrants };
+    const revoker = new DurableRevoker(parts);
     this.#closing.use(revoker);
     // The follower has asked already when PostgreSQL was there at the start; what it missed before it came it asks now.
     postgres.onReady(() => follower.refresh());
@@ -294,6 +314,7 @@ class Replica implements Sidecar {
       answerer: answers,
       open,
       clock: this.#clock,
+      site: this.#oauth?.site,
       onParserRefusal: (reason, requestId, peer) => answers.parserRefused(reason, requestId, peer),
     });
   }
@@ -325,6 +346,7 @@ class Replica implements Sidecar {
       current: () => this.#current,
       stores,
       controlPlane,
+      grants: this.#oauth?.desk,
       ...revocation,
       plane: this.#plane,
       open: this.#open,

@@ -14,6 +14,7 @@ import type { Sealer } from '../stores/contracts/sealer.ts';
 import type { Log } from '../telemetry/log.ts';
 import type { Metrics } from '../telemetry/metrics.ts';
 import type { Signer } from '../token/issue.ts';
+import type { GrantDesk } from './grant-desk.ts';
 import type { DataKeyDesk, SigningKeyDesk } from './key-desks.ts';
 import type { OperatorCheck } from './operator-check.ts';
 import type { ReadinessFacts } from './readiness.ts';
@@ -143,6 +144,8 @@ export interface AdminDependencies {
   /** Undefined without `postgres`, as the next. */
   readonly signingKeys?: SigningKeyDesk | undefined;
   readonly dataKeys?: DataKeyDesk | undefined;
+  /** Undefined without `proxy.endpoints.oauth`. */
+  readonly grants?: GrantDesk | undefined;
   readonly decisions: DecisionStore;
   readonly config: ConfigDesk;
   explain(question: Question): Promise<Explanation>;

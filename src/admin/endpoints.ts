@@ -1,11 +1,13 @@
 // The table of the admin API: every operation there is, in one place. What a row means is endpoint.ts, how rows are served
 // server.ts.
 import { exportAudit, listAudit, verifyAuditLog } from './audit.ts';
+import { mintCode } from './codes.ts';
 import { reloadConfig, showConfig } from './config.ts';
 import { resealFields, rotateDataKey, showDataKeys } from './data-keys.ts';
 import { drain } from './drain.ts';
 import type { Endpoint } from './endpoint.ts';
 import { explainRequest, findDecisions } from './explain.ts';
+import { endGrant, listGrants } from './grants.ts';
 import { activateSigningKey, banSigningKey, listSigningKeys, retireSigningKey, rotateSigningKey } from './keys.ts';
 import { resetLimit, showLimit } from './limits.ts';
 import { addOperator, listOperators, removeOperator } from './operators.ts';
@@ -21,6 +23,9 @@ export const operations = {
   listRevocations,
   showRevocation,
   undoRevocation,
+  mintCode,
+  listGrants,
+  endGrant,
   showLimit,
   resetLimit,
   listSigningKeys,

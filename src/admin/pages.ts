@@ -34,16 +34,19 @@ export function pageOf<T>(
   return { items: shown, next: encodeCursor(place(last)) };
 }
 
-type Place = { readonly atMs: number; readonly id: string };
+/** A place in a list that is ordered newest first, ties by id. */
+export type Place = { readonly atMs: number; readonly id: string };
 
 function compare(a: Place, b: Place): number {
   if (a.atMs !== b.atMs) return b.atMs - a.atMs;
   return a.id < b.id ? -1 : a.id > b.id ? 1 : 0;
 }
 
-const encodeCursor = ({ atMs, id }: Place) => Buffer.from(`${atMs} ${id}`).toString('base64url');
+/** The cursor of the page after this place. */
+export const encodeCursor = ({ atMs, id }: Place) => Buffer.from(`${atMs} ${id}`).toString('base64url');
 
-function decodeCursor(cursor: string): Place {
+/** The place that a cursor names; throws FieldsError for what is none. */
+export function decodeCursor(cursor: string): Place {
   const match = /^(\d{1,16}) (.+)$/.exec(Buffer.from(cursor, 'base64url').toString());
   if (match === null) throw new FieldsError([{ path: 'cursor', problem: 'is not a cursor of this list' }]);
   return { atMs: Number(match[1]), id: match[2] as string };

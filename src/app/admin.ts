@@ -2,6 +2,7 @@
 import { chmodSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import type { AdminDependencies } from '../admin/dependencies.ts';
+import type { GrantDesk } from '../admin/grant-desk.ts';
 import { observeHandlers } from '../admin/observe.ts';
 import type { ReadinessFacts } from '../admin/readiness.ts';
 import { adminHandlers } from '../admin/server.ts';
@@ -46,6 +47,8 @@ export interface AdminParts {
   readonly index: RevocationIndex;
   /** Tells of changes to clients; undefined without `postgres`. */
   readonly announcer: ClientAnnouncer | undefined;
+  /** Undefined without `proxy.endpoints.oauth`. */
+  readonly grants: GrantDesk | undefined;
   readonly plane: DataPlane;
   readonly open: OpenExchanges;
   readonly reload: () => ReloadOutcome;
@@ -127,6 +130,7 @@ function dependenciesOf(parts: AdminParts, opened: AsyncDisposableStack): AdminD
       parts.controlPlane &&
       signingKeyDesk({ ownKeys: parts.controlPlane.ownKeys, current, revoke: revocations.revoke }),
     dataKeys: parts.controlPlane?.sealing.desk,
+    grants: parts.grants,
     decisions: stores.backend.decisions,
     config: {
       file: current().loaded.file,

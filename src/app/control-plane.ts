@@ -5,15 +5,19 @@ import type { Clock } from '../core/clock.ts';
 import type { ClientStore } from '../stores/contracts/clients.ts';
 import type { CredentialStore } from '../stores/contracts/credentials.ts';
 import type { DurableRevocations } from '../stores/contracts/durable-revocations.ts';
+import type { Grants } from '../stores/contracts/grants.ts';
 import type { IdempotentAnswers } from '../stores/contracts/idempotency.ts';
 import type { InitialAccessTokens } from '../stores/contracts/initial-access-tokens.ts';
+import type { OneTimeValues } from '../stores/contracts/one-time.ts';
 import type { OperatorStore } from '../stores/contracts/operators.ts';
 import { openPostgres, type PostgresBackend } from '../stores/postgres/backend.ts';
 import { PostgresClients } from '../stores/postgres/clients.ts';
 import type { PostgresSettings } from '../stores/postgres/connection.ts';
 import { PostgresCredentials } from '../stores/postgres/credentials.ts';
+import { PostgresGrants } from '../stores/postgres/grants.ts';
 import { PostgresIdempotentAnswers } from '../stores/postgres/idempotency.ts';
 import { PostgresInitialAccessTokens } from '../stores/postgres/initial-access-tokens.ts';
+import { PostgresOneTimeValues } from '../stores/postgres/one-time.ts';
 import { PostgresOperators } from '../stores/postgres/operators.ts';
 import type { PrivateServer } from '../stores/postgres/private-server.ts';
 import { PostgresRevocations } from '../stores/postgres/revocations.ts';
@@ -47,6 +51,8 @@ export interface ControlPlane extends AsyncDisposable {
   readonly operators: OperatorStore;
   readonly clients: ClientStore;
   readonly initialTokens: InitialAccessTokens;
+  readonly grants: Grants;
+  readonly oneTime: OneTimeValues;
   readonly idempotency: IdempotentAnswers;
   /** WebAuthn credentials of users. */
   readonly credentials: CredentialStore;
@@ -82,6 +88,8 @@ export async function openControlPlane(parts: ControlPlaneParts): Promise<Contro
       operators,
       clients: new PostgresClients(postgres.pool),
       initialTokens: new PostgresInitialAccessTokens(postgres.pool),
+      grants: new PostgresGrants(postgres.pool),
+      oneTime: new PostgresOneTimeValues(postgres.pool),
       idempotency,
       credentials: new PostgresCredentials(postgres.pool, sealing.sealer),
       [Symbol.asyncDispose]: () => opened.disposeAsync(),

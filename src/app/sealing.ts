@@ -11,6 +11,7 @@ import type { SealedColumn } from '../stores/contracts/sealer.ts';
 import type { PostgresBackend } from '../stores/postgres/backend.ts';
 import { credentialSealedColumns } from '../stores/postgres/credentials.ts';
 import { PostgresDataKeys } from '../stores/postgres/data-keys.ts';
+import { grantSealedColumns } from '../stores/postgres/grants.ts';
 import { idempotencyColumn } from '../stores/postgres/idempotency.ts';
 import { PostgresSealedRows } from '../stores/postgres/sealed-rows.ts';
 import type { ControlPlaneParts } from './control-plane.ts';
@@ -20,6 +21,7 @@ import { openKeks } from './kek.ts';
 export const sealedColumns: readonly SealedColumn[] = [
   signingKeyColumn,
   ...auditSealedColumns,
+  ...grantSealedColumns,
   idempotencyColumn,
   ...credentialSealedColumns,
 ];

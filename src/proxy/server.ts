@@ -40,9 +40,13 @@ export function dataPlane(options: {
   readonly answerer: Answerer;
   readonly open: OpenExchanges;
   readonly clock: Clock;
+  /** Endpoints of ours that are no routes; answers true for a request that it takes over. */
+  readonly site?:
+    | { serve(request: IncomingMessage, response: ServerResponse, expectsContinue: boolean): boolean }
+    | undefined;
   readonly onParserRefusal: (reason: Reason, requestId: string, peer: string | undefined) => void;
 }): DataPlane {
-  const { answerer, clock, open } = options;
+  const { answerer, clock, open, site } = options;
   let current = options.generation;
   const forwardEnding: Ending = { refuse: answerer.refuse, proceed: (exchange) => proceedForward(exchange, answerer) };
   const websocket = websocketEnding(answerer);
@@ -57,6 +61,7 @@ export function dataPlane(options: {
     return new Exchange(current, kind, ending, request, sink, peer, requestId(), clock.monotonicMs());
   };
   const onRequest = (request: IncomingMessage, response: ServerResponse, expectsContinue: boolean) => {
+    if (site?.serve(request, response, expectsContinue)) return;
     const verdict = verdictPath(current, request.url as string);
     const exchange = begin(verdict ? 'verdict' : 'forward', verdict ? nginx : forwardEnding, request, { response });
     exchange.expectsContinue = expectsContinue;

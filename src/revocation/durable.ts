@@ -21,6 +21,11 @@ export interface DurableRevokerOptions {
   readonly follower: RevocationFollower;
   readonly index: RevocationIndex;
   readonly clock: Clock;
+  /**
+   * Ends what could bring new tokens of the revoked after the entry is gone: grants. A revocation resolves only after it; may
+   * be called again for the same entry.
+   */
+  readonly endGrants?: (draft: RevocationDraft) => Promise<unknown>;
 }
 
 const SEND_MS = 1000;
@@ -69,9 +74,9 @@ export class DurableRevoker implements AsyncDisposable {
    * `store_unavailable` when the durable store is away, and then nothing has happened.
    */
   async revoke(draft: RevocationDraft): Promise<RevokeAnswer> {
-    const { store, follower, clock } = this.#options;
+    const { store, follower, clock, endGrants } = this.#options;
     const made = await store.put(draft, clock.nowMs());
-    const answer = await follower.revoke(draft);
+    const [answer] = await Promise.all([follower.revoke(draft), endGrants?.(draft)]);
     if (answer.applied === 'all') this.#settle(made, answer.entry.revokedAtMs);
     return answer;
   }
@@ -133,17 +138,22 @@ export class DurableRevoker implements AsyncDisposable {
       const snapshot = await log.snapshot();
       const known = new Map((await rememberedRevocations(store, clock)).entries.map((one) => [one.entryId, one]));
       for (const entry of snapshot?.entries ?? []) {
-        if ((known.get(entry.entryId)?.revokedAtMs ?? -1) < entry.revokedAtMs) await store.adopt(entry);
+        if ((known.get(entry.entryId)?.revokedAtMs ?? -1) < entry.revokedAtMs) await this.#adoptEntry(entry);
       }
       this.#adopted = snapshot?.head;
       return;
     }
     for (const event of events) {
-      if (event.type === 'put') await store.adopt(event.entry);
+      if (event.type === 'put') await this.#adoptEntry(event.entry);
       else await store.adoptUndo(event.entry, clock.nowMs());
     }
     const last = events.at(-1);
     if (last !== undefined) this.#adopted = { epoch: head.epoch, seq: last.type === 'put' ? last.entry.seq : last.seq };
+  }
+
+  async #adoptEntry(entry: RevocationEntry): Promise<void> {
+    await this.#options.store.adopt(entry);
+    await this.#options.endGrants?.(entry);
   }
 
   async #sendAll(minAgeMs: number): Promise<number> {

@@ -1,0 +1,45 @@
+// What operators' calls about grants rest on; the composition root hands it in. Without the public OAuth endpoints there is none.
+
+import type { FieldProblem } from '../http/problem.ts';
+import type { FamilyPlace, FamilyRecord } from '../stores/contracts/grants.ts';
+
+/** A code that an application asks for. Times in ms since the epoch. */
+export interface CodeAsked {
+  readonly clientId: string;
+  readonly redirectUri: string;
+  readonly subject: string;
+  readonly scopes?: readonly string[] | undefined;
+  readonly codeChallenge: string;
+  readonly session?: string | undefined;
+  readonly tenant?: string | undefined;
+  readonly audience?: readonly string[] | undefined;
+  readonly person: {
+    readonly roles?: readonly string[] | undefined;
+    readonly claims?: Readonly<Record<string, unknown>> | undefined;
+    readonly authenticatedAtMs?: number | undefined;
+    readonly nonce?: string | undefined;
+  };
+}
+
+/** Which grants are listed. */
+export interface GrantsWanted {
+  readonly subject?: string | undefined;
+  readonly client?: string | undefined;
+  readonly session?: string | undefined;
+  readonly tenant?: string | undefined;
+}
+
+/** Grants of our issuer. All reject with `store_unavailable` when PostgreSQL is away. */
+export interface GrantDesk {
+  /** The code, or every field that does not hold. */
+  mint(
+    asked: CodeAsked,
+  ): Promise<
+    | { readonly code: string; readonly expiresAtMs: number; readonly scopes: readonly string[] }
+    | { readonly problems: readonly FieldProblem[] }
+  >;
+  /** Live families, newest first. */
+  page(wanted: GrantsWanted, after: FamilyPlace | undefined, limit: number): Promise<readonly FamilyRecord[]>;
+  /** Ends a family and its access tokens; undefined when there is none. */
+  end(familyId: string): Promise<FamilyRecord | undefined>;
+}

@@ -1,0 +1,127 @@
+// The public OAuth endpoints over the replica's parts, what operators do with grants, and how revocations end them. Loaded only
+// where PostgreSQL is; the endpoints only with `proxy.endpoints.oauth`.
+import type { GrantDesk } from '../admin/grant-desk.ts';
+import type { Clock } from '../core/clock.ts';
+import { SidecarError } from '../core/errors.ts';
+import { HeldClientKeys } from '../identity/oauth/client-keys.ts';
+import { mintCode } from '../identity/oauth/codes.ts';
+import type { OAuthDependencies, OAuthSettings } from '../identity/oauth/dependencies.ts';
+import { endFamily } from '../identity/oauth/families.ts';
+import { compileOAuth, oauthIssuerName } from '../identity/oauth/settings.ts';
+import { oauthSite, type PublicSite } from '../identity/oauth/site.ts';
+import { LocalLimits } from '../limits/local.ts';
+import type { DurableRevoker } from '../revocation/durable.ts';
+import type { RevocationFollower } from '../revocation/follower.ts';
+import type { RevocationIndex } from '../revocation/index.ts';
+import type { GrantFilter, Grants } from '../stores/contracts/grants.ts';
+import type { RevocationDraft } from '../stores/contracts/revocations.ts';
+import { MemoryChecks } from '../stores/memory/checks.ts';
+import type { Log } from '../telemetry/log.ts';
+import type { Metrics } from '../telemetry/metrics.ts';
+import type { Signer } from '../token/issue.ts';
+import type { ControlPlane } from './control-plane.ts';
+import type { Current } from './generations.ts';
+import type { Stores } from './stores.ts';
+
+/** What they are opened with. */
+export interface OAuthParts {
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly metrics: Metrics;
+  readonly current: () => Current;
+  readonly stores: Stores;
+  readonly controlPlane: ControlPlane;
+  readonly follower: RevocationFollower;
+  readonly index: RevocationIndex;
+  readonly revoker: DurableRevoker;
+}
+
+/** Both sides of grants. */
+export interface OpenedOAuth {
+  readonly site: PublicSite;
+  readonly desk: GrantDesk;
+}
+
+const EXPIRE_EVERY_MS = 60_000;
+
+/** Opens them; everything opened ends with `closing`. */
+export function openOAuth(parts: OAuthParts, closing: AsyncDisposableStack): OpenedOAuth {
+  const { clock, log, metrics, stores, controlPlane, follower, index, revoker } = parts;
+  const { grants, oneTime, clients, sealing, audit } = controlPlane;
+  const counters = new MemoryChecks({ clock, head: () => undefined });
+  const dependencies: OAuthDependencies = {
+    ...{ clock, log, metrics, clients, grants, oneTime },
+    audit: audit.trail,
+    clientKeys: closing.use(new HeldClientKeys(clock)),
+    sealer: sealing.sealer,
+    checks: stores.backend.checks,
+    local: new LocalLimits(counters, () => stores.backend.replicas()),
+    revocations: {
+      refuses: (principal) => index.refuses(principal, clock.nowMs()),
+      isKnown: () => follower.state() !== 'unknown' || follower.policy() === 'index',
+      // Without an answer of the store nothing says that this replica is behind; isKnown judges that.
+      observe: (head) => (head === undefined ? undefined : follower.observe(head)),
+      revoke: (draft) => revoker.revoke(draft),
+    },
+    settings: settingsOf(parts.current),
+  };
+  closing.use(keepClean(controlPlane, clock, log));
+  return { site: oauthSite(dependencies), desk: grantDesk(dependencies) };
+}
+
+/** Compiled once per configuration. */
+function settingsOf(current: () => Current): () => OAuthSettings {
+  let held: { readonly from: Current; readonly settings: OAuthSettings } | undefined;
+  return () => {
+    const from = current();
+    if (held?.from !== from) {
+      const { config } = from.loaded;
+      const signer = from.signers.get(oauthIssuerName(config)) as Signer;
+      held = { from, settings: compileOAuth(config, { signer, verifier: from.verifier }) };
+    }
+    return held.settings;
+  };
+}
+
+function grantDesk(parts: OAuthDependencies): GrantDesk {
+  const { grants, clock } = parts;
+  return {
+    mint: (request) => mintCode(request, parts, parts.settings()),
+    page: (filter, after, limit) =>
+      grants.page({ ...filter, issuer: parts.settings().issuer }, after, limit, clock.nowMs()),
+    end: async (familyId) => {
+      const settings = parts.settings();
+      const family = await grants.find(familyId);
+      if (family === undefined || family.issuer !== settings.issuer) return undefined;
+      await endFamily(familyId, 'operator', parts, settings);
+      return family;
+    },
+  };
+}
+
+const KINDS = { session: 'session', family: 'family', subject: 'subject', client: 'client', tenant: 'tenant' } as const;
+
+/**
+ * Ends the families and drops the codes that a revocation concerns, so that none of them yields a token once its entry is gone.
+ * A banned key and a single access token end none: neither says anything of the grant.
+ */
+export async function endGrantsOf(draft: RevocationDraft, grants: Grants, nowMs: number): Promise<void> {
+  const { kind, issuer, id, notBeforeMs } = draft;
+  if (kind === 'token' || kind === 'key') return;
+  const filter: GrantFilter = { issuer, [KINDS[kind]]: id, begunBeforeMs: notBeforeMs };
+  await grants.endAll(filter, kind === 'client' ? 'client' : 'revoked', nowMs);
+}
+
+/** Deletes what has expired, every minute. */
+function keepClean({ grants, oneTime }: ControlPlane, clock: Clock, log: Log): Disposable {
+  const clean = async () => {
+    for (const each of [grants, oneTime]) while ((await each.expire(clock.nowMs())) > 0);
+  };
+  const timer = setInterval(() => {
+    clean().catch((error) => {
+      const away = error instanceof SidecarError && error.kind === 'store_unavailable';
+      if (!away) log.error({ err: error }, 'grants_not_cleaned');
+    });
+  }, EXPIRE_EVERY_MS).unref();
+  return { [Symbol.dispose]: () => clearInterval(timer) };
+}
