@@ -283,9 +283,6 @@ class Replica implements Sidecar {
       monotonicMs: () => this.#clock.monotonicMs(),
       revocationGeneration: () => index.generation,
       isRevoked: (token) => gate.isRevoked(token),
-      onSweep: (monotonicMs) => {
-        for (const upstream of this.#current.upstreams.values()) upstream.sweep(monotonicMs);
-      },
     });
     const open = this.#open;
     this.#closing.use(open);

@@ -10,7 +10,7 @@ import { test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { createServer as createTlsServer } from 'node:tls';
 import { sendRaw } from '../support/raw-client.ts';
-import { startSidecar } from '../support/sidecar.ts';
+import { configFor, startSidecar } from '../support/sidecar.ts';
 
 const get = (path: string, ...fields: string[]) =>
   `GET ${path} HTTP/1.1\r\nHost: app\r\n${fields.map((field) => `${field}\r\n`).join('')}\r\n`;
@@ -36,12 +36,17 @@ async function scripted(script: Script, upstream: object = {}) {
   }).listen(0, '127.0.0.1');
   await once(server, 'listening');
   const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
-  const sidecar = await startSidecar(url, {
-    upstreams: { app: { url, ...upstream } },
+  const settings = (changed: object) => ({
+    upstreams: { app: { url, ...upstream, ...changed } },
     routes: { all: { match: { prefix: '/' }, auth: 'none' } },
   });
+  const sidecar = await startSidecar(url, settings({}));
   return Object.assign(state, {
     port: sidecar.port,
+    reconfigure(changed: object) {
+      sidecar.writeConfig(configFor(url, settings(changed)));
+      assert.equal(sidecar.reload().ok, true);
+    },
     async [Symbol.asyncDispose]() {
       await sidecar[Symbol.asyncDispose]();
       for (const socket of sockets) socket.destroy();
@@ -95,6 +100,32 @@ test('idle connections close after keep_alive, and before the upstream would by 
     await sleep(800);
     assert.equal((await ask(at.port))?.body, 'c2');
   }
+});
+
+test('a reload to another upstream breaks nothing: long answers finish, waiting requests end in time, idle connections close', async () => {
+  const sockets: Socket[] = [];
+  await using at = await scripted(
+    ({ socket }, text) => {
+      sockets.push(socket);
+      if (text.startsWith('GET /quick')) socket.write(answer('quick'));
+      else socket.write('HTTP/1.1 200 OK\r\nContent-Length: 8\r\n\r\nhalf');
+    },
+    { connections: 2, keep_alive: '300ms', queue_timeout: '400ms' },
+  );
+  const long = sendRaw(at.port, get('/long'), { timeoutMs: 5000 });
+  assert.equal((await ask(at.port, get('/quick')))?.body, 'quick');
+  const second = sendRaw(at.port, get('/long'), { timeoutMs: 5000 });
+  await sleep(50);
+  const late = ask(at.port, get('/waits'));
+  await sleep(20);
+  at.reconfigure({ connections: 7 });
+  assert.equal((await late)?.status, 503);
+  await sleep(700);
+  for (const socket of sockets) if (!socket.destroyed) socket.write('half');
+  assert.equal((await long).responses[0]?.body, 'halfhalf');
+  assert.equal((await second).responses[0]?.body, 'halfhalf');
+  await sleep(900);
+  assert.ok(sockets.every((socket) => socket.destroyed || socket.readyState !== 'open'));
 });
 
 test('a GET goes out once more, on a fresh connection, when idle ones turn out to be closed; a POST does not', async () => {

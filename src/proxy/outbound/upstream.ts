@@ -6,6 +6,8 @@ import type { Clock } from '../../core/clock.ts';
 import type { Reason } from '../../core/reasons.ts';
 import { Connections } from './http1/connections.ts';
 
+const SWEEP_MS = 250;
+
 /** Something that waits for a slot. */
 export interface Waiter {
   /** A slot is there and taken for it. */
@@ -27,7 +29,9 @@ export class Upstream implements AsyncDisposable {
   readonly serverName: string;
   readonly connections: Connections;
   streams = 0;
+  readonly #timer: NodeJS.Timeout;
   #active = 0;
+  #retired = false;
   readonly #streamsByCaller = new Map<string, number>();
   #waiting: { waiter: Waiter; untilMs: number }[] = [];
 
@@ -45,6 +49,8 @@ export class Upstream implements AsyncDisposable {
       keepAliveMs: config.keep_alive,
       monotonicMs: () => clock.monotonicMs(),
     });
+    // Its own timer: after a reload this one is nobody's any more, and its requests go on.
+    this.#timer = setInterval(() => this.#sweep(clock.monotonicMs()), SWEEP_MS).unref();
   }
 
   /** Takes a slot and starts `waiter` now, or queues it until `nowMs + queue_timeout`, or refuses. */
@@ -74,8 +80,9 @@ export class Upstream implements AsyncDisposable {
   }
 
   /** Ends the wait of those whose time is over, and closes connections that have been idle for long. */
-  sweep(nowMs: number): void {
+  #sweep(nowMs: number): void {
     this.connections.sweep(nowMs);
+    if (this.#retired && this.#active === 0 && this.#waiting.length === 0) clearInterval(this.#timer);
     while (this.#waiting.length > 0 && (this.#waiting[0]?.untilMs ?? 0) <= nowMs) {
       this.#waiting.shift()?.waiter.giveUp();
     }
@@ -105,7 +112,9 @@ export class Upstream implements AsyncDisposable {
     return this.config.host === 'upstream' ? this.origin.host : this.config.host;
   }
 
+  /** No new requests come; those under way end by themselves, whatever time they take, and with them their connections. */
   async [Symbol.asyncDispose](): Promise<void> {
-    this.connections[Symbol.dispose]();
+    this.#retired = true;
+    this.connections.retire();
   }
 }

@@ -39,9 +39,8 @@ export interface ConnectionOwner {
 const MAX_HEAD = 16_384;
 const HEAD_END = '\r\n\r\n';
 
-/** A connection. `place` and `idleUntilMs` belong to the pool. */
+/** A connection. `idleUntilMs` belongs to the pool. */
 export class Connection {
-  place = -1;
   idleUntilMs = Number.POSITIVE_INFINITY;
   readonly #socket: Socket;
   readonly #owner: ConnectionOwner;

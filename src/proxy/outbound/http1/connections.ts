@@ -26,12 +26,10 @@ const KEEP_ALIVE_MARGIN_MS = 1000;
 const shared = Buffer.allocUnsafeSlow(65_536);
 
 /** A pool without limit. */
-export class Connections implements ConnectionOwner, Disposable {
+export class Connections implements ConnectionOwner {
   readonly #options: ConnectionsOptions;
   readonly #idle: Connection[] = [];
-  /** An array with places rather than a Set: see proxy/open-exchanges.ts. */
-  readonly #all: Connection[] = [];
-  #closed = false;
+  #retired = false;
 
   constructor(options: ConnectionsOptions) {
     this.#options = options;
@@ -48,7 +46,7 @@ export class Connections implements ConnectionOwner, Disposable {
   }
 
   freed(connection: Connection): void {
-    if (this.#closed) {
+    if (this.#retired) {
       connection.destroy();
       return;
     }
@@ -66,12 +64,6 @@ export class Connections implements ConnectionOwner, Disposable {
   closed(connection: Connection): void {
     const idleAt = this.#idle.indexOf(connection);
     if (idleAt >= 0) this.#idle.splice(idleAt, 1);
-    const last = this.#all.pop();
-    if (last !== undefined && last !== connection) {
-      this.#all[connection.place] = last;
-      last.place = connection.place;
-    }
-    connection.place = -1;
   }
 
   /** Closes connections that have been idle long enough. */
@@ -82,9 +74,10 @@ export class Connections implements ConnectionOwner, Disposable {
     }
   }
 
-  [Symbol.dispose](): void {
-    this.#closed = true;
-    for (const connection of this.#all.slice()) connection.destroy();
+  /** Closes what is idle now, and everything else as soon as its answer is complete. */
+  retire(): void {
+    this.#retired = true;
+    for (const connection of this.#idle.splice(0)) connection.destroy();
   }
 
   #open(): Connection {
@@ -100,7 +93,6 @@ export class Connections implements ConnectionOwner, Disposable {
     const connection = new Connection(socket, this, isTls ? 'secureConnect' : 'connect');
     take = connection.take;
     if (isTls) socket.on('data', (bytes) => take(bytes as Buffer, bytes.length));
-    connection.place = this.#all.push(connection) - 1;
     const timer = setTimeout(() => connection.connectTimeout(), connectTimeoutMs);
     socket.once(isTls ? 'secureConnect' : 'connect', () => clearTimeout(timer));
     socket.once('close', () => clearTimeout(timer));
