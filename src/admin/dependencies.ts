@@ -1,13 +1,16 @@
 // What the admin plane rests on: plain functions and contracts, handed in by the composition root. Admin opens nothing
 // itself and knows neither the proxy nor a concrete store.
 import type { CheckpointKeys } from '../audit/keys.ts';
+import type { KnownNames } from '../clients/properties.ts';
 import type { AuditTrail } from '../core/audit-trail.ts';
 import type { Clock } from '../core/clock.ts';
 import type { Explanation, Question } from '../core/explanation.ts';
 import type { Principal } from '../core/principal.ts';
 import type { AuditStore } from '../stores/contracts/audit.ts';
+import type { ClientNotice, ClientStore } from '../stores/contracts/clients.ts';
 import type { DecisionStore } from '../stores/contracts/decisions.ts';
 import type { IdempotentAnswers } from '../stores/contracts/idempotency.ts';
+import type { InitialAccessTokens } from '../stores/contracts/initial-access-tokens.ts';
 import type { OperatorStore } from '../stores/contracts/operators.ts';
 import type { RevocationDraft, RevocationEntry } from '../stores/contracts/revocations.ts';
 import type { Sealer } from '../stores/contracts/sealer.ts';
@@ -111,6 +114,16 @@ export interface AuditDesk {
   keys(): Promise<CheckpointKeys>;
 }
 
+/** Clients in PostgreSQL, and telling replicas of their changes. */
+export interface ClientDesk {
+  readonly store: ClientStore;
+  readonly initialTokens: InitialAccessTokens;
+  /** In force here once it resolves; `all`: on every replica. Never rejects for a store that is away. */
+  announce(notice: ClientNotice): Promise<'all' | 'pending'>;
+  /** Names that the configuration in force has. */
+  known(): KnownNames;
+}
+
 /** One route for tables. */
 export interface RouteRow {
   readonly name: string;
@@ -134,6 +147,7 @@ export interface AdminDependencies {
   /** Undefined without `postgres`, as is the audit desk. */
   readonly operatorStore?: OperatorStore | undefined;
   readonly auditDesk?: AuditDesk | undefined;
+  readonly clients?: ClientDesk | undefined;
   /** Takes an event of every change; without `postgres` it writes the log line only. */
   readonly audit: AuditTrail;
   /** Answers of creations by Idempotency-Key; of this replica only without `postgres`. */

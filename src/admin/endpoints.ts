@@ -2,12 +2,15 @@
 // server.ts.
 import { exportAudit, listAudit, verifyAuditLog } from './audit.ts';
 import { mintCode } from './codes.ts';
+import { addClientSecret, removeClientSecret } from './client-secrets.ts';
+import { addClient, changeClient, listClients, removeClient, replaceClient, showClient } from './clients.ts';
 import { reloadConfig, showConfig } from './config.ts';
 import { resealFields, rotateDataKey, showDataKeys } from './data-keys.ts';
 import { drain } from './drain.ts';
 import type { Endpoint } from './endpoint.ts';
 import { explainRequest, findDecisions } from './explain.ts';
 import { endGrant, listGrants } from './grants.ts';
+import { addInitialToken, listInitialTokens, removeInitialToken } from './initial-access-tokens.ts';
 import { activateSigningKey, banSigningKey, listSigningKeys, retireSigningKey, rotateSigningKey } from './keys.ts';
 import { resetLimit, showLimit } from './limits.ts';
 import { addOperator, listOperators, removeOperator } from './operators.ts';
@@ -36,6 +39,18 @@ export const operations = {
   showDataKeys,
   rotateDataKey,
   resealFields,
+  // Before those with an id: which one a path leads to is the first that fits.
+  addInitialToken,
+  listInitialTokens,
+  removeInitialToken,
+  addClient,
+  listClients,
+  showClient,
+  replaceClient,
+  changeClient,
+  removeClient,
+  addClientSecret,
+  removeClientSecret,
   showConfig,
   reloadConfig,
   drain,

@@ -21,6 +21,7 @@ import { MemoryIdempotentAnswers } from '../stores/memory/idempotency.ts';
 import type { Log } from '../telemetry/log.ts';
 import type { Metrics } from '../telemetry/metrics.ts';
 import { auditComponent, logTrail } from './audit.ts';
+import { clientDesk } from './clients.ts';
 import type { ControlPlane } from './control-plane.ts';
 import { limitDesk, revocationDesk, routeRows, tokenDesk } from './desks.ts';
 import type { Current } from './generations.ts';
@@ -121,6 +122,7 @@ function dependenciesOf(parts: AdminParts, opened: AsyncDisposableStack): AdminD
     operators: operators.check,
     operatorStore: table,
     auditDesk: controlPlane?.audit.desk,
+    clients: clientDesk(controlPlane, parts.announcer, () => current().loaded.config),
     audit,
     idempotency: controlPlane?.idempotency ?? new MemoryIdempotentAnswers(),
     tokens: tokenDesk(current),

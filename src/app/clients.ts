@@ -1,6 +1,8 @@
 // Opens both ends of client records as the configuration asks for them: where PostgreSQL is, they are read and announced;
 // where a publishing key is trusted, what was published is read.
+import type { ClientDesk } from '../admin/dependencies.ts';
 import type { ClientAnnouncer } from '../clients/announcer.ts';
+import type { KnownNames } from '../clients/properties.ts';
 import type { SidecarConfig } from '../config/schema.ts';
 import type { ControlPlane } from './control-plane.ts';
 import {
@@ -54,4 +56,25 @@ function lifetimeOf({ issuers }: SidecarConfig, issuer: string): number | undefi
   const own = Object.values(issuers).filter((block) => block.issuer === issuer && block.sign !== undefined);
   if (own.length === 0) return undefined;
   return Math.max(...own.map((block) => block.max_lifetime + block.clock_tolerance));
+}
+
+/** What the admin port works with; undefined without PostgreSQL. */
+export function clientDesk(
+  controlPlane: ControlPlane | undefined,
+  announcer: ClientAnnouncer | undefined,
+  config: () => SidecarConfig,
+): ClientDesk | undefined {
+  if (controlPlane === undefined || announcer === undefined) return undefined;
+  return {
+    store: controlPlane.clients,
+    initialTokens: controlPlane.initialTokens,
+    announce: (notice) => announcer.announce(notice),
+    known: () => knownNames(config()),
+  };
+}
+
+/** Names of tiers and limits, for judging clients. */
+export function knownNames({ tiers, default_tier, limits }: SidecarConfig): KnownNames {
+  const limitTiers = Object.values(limits).flatMap((limit) => Object.keys(limit.tiers ?? {}));
+  return { tiers, default_tier, limitTiers: [...new Set(limitTiers)], limits: Object.keys(limits) };
 }
