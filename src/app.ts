@@ -72,6 +72,12 @@ export async function openSidecar(options: SidecarOptions): Promise<Sidecar> {
   return replica;
 }
 
+/** What is there only with PostgreSQL, and changes what tokens rest on. */
+interface OAuthChanges {
+  readonly revoker: DurableRevoker | undefined;
+  readonly announcer: ClientAnnouncer | undefined;
+}
+
 /** One replica's parts, in the order in which they are opened. */
 class Replica implements Sidecar {
   readonly stateDir: string;
@@ -152,7 +158,7 @@ class Replica implements Sidecar {
     this.#closing.use(this.#generations);
     this.#current = this.#generations.next(first);
     await Promise.all([...this.#current.issuers.values()].map(({ keys }) => keys.warm()));
-    this.#openOAuth(stores, controlPlane, { follower, index, revoker });
+    this.#openOAuth(stores, controlPlane, { follower, index, revoker, announcer });
     this.#openPlane(stores, gate, index);
     this.#proxy = await listen(listenAddress(first.config.proxy.listen), this.#limits(), this.#plane.handlers);
     this.#closing.use(this.#proxy);
@@ -235,15 +241,13 @@ class Replica implements Sidecar {
   #openOAuth(
     stores: Stores,
     controlPlane: ControlPlane | undefined,
-    {
-      revoker,
-      ...revocation
-    }: { follower: RevocationFollower; index: RevocationIndex; revoker?: DurableRevoker | undefined },
+    parts: { follower: RevocationFollower; index: RevocationIndex } & Partial<OAuthChanges>,
   ): void {
+    const { revoker, announcer, ...revocation } = parts;
     const isWanted = this.#holder.current().config.proxy.endpoints.oauth;
-    if (!isWanted || controlPlane === undefined || revoker === undefined) return;
+    if (!isWanted || controlPlane === undefined || revoker === undefined || announcer === undefined) return;
     const held = { clock: this.#clock, log: this.#log, metrics: this.#metrics, current: () => this.#current };
-    this.#oauth = openOAuth({ ...held, stores, controlPlane, revoker, ...revocation }, this.#closing);
+    this.#oauth = openOAuth({ ...held, stores, controlPlane, revoker, announcer, ...revocation }, this.#closing);
   }
 
   #revokeDurably(

@@ -1,6 +1,7 @@
 // The public OAuth endpoints over the replica's parts, what operators do with grants, and how revocations end them. Loaded only
 // where PostgreSQL is; the endpoints only with `proxy.endpoints.oauth`.
 import type { GrantDesk } from '../admin/grant-desk.ts';
+import type { ClientAnnouncer } from '../clients/announcer.ts';
 import type { Clock } from '../core/clock.ts';
 import { SidecarError } from '../core/errors.ts';
 import { HeldClientKeys } from '../identity/oauth/client-keys.ts';
@@ -19,6 +20,7 @@ import { MemoryChecks } from '../stores/memory/checks.ts';
 import type { Log } from '../telemetry/log.ts';
 import type { Metrics } from '../telemetry/metrics.ts';
 import type { Signer } from '../token/issue.ts';
+import { knownNames } from './clients.ts';
 import type { ControlPlane } from './control-plane.ts';
 import type { Current } from './generations.ts';
 import type { Stores } from './stores.ts';
@@ -34,6 +36,7 @@ export interface OAuthParts {
   readonly follower: RevocationFollower;
   readonly index: RevocationIndex;
   readonly revoker: DurableRevoker;
+  readonly announcer: ClientAnnouncer;
 }
 
 /** Both sides of grants. */
@@ -53,6 +56,11 @@ export function openOAuth(parts: OAuthParts, closing: AsyncDisposableStack): Ope
     ...{ clock, log, metrics, clients, grants, oneTime },
     audit: audit.trail,
     clientKeys: closing.use(new HeldClientKeys(clock)),
+    registration: {
+      store: clients,
+      initialTokens: controlPlane.initialTokens,
+      announce: (notice) => parts.announcer.announce(notice),
+    },
     sealer: sealing.sealer,
     checks: stores.backend.checks,
     local: new LocalLimits(counters, () => stores.backend.replicas()),
@@ -77,7 +85,7 @@ function settingsOf(current: () => Current): () => OAuthSettings {
     if (held?.from !== from) {
       const { config } = from.loaded;
       const signer = from.signers.get(oauthIssuerName(config)) as Signer;
-      held = { from, settings: compileOAuth(config, { signer, verifier: from.verifier }) };
+      held = { from, settings: compileOAuth(config, { signer, verifier: from.verifier, known: knownNames(config) }) };
     }
     return held.settings;
   };

@@ -106,7 +106,10 @@ export async function openOAuthWorld(config: Readonly<Record<string, unknown>> =
     ...more,
   });
   const sidecar = closing.use(
-    await startSidecar(upstream.url, { ...whole, proxy: proxy(`127.0.0.1:${port}`, rest.proxy as object) }),
+    await startSidecar(upstream.url, {
+      ...whole,
+      proxy: proxy(`127.0.0.1:${port}`, (rest as { proxy?: object }).proxy),
+    }),
   );
   const url = (name: string) => `${issuer}/.doorward/oauth/${name}`;
   const post: OAuthWorld['post'] = async (name, form, headers = {}) => {

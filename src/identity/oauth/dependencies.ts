@@ -1,13 +1,15 @@
 // What the public OAuth endpoints rest on: contracts and plain functions, handed in by the composition root, and the settings
 // of the configuration in force.
+import type { KnownNames } from '../../clients/properties.ts';
 import type { AuditTrail } from '../../core/audit-trail.ts';
 import type { Clock } from '../../core/clock.ts';
 import type { Principal } from '../../core/principal.ts';
 import type { AddressReader } from '../../http/client-address.ts';
 import type { LocalLimits } from '../../limits/local.ts';
 import type { CheckStore } from '../../stores/contracts/checks.ts';
-import type { Client, ClientStore } from '../../stores/contracts/clients.ts';
+import type { Client, ClientNotice, ClientStore } from '../../stores/contracts/clients.ts';
 import type { Grants } from '../../stores/contracts/grants.ts';
+import type { InitialAccessTokens } from '../../stores/contracts/initial-access-tokens.ts';
 import type { OneTimeValues } from '../../stores/contracts/one-time.ts';
 import type { RevocationDraft, RevocationEntry, RevocationHead } from '../../stores/contracts/revocations.ts';
 import type { Sealer } from '../../stores/contracts/sealer.ts';
@@ -36,6 +38,14 @@ export interface ClientKeys {
   of(client: Client): Pick<KeySource, 'find'> | undefined;
 }
 
+/** Clients that register themselves. */
+export interface RegistrationSide {
+  readonly store: Pick<ClientStore, 'add' | 'update' | 'remove' | 'findByRegistrationToken' | 'setRegistrationToken'>;
+  readonly initialTokens: Pick<InitialAccessTokens, 'redeem'>;
+  /** Tells replicas of a change; never rejects for a store that is away. */
+  announce(notice: ClientNotice): Promise<unknown>;
+}
+
 /** All that outlives a reload. */
 export interface OAuthDependencies {
   readonly clock: Clock;
@@ -44,6 +54,7 @@ export interface OAuthDependencies {
   readonly audit: AuditTrail;
   readonly clients: Pick<ClientStore, 'get' | 'secretUsed'>;
   readonly clientKeys: ClientKeys;
+  readonly registration: RegistrationSide;
   readonly grants: Grants;
   readonly oneTime: OneTimeValues;
   readonly sealer: Sealer;
@@ -92,6 +103,8 @@ export interface OAuthSettings {
   readonly addresses: AddressReader;
   readonly readsForwarded: boolean;
   readonly limits: EndpointLimits;
+  /** Names by which clients are judged. */
+  readonly known: KnownNames;
   /** Scopes that the client may ask for now: its own, narrowed by its tier. */
   scopesOf(client: Client): readonly string[];
 }

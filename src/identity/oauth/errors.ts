@@ -13,6 +13,8 @@ export type OAuthErrorCode =
   | 'invalid_target'
   | 'invalid_token'
   | 'insufficient_scope'
+  | 'invalid_client_metadata'
+  | 'invalid_redirect_uri'
   | 'rate_limited'
   | 'temporarily_unavailable'
   | 'server_error';

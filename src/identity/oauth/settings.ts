@@ -1,4 +1,5 @@
 // From a validated configuration to what the public endpoints go by. Made once per configuration.
+import type { KnownNames } from '../../clients/properties.ts';
 import { allowedScopes } from '../../clients/scopes.ts';
 import type { SidecarConfig } from '../../config/schema.ts';
 import { hostName } from '../../http/canonical.ts';
@@ -19,7 +20,7 @@ export function oauthIssuerName({ issuers, oauth }: SidecarConfig): string {
 /** Compiles them. */
 export function compileOAuth(
   config: SidecarConfig,
-  { signer, verifier }: { readonly signer: Signer; readonly verifier: Verifier },
+  { signer, verifier, known }: { readonly signer: Signer; readonly verifier: Verifier; readonly known: KnownNames },
 ): OAuthSettings {
   const issuerName = oauthIssuerName(config);
   const block = config.issuers[issuerName] as SidecarConfig['issuers'][string];
@@ -55,6 +56,7 @@ export function compileOAuth(
     addresses: addressReader(proxy.trusted_proxies, proxy.client_address),
     readsForwarded: proxy.client_address === 'forwarded',
     limits: compileEndpointLimits(config),
+    known,
     scopesOf: (client) => allowedScopes(client, config),
   };
 }

@@ -11,6 +11,7 @@ import type { OAuthEndpoint, OAuthExchange } from './exchange.ts';
 import { introspectEndpoint } from './introspect.ts';
 import { unavailable } from './limits.ts';
 import { jwksEndpoint, metadataEndpoint } from './metadata.ts';
+import { registerEndpoint, registrationEndpoint } from './register.ts';
 import { revokeEndpoint } from './revoke.ts';
 import { refusalOf, sendAnswer } from './send.ts';
 import { tokenEndpoint } from './token.ts';
@@ -29,6 +30,7 @@ const pages: ReadonlyMap<string, Page> = new Map([
   ['token', post(tokenEndpoint)],
   ['revoke', post(revokeEndpoint)],
   ['introspect', post(introspectEndpoint)],
+  ['register', post(registerEndpoint)],
   ['userinfo', { methods: ['GET', 'HEAD', 'POST'], endpoint: userinfoEndpoint }],
 ]);
 
@@ -71,7 +73,13 @@ function pageOf(target: string, { basePath }: OAuthSettings): Page | undefined {
   if (!ours && !target.startsWith('/.well-known/')) return undefined;
   const end = target.indexOf('?');
   const path = end < 0 ? target : target.slice(0, end);
-  return ours ? pages.get(path.slice(basePath.length)) : wellKnown.get(path);
+  return ours ? pageBelow(path.slice(basePath.length)) : wellKnown.get(path);
+}
+
+function pageBelow(name: string): Page | undefined {
+  const managed = /^register\/([A-Za-z0-9_-]{1,128})$/.exec(name)?.[1];
+  if (managed === undefined) return pages.get(name);
+  return { methods: ['GET', 'HEAD', 'PUT', 'DELETE'], endpoint: (exchange) => registrationEndpoint(exchange, managed) };
 }
 
 function isOurHost(request: IncomingMessage, { host }: OAuthSettings): boolean {
