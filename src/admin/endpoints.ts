@@ -1,25 +1,37 @@
 // The table of the admin API: every operation there is, in one place. What a row means is endpoint.ts, how rows are served
 // server.ts.
+import { z } from 'zod';
 import { exportAudit, listAudit, verifyAuditLog } from './audit.ts';
-import { mintCode } from './codes.ts';
 import { addClientSecret, removeClientSecret } from './client-secrets.ts';
 import { addClient, changeClient, listClients, removeClient, replaceClient, showClient } from './clients.ts';
+import { mintCode } from './codes.ts';
 import { reloadConfig, showConfig } from './config.ts';
 import { resealFields, rotateDataKey, showDataKeys } from './data-keys.ts';
 import { drain } from './drain.ts';
-import type { Endpoint } from './endpoint.ts';
+import { type Endpoint, endpoint } from './endpoint.ts';
 import { explainRequest, findDecisions } from './explain.ts';
 import { endGrant, listGrants } from './grants.ts';
 import { addInitialToken, listInitialTokens, removeInitialToken } from './initial-access-tokens.ts';
 import { activateSigningKey, banSigningKey, listSigningKeys, retireSigningKey, rotateSigningKey } from './keys.ts';
 import { resetLimit, showLimit } from './limits.ts';
+import { apiDocument } from './openapi.ts';
 import { addOperator, listOperators, removeOperator } from './operators.ts';
 import { listRevocations, revoke, showRevocation, undoRevocation } from './revocations.ts';
 import { showStatus } from './status.ts';
 import { introspectToken, issueToken } from './tokens.ts';
 
+/** GET /v1/openapi.json; it stands here because the document is about the table that it stands in. */
+const describeApi = endpoint({
+  method: 'GET',
+  path: '/v1/openapi.json',
+  permission: 'status:read',
+  answers: { 200: z.looseObject({ openapi: z.string(), paths: z.record(z.string(), z.unknown()) }) },
+  summary: 'This API as an OpenAPI 3.1 document.',
+  handler: ({ version }) => ({ status: 200, body: apiDocument(operations, version) }),
+});
+
 /** Every operation by its name, which is its `operationId`; paths are unique per method. */
-export const operations = {
+export const operations: Readonly<Record<string, Endpoint>> = {
   issueToken,
   introspectToken,
   revoke,
@@ -63,7 +75,8 @@ export const operations = {
   verifyAuditLog,
   exportAudit,
   showStatus,
-} satisfies Readonly<Record<string, Endpoint>>;
+  describeApi,
+};
 
 /** Every endpoint. */
 export const endpoints: readonly Endpoint[] = Object.values(operations);

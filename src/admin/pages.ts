@@ -9,7 +9,8 @@ export const pageQuery = {
     .regex(/^\d{1,4}$/, 'needs a number from 1 to 1000')
     .transform(Number)
     .pipe(z.number().min(1).max(1000))
-    .default(100),
+    .default(100)
+    .meta({ type: 'integer', minimum: 1, maximum: 1000, default: 100 }),
   cursor: z.string().max(512).optional(),
 };
 

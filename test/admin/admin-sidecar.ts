@@ -1,5 +1,6 @@
 // A whole sidecar for tests of its private ports: real listeners on port 0, memory stores unless told, real keys, the log
-// captured. Calls go over the admin port with the operator token, or over the socket.
+// captured. Calls go over the admin port with the operator token, or over the socket; every answer must be one that the
+// OpenAPI document announces.
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -10,6 +11,7 @@ import type { SidecarInput } from '../../src/config/schema.ts';
 import { openLog } from '../../src/telemetry/log.ts';
 import { type MintKey, mintKey } from '../support/minting.ts';
 import { type RecordingUpstream, recordingUpstream } from '../support/recording-upstream.ts';
+import { holdAgainstDocument } from './document.ts';
 
 /** The foreign issuer of {@link startAdminSidecar}. */
 export const FOREIGN = 'https://id.example.com/';
@@ -107,8 +109,13 @@ export async function startAdminSidecar(
   const adminToken = readFileSync(sidecar.adminTokenFile, 'utf8').trim();
   const agent = new Agent();
   const overSocket = new Agent({ connect: { socketPath: sidecar.socketPath } });
+  const held = async (method: string, path: string, call: Call, sent: Promise<Answer>) => {
+    const answer = await sent;
+    holdAgainstDocument(method, path, call.raw === undefined ? call.body : undefined, answer);
+    return answer;
+  };
   const admin = (method: string, path: string, call: Call = {}) =>
-    send(agent, sidecar.adminUrl as string, method, path, { token: adminToken, ...call });
+    held(method, path, call, send(agent, sidecar.adminUrl as string, method, path, { token: adminToken, ...call }));
   return {
     sidecar,
     upstream,
@@ -119,7 +126,8 @@ export async function startAdminSidecar(
     log: () => lines.map((line) => JSON.parse(line)),
     logText: () => lines.join(''),
     admin,
-    socket: (method, path, call = {}) => send(overSocket, 'http://localhost', method, path, call),
+    socket: (method, path, call = {}) =>
+      held(method, path, call, send(overSocket, 'http://localhost', method, path, call)),
     observe: (method, path) => send(agent, sidecar.observeUrl as string, method, path, {}),
     proxy: (path, token) => send(agent, sidecar.proxyUrl, 'GET', path, token === undefined ? {} : { token }),
     issue: async (body = {}) => {
