@@ -5,10 +5,11 @@ import { type ChildProcess, execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { dirname, join } from 'node:path';
-import { test } from 'node:test';
+import { basename, dirname, join } from 'node:path';
+import { after, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
+import { openTestDatabase, postgresConfig } from './support/postgres-server.ts';
 import { recordingUpstream } from './support/recording-upstream.ts';
 import { configFor, tokenFor } from './support/sidecar.ts';
 
@@ -72,40 +73,88 @@ async function statusOf(url: string, token?: string): Promise<number> {
   return response.status;
 }
 
-test('the packed program, installed elsewhere, tells its version, checks a file, and serves under run and dev', async () => {
-  const folder = mkdtempSync(join(tmpdir(), 'doorward-package-'));
-  const children: ChildProcess[] = [];
-  const start = (bin: string, args: readonly string[]) => {
-    const child = spawn(bin, args, { env, cwd: folder });
-    children.push(child);
-    return child;
+const scratch = mkdtempSync(join(tmpdir(), 'doorward-package-'));
+const children: ChildProcess[] = [];
+after(() => {
+  for (const child of children) child.kill('SIGKILL');
+  rmSync(scratch, { recursive: true, force: true });
+});
+let home: Promise<string> | undefined;
+
+/** The packed program, installed once, and a folder to run it in. */
+async function installed() {
+  home ??= pack(scratch).then((tarball) => install(tarball, scratch));
+  const at = await home;
+  const folder = mkdtempSync(join(scratch, 'run-'));
+  return {
+    folder,
+    bin: join(at, 'node_modules/.bin/doorward'),
+    program: join(at, 'node_modules/doorward'),
+    start(bin: string, args: readonly string[]) {
+      const child = spawn(bin, args, { env, cwd: folder });
+      children.push(child);
+      return child;
+    },
   };
+}
+
+test('the packed program, installed elsewhere, tells its version, checks a file, and serves under run and dev', async () => {
   await using upstream = await recordingUpstream();
-  try {
-    const home = await install(await pack(folder), folder);
-    const bin = join(home, 'node_modules/.bin/doorward');
-    const program = join(home, 'node_modules/doorward');
+  const { bin, folder, program, start } = await installed();
+  assert.deepEqual(
+    readdirSync(program).filter((name) => ['src', 'test', 'node_modules', '.ci'].includes(name)),
+    [],
+  );
+  const { version } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as { version: string };
+  assert.equal((await run(bin, ['--version'], { env })).stdout.trim(), version);
+  const file = join(folder, 'sidecar.yaml');
+  writeFileSync(file, JSON.stringify(configFor(upstream.url)));
+  assert.match((await run(bin, ['check', '--config', file], { env })).stdout, /all/);
+
+  const running = start(bin, ['run', '--config', file]);
+  const [, proxy] = await written(running, /"proxy":"([^"]+)".*"event":"listening"/);
+  assert.deepEqual([await statusOf(proxy as string), await statusOf(proxy as string, tokenFor())], [401, 200]);
+  assert.equal(await end(running), 0);
+
+  const dev = start(bin, ['dev', '--upstream', upstream.url]);
+  const [, token, url] = await written(dev, /export TOKEN=(\S+)\s+curl -i (http\S+) /);
+  assert.deepEqual([await statusOf(url as string), await statusOf(url as string, token as string)], [401, 200]);
+  assert.equal(await end(dev), 0);
+});
+
+test('the packed program brings every SQL and Lua file, migrates an empty PostgreSQL and serves operators from it', async () => {
+  await using upstream = await recordingUpstream();
+  await using database = await openTestDatabase({ migrated: false });
+  const { bin, folder, program, start } = await installed();
+  for (const room of ['stores/postgres/migrations', 'stores/redis/lua']) {
+    const shipped = readdirSync(join(program, 'dist', room)).filter((name) => /\.(?:sql|lua)$/.test(name));
+    const { stdout } = await run('git', ['ls-files', `src/${room}`], { cwd: root });
     assert.deepEqual(
-      readdirSync(program).filter((name) => ['src', 'test', 'node_modules', '.ci'].includes(name)),
-      [],
+      shipped.sort(),
+      stdout
+        .trim()
+        .split('\n')
+        .map((path) => basename(path))
+        .sort(),
+      room,
     );
-    const { version } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as { version: string };
-    assert.equal((await run(bin, ['--version'], { env })).stdout.trim(), version);
-    const file = join(folder, 'sidecar.yaml');
-    writeFileSync(file, JSON.stringify(configFor(upstream.url)));
-    assert.match((await run(bin, ['check', '--config', file], { env })).stdout, /all/);
-
-    const running = start(bin, ['run', '--config', file]);
-    const [, proxy] = await written(running, /"proxy":"([^"]+)".*"event":"listening"/);
-    assert.deepEqual([await statusOf(proxy as string), await statusOf(proxy as string, tokenFor())], [401, 200]);
-    assert.equal(await end(running), 0);
-
-    const dev = start(bin, ['dev', '--upstream', upstream.url]);
-    const [, token, url] = await written(dev, /export TOKEN=(\S+)\s+curl -i (http\S+) /);
-    assert.deepEqual([await statusOf(url as string), await statusOf(url as string, token as string)], [401, 200]);
-    assert.equal(await end(dev), 0);
-  } finally {
-    for (const child of children) child.kill('SIGKILL');
-    rmSync(folder, { recursive: true, force: true });
+    for (const name of shipped)
+      assert.equal(
+        readFileSync(join(program, 'dist', room, name), 'utf8'),
+        readFileSync(join(root, 'src', room, name), 'utf8'),
+      );
   }
+  const file = join(folder, 'sidecar.yaml');
+  writeFileSync(file, JSON.stringify(configFor(upstream.url, postgresConfig(database, { migrate: 'never' }))));
+  const call = async (...args: string[]) => (await run(bin, [...args, '--config', file], { env, cwd: folder })).stdout;
+  assert.match(await call('migrate'), /^applied 1 foundation\n/);
+  const status = JSON.parse(await call('migrate', '--status', '--json'));
+  assert.deepEqual([status.pending, status.applied[0].name], [[], 'foundation']);
+
+  const running = start(bin, ['run', '--config', file]);
+  await written(running, /"event":"listening"/);
+  const token = (await call('operator', 'add', 'ci', '--role', 'viewer')).trim();
+  assert.match(token, /^dwa_/);
+  assert.match(await call('operator', 'list'), /ci +viewer/);
+  assert.equal(await end(running), 0);
 });

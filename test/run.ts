@@ -2,9 +2,17 @@
 import { spawn } from 'node:child_process';
 import { globSync } from 'node:fs';
 import { ensureRedisServer } from './support/redis-server.ts';
+import { ensureAll } from './support/system-packages.ts';
 
-ensureRedisServer();
 const named = process.argv.slice(2);
+try {
+  // Files that are named find or install the rarer programs by themselves.
+  if (named.length === 0) ensureAll();
+  else ensureRedisServer();
+} catch (error) {
+  console.error((error as Error).message);
+  process.exit(1);
+}
 const files = named.length > 0 ? named : globSync('test/**/*.test.ts').filter((file) => !file.includes('node_modules'));
 const child = spawn(
   process.execPath,

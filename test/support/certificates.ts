@@ -3,6 +3,7 @@ import { execFileSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { ensureCommand } from './system-packages.ts';
 
 /** PEM of a certificate and its key. */
 export interface TestCertificate {
@@ -19,6 +20,7 @@ export interface TestAuthority extends Disposable {
 
 /** Makes one. */
 export function testAuthority(): TestAuthority {
+  ensureCommand('openssl', 'version');
   const folder = mkdtempSync(join(tmpdir(), 'doorward-ca-'));
   const openssl = (...args: string[]) =>
     execFileSync('openssl', args, { cwd: folder, stdio: ['ignore', 'pipe', 'pipe'] });

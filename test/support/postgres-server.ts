@@ -2,8 +2,7 @@
 // One server per test process, started by the first call and ended with the process; every test gets a database of its
 // own, cloned from one that has been migrated. DOORWARD_TEST_POSTGRES=15 makes 15 the version of calls that name none.
 import { randomBytes } from 'node:crypto';
-import { existsSync, mkdtempSync } from 'node:fs';
-import { join } from 'node:path';
+import { mkdtempSync } from 'node:fs';
 import postgres from 'postgres';
 import { RELEASE } from '../../src/app/release.ts';
 import { systemClock } from '../../src/core/clock.ts';
@@ -12,7 +11,7 @@ import { embeddedBinaries, reachable, unprivilegedAccount } from '../../src/stor
 import { migrate } from '../../src/stores/postgres/migrate.ts';
 import { PostgresPool } from '../../src/stores/postgres/pool.ts';
 import { type PrivateServer, startPrivateServer } from '../../src/stores/postgres/private-server.ts';
-import { installPackage } from './system-packages.ts';
+import { ensurePostgres15 } from './system-packages.ts';
 
 /** Major versions that the tests know to start. */
 export type PostgresVersion = 15 | 18;
@@ -20,17 +19,12 @@ export type PostgresVersion = 15 | 18;
 /** The version of calls that name none. */
 export const testedVersion: PostgresVersion = process.env.DOORWARD_TEST_POSTGRES === '15' ? 15 : 18;
 
-const SYSTEM_15 = '/usr/lib/postgresql/15/bin';
 /** Durability is for real servers; here it would only cost time. */
 const FAST = { fsync: 'off', full_page_writes: 'off', shared_buffers: '32MB' };
 
 function binariesOf(version: PostgresVersion): string {
   if (version === 18) return reachable(embeddedBinaries(), unprivilegedAccount());
-  if (!existsSync(join(SYSTEM_15, 'postgres'))) installPackage('postgresql-15');
-  if (!existsSync(join(SYSTEM_15, 'postgres'))) {
-    throw new Error('PostgreSQL 15 is needed: install it (apt-get install postgresql-15) and run again');
-  }
-  return SYSTEM_15;
+  return ensurePostgres15();
 }
 
 /** A server of its own, for tests that stop it. `settings` are `-c name=value` of the server. */

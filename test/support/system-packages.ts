@@ -1,5 +1,7 @@
 // Programs that tests need from the system: found on the PATH, or installed with apt-get.
 import { spawnSync } from 'node:child_process';
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
 
 /** Makes sure that `command` answers to `versionFlag`; throws with the command to type when it cannot be installed. */
 export function ensureCommand(command: string, versionFlag: string, systemPackage: string = command): void {
@@ -18,4 +20,39 @@ export function installPackage(systemPackage: string): void {
   const run = (...args: string[]) => spawnSync('apt-get', args, { stdio: 'inherit', env });
   run('update', '-qq');
   run('install', '-y', '-qq', systemPackage);
+}
+
+const POSTGRES_15 = '/usr/lib/postgresql/15/bin';
+
+/** Makes sure that PostgreSQL 15, the oldest that is supported, is there; returns the folder of its programs. */
+export function ensurePostgres15(): string {
+  const found = () => existsSync(join(POSTGRES_15, 'postgres'));
+  if (!found()) installPackage('postgresql-15');
+  if (found()) return POSTGRES_15;
+  throw new Error(
+    `PostgreSQL 15 is needed in ${POSTGRES_15}: install it (apt-get install postgresql-15; where the system has none, from apt.postgresql.org) and run again`,
+  );
+}
+
+/**
+ * Makes sure of everything that the whole suite needs, one after the other and before any test runs: test files run beside
+ * each other, and two of them that install at once would meet apt's lock. Throws with all that is missing.
+ */
+export function ensureAll(): void {
+  const needs: readonly (() => void)[] = [
+    () => ensureCommand('redis-server', '--version'),
+    () => void ensurePostgres15(),
+    () => ensureCommand('pgbouncer', '--version'),
+    () => ensureCommand('nginx', '-v'),
+    () => ensureCommand('openssl', 'version'),
+  ];
+  const missing = needs.flatMap((need) => {
+    try {
+      need();
+      return [];
+    } catch (error) {
+      return [(error as Error).message];
+    }
+  });
+  if (missing.length > 0) throw new Error(missing.join('\n'));
 }
