@@ -34,7 +34,7 @@ export function withAdminOptions(command: Command): Command {
 
 /** One call; `path` with its query. */
 export interface AdminCall {
-  readonly method: 'GET' | 'POST' | 'DELETE';
+  readonly method: 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE';
   readonly path: string;
   readonly body?: unknown;
   /** How long the answer may take; default 30 s. */

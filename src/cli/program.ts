@@ -3,6 +3,7 @@
 import { Command, CommanderError } from 'commander';
 import { addAudit } from './audit.ts';
 import { addCheck } from './check.ts';
+import { addClientCommand } from './client.ts';
 import { addConfig } from './config.ts';
 import { addDataKey } from './data-key.ts';
 import { addDemo } from './demo.ts';
@@ -34,6 +35,7 @@ const commands = [
   addKey,
   addDataKey,
   addLimit,
+  addClientCommand,
   addOperatorCommand,
   addAudit,
   addExplain,

@@ -37,7 +37,8 @@ export async function readToken(source: string, terminal: Terminal): Promise<str
   return token;
 }
 
-function readText(file: string): string {
+/** Text of a file that the command line names. Throws CliError `usage`. */
+export function readText(file: string): string {
   try {
     return readFileSync(file, 'utf8');
   } catch (error) {

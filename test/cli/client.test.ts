@@ -1,0 +1,196 @@
+// `doorward client` against a running sidecar with PostgreSQL.
+import assert from 'node:assert/strict';
+import { readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { isPrefixedSecret } from '../../src/core/prefixed-secret.ts';
+import { startAdminSidecar } from '../admin/admin-sidecar.ts';
+import { mintKey } from '../support/minting.ts';
+import { openTestDatabase, postgresConfig } from '../support/postgres-server.ts';
+import { runHere } from './processes.ts';
+
+async function world() {
+  const database = await openTestDatabase();
+  const it = await startAdminSidecar((config) => ({
+    ...config,
+    ...postgresConfig(database, { timeout: '5s' }),
+    limits: {
+      ...config.limits,
+      per_client: { key: 'client', tiers: { free: '1/1h', paid: '9/1h' }, default_tier: 'free' },
+    },
+  }));
+  const run = (...args: string[]) => runHere(['client', ...args, '--config', it.file]);
+  return {
+    it,
+    run,
+    json: async (...args: string[]) => {
+      const ended = await run(...args, '--json');
+      assert.equal(ended.code, 0, ended.err);
+      return JSON.parse(ended.out);
+    },
+    write: (name: string, document: unknown) => {
+      const file = join(it.folder, name);
+      writeFileSync(file, JSON.stringify(document));
+      return file;
+    },
+    async [Symbol.asyncDispose]() {
+      await it[Symbol.asyncDispose]();
+      await database[Symbol.asyncDispose]();
+    },
+  };
+}
+
+test('K24: client add prints id and secret alone, and a ready curl beside them', async () => {
+  await using w = await world();
+  const added = await w.run('add', 'billing', '--grant', 'client_credentials', '--scope', 'read', '--tier', 'paid');
+  assert.equal(added.code, 0, added.err);
+  const [id, secret, ...more] = added.out.split('\n');
+  assert.match(id ?? '', /^c_/);
+  assert.ok(isPrefixedSecret('dws', secret ?? ''));
+  assert.deepEqual(more, []);
+  assert.match(
+    added.err,
+    new RegExp(`curl --user ${id} --data grant_type=client_credentials .*/\\.doorward/oauth/token`),
+  );
+  assert.ok(!added.err.includes(secret ?? '-'), 'the command line of curl is visible to others');
+  const shown = await w.run('show', id as string);
+  assert.match(shown.out, /scopes +\["read"\]/);
+  assert.ok(!shown.out.includes(secret ?? '-'));
+});
+
+test('client list, set, disable, enable and remove', async () => {
+  await using w = await world();
+  const { client_id: id } = await w.json('add', 'billing', '--tier', 'free', '--tenant', 'acme');
+  const changed = await w.json(
+    'set',
+    id,
+    '--tier',
+    'paid',
+    '--tenant',
+    '',
+    '--limit',
+    'per_client=5/1m',
+    'per_client=50/1h',
+  );
+  assert.deepEqual([changed.tier, changed.tenant, changed.limits], ['paid', null, { per_client: ['5/1m', '50/1h'] }]);
+  assert.match((await w.run('disable', id)).out, /is disabled/);
+  assert.match((await w.run('list', '--disabled')).out, new RegExp(`${id} +billing .*disabled`));
+  assert.equal((await w.run('enable', id)).code, 0);
+  assert.deepEqual((await w.json('list', '--disabled')).items, []);
+  assert.equal((await w.run('remove', id)).code, 0);
+  assert.equal((await w.run('show', id)).code, 6);
+});
+
+test('a client of a foreign issuer, and one with a key file', async () => {
+  await using w = await world();
+  const external = await w.json('add', 'partner', '--issuer', 'corp', '--client-id', 'partner', '--tier', 'paid');
+  assert.deepEqual([external.external, external.client_secret], [true, undefined]);
+  const jwks = w.write('jwks.json', { keys: [mintKey('ES256').jwk] });
+  const keyed = await w.json('add', 'signer', '--auth-method', 'private_key_jwt', '--jwks', jwks);
+  assert.deepEqual([keyed.token_endpoint_auth_method, keyed.client_secret], ['private_key_jwt', undefined]);
+});
+
+test('what the sidecar refuses is told field by field, with exit code 5', async () => {
+  await using w = await world();
+  const refused = await w.run('add', 'billing', '--tier', 'gold', '--redirect-uri', 'https://app.test/cb');
+  assert.equal(refused.code, 5);
+  assert.match(refused.err, /tier: needs free, paid/);
+  assert.match(refused.err, /redirect_uris: /);
+  assert.equal((await w.run('add', 'billing', '--limit', 'per_client:5/1m')).code, 2);
+});
+
+test('client secret add and remove: a change-over without a gap', async () => {
+  await using w = await world();
+  const { client_id: id, secrets } = await w.json('add', 'billing');
+  const second = await w.run('secret', 'add', id, '--expires', '90d');
+  assert.ok(isPrefixedSecret('dws', second.out));
+  assert.equal((await w.run('secret', 'add', id)).code, 5, 'two are live');
+  assert.equal((await w.run('secret', 'remove', id, secrets[0].id)).code, 0);
+  assert.equal((await w.json('show', id)).secrets.length, 1);
+});
+
+test('client token add, list and remove', async () => {
+  await using w = await world();
+  const made = await w.run('token', 'add', '--uses', '3', '--expires', '1h');
+  assert.ok(isPrefixedSecret('dwi', made.out), made.err);
+  const [token] = (await w.json('token', 'list')).items;
+  assert.equal(token.uses_left, 3);
+  assert.match((await w.run('token', 'list')).out, new RegExp(`${token.id} +3`));
+  assert.equal((await w.run('token', 'remove', token.id)).code, 0);
+  assert.deepEqual((await w.json('token', 'list')).items, []);
+});
+
+test('client apply does what the file says, once; --dry-run only tells', async () => {
+  await using w = await world();
+  const entry = { name: 'billing', scopes: ['read'], limits: { per_client: '5/1m' } };
+  const file = w.write('clients.json', { clients: [entry, { client_id: 'partner', issuer: 'corp', tier: 'paid' }] });
+  const told = await w.run('apply', file, '--dry-run');
+  assert.match(told.out, /^\+ \(new id\) billing\n {4}name: - -> "billing"\n {4}scopes: - -> \["read"\]/);
+  assert.deepEqual((await w.json('list')).items, [], 'nothing was done');
+  const first = await w.json('apply', file);
+  assert.deepEqual(
+    first.clients.map((one: { action: string; client_secret?: string }) => [
+      one.action,
+      one.client_secret !== undefined,
+    ]),
+    [
+      ['add', true],
+      ['add', false],
+    ],
+  );
+  const again = await w.json('apply', file);
+  assert.deepEqual(
+    again.clients.map(({ action }: { action: string }) => action),
+    ['keep', 'keep'],
+  );
+  const other = w.write('other.json', { clients: [{ ...entry, scopes: ['read', 'write'] }] });
+  const diff = await w.run('apply', other, '--dry-run');
+  assert.match(diff.out, /^~ c_\S+ billing\n {4}scopes: \["read"\] -> \["read","write"\]$/);
+  assert.equal((await w.run('apply', other)).code, 0);
+  assert.deepEqual((await w.json('list', '--name', 'billing')).items[0].version, 2);
+});
+
+test('client export is what client apply takes, and holds no secret', async () => {
+  await using w = await world();
+  const secret = (await w.json('add', 'billing', '--scope', 'read', '--limit', 'per_client=5/1m')).client_secret;
+  await w.json('add', 'partner', '--issuer', 'corp', '--client-id', 'partner', '--tier', 'paid');
+  const text = (await w.run('export')).out;
+  assert.ok(!text.includes(secret));
+  const file = join(w.it.folder, 'export.yaml');
+  writeFileSync(file, text);
+  const kept = await w.json('apply', file);
+  assert.deepEqual(
+    kept.clients.map(({ action }: { action: string }) => action),
+    ['keep', 'keep'],
+    readFileSync(file, 'utf8'),
+  );
+  for (const { client_id, issuer } of (await w.json('list')).items)
+    await w.run('remove', client_id, '--issuer', issuer);
+  const anew = await w.json('apply', file);
+  assert.deepEqual(
+    anew.clients.map(({ action }: { action: string }) => action),
+    ['add', 'add'],
+  );
+  assert.equal((await w.run('export')).out, text, 'the same clients under the same ids');
+});
+
+test('a file that is no list of clients is refused before anything is done', async () => {
+  await using w = await world();
+  for (const document of [
+    [],
+    { clients: {} },
+    { clients: [], more: 1 },
+    { clients: [7] },
+    { clients: [{}] },
+    { clients: [{ name: 7 }] },
+  ])
+    assert.equal((await w.run('apply', w.write('bad.json', document))).code, 2, JSON.stringify(document));
+  const twice = {
+    clients: [
+      { client_id: 'abc', name: 'a' },
+      { client_id: 'abc', name: 'b' },
+    ],
+  };
+  assert.equal((await w.run('apply', w.write('ok.json', { clients: [twice.clients[0]] }))).code, 0);
+  assert.equal((await w.run('apply', w.write('twice.json', twice))).code, 2);
+});
