@@ -10,7 +10,7 @@ import { testAuthority } from '../support/certificates.ts';
 import { openTestDatabase, postgresConfig } from '../support/postgres-server.ts';
 import { runHere } from './processes.ts';
 
-async function world() {
+async function world(asksForCertificates = true) {
   const opened = new AsyncDisposableStack();
   const authority = opened.use(testAuthority());
   const database = opened.use(await openTestDatabase());
@@ -18,7 +18,7 @@ async function world() {
   const tls = {
     certificate: { value: server.certificate },
     key: { value: server.key },
-    client_ca: { value: authority.certificate },
+    ...(asksForCertificates && { client_ca: { value: authority.certificate } }),
   };
   const it = opened.use(
     await startAdminSidecar((config) => ({
@@ -65,6 +65,14 @@ test('a client certificate and the authority of the server are all a command nee
   assert.equal(robotIn(out).certificate, 'dns:robot.example');
   // It was the certificate that called; the use is noted a moment later.
   await eventually(async () => robotIn((await w.list(...shown)).out).last_used_at !== null, 10_000);
+});
+
+test('with a token the authority is enough, and plain HTTP to a port with TLS is one sentence', async () => {
+  await using w = await world(false);
+  assert.equal((await w.list('--admin-ca', w.files.ca)).code, 0);
+  const plain = (w.it.sidecar.adminUrl as string).replace('https:', 'http:');
+  const wrong = await runHere(['operator', 'list', '-c', w.it.file, '--admin', plain]);
+  assert.deepEqual([wrong.code, wrong.err.split('\n').length], [4, 1], wrong.err);
 });
 
 test('a token file that is named goes with the certificate, for ports that want both', async () => {
