@@ -256,6 +256,46 @@ table signing_key_revision
   constraint signing_key_revision_pkey PRIMARY KEY (issuer)
   constraint signing_key_revision_revision_check CHECK ((revision > 0))
   comment: Orders what is published of the keys of an issuer; never below the time of the change in ms.
+view statistics_audit
+  type text
+  category text
+  severity text
+  outcome text
+  events bigint
+  last_at timestamp with time zone
+  comment: Audit events by type and outcome; every type there is has its rows.
+view statistics_client
+  issuer text
+  tier text
+  state text
+  external boolean
+  clients bigint
+  comment: Clients by issuer, tier and state.
+view statistics_grant
+  issuer text
+  families bigint
+  codes bigint
+  comment: Live token families, and authorization codes that can be redeemed, by issuer.
+view statistics_operator
+  role text
+  state text
+  operators bigint
+  comment: Operators by role and state.
+view statistics_revocation
+  kind text
+  active bigint
+  comment: Revocations in force by kind.
+view statistics_signing_key
+  issuer text
+  state text
+  keys bigint
+  comment: Our signing keys by issuer and state.
+view statistics_token_day
+  day date
+  type text
+  outcome text
+  events bigint
+  comment: Tokens and codes issued, redeemed, refused and revoked, by day in UTC, the last 31 days.
 table token_family
   family_id text not null
   issuer text not null
@@ -279,7 +319,7 @@ table token_family
   constraint token_family_check2 CHECK (((ended_at IS NULL) = (end_reason IS NULL)))
   constraint token_family_counter_check CHECK ((counter >= 0))
   constraint token_family_end_reason_check CHECK ((end_reason = ANY (ARRAY['reuse'::text, 'code_reuse'::text, 'revoked'::text, 'client'::text, 'operator'::text])))
-  constraint token_family_family_id_check CHECK ((family_id ~ '^[A-Za-z0-9_-]{22}$'::text))
+  constraint token_family_family_id_check CHECK ((family_id ~ '^f_[A-Za-z0-9_-]{22}$'::text))
   constraint token_family_pkey PRIMARY KEY (family_id)
   CREATE INDEX token_family_client ON doorward.token_family USING btree (issuer, client, created_at) WHERE (ended_at IS NULL)
   CREATE INDEX token_family_idle ON doorward.token_family USING btree (idle_until)

@@ -14,6 +14,7 @@ import type { InitialAccessTokens } from '../stores/contracts/initial-access-tok
 import type { OperatorStore } from '../stores/contracts/operators.ts';
 import type { RevocationDraft, RevocationEntry } from '../stores/contracts/revocations.ts';
 import type { Sealer } from '../stores/contracts/sealer.ts';
+import type { Statistics } from '../stores/contracts/statistics.ts';
 import type { Log } from '../telemetry/log.ts';
 import type { Metrics } from '../telemetry/metrics.ts';
 import type { Signer } from '../token/issue.ts';
@@ -124,6 +125,16 @@ export interface ClientDesk {
   known(): KnownNames;
 }
 
+/** What was removed because it had expired, by what it is. */
+export type Removed = Readonly<Record<string, number>>;
+
+/** Figures of the durable store, and its cleaning. Both reject with `store_unavailable` when PostgreSQL is away. */
+export interface UpkeepDesk {
+  statistics(): Promise<Statistics>;
+  /** Removes what has expired now; `busy` while another replica does. */
+  cleanUp(): Promise<Removed | 'busy'>;
+}
+
 /** One route for tables. */
 export interface RouteRow {
   readonly name: string;
@@ -156,6 +167,7 @@ export interface AdminDependencies {
   readonly revocations: RevocationDesk;
   readonly limits: LimitDesk;
   /** Undefined without `postgres`, as the next. */
+  readonly upkeep?: UpkeepDesk | undefined;
   readonly signingKeys?: SigningKeyDesk | undefined;
   readonly dataKeys?: DataKeyDesk | undefined;
   /** Undefined without `proxy.endpoints.oauth`. */

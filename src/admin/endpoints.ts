@@ -17,6 +17,7 @@ import { resetLimit, showLimit } from './limits.ts';
 import { apiDocument } from './openapi.ts';
 import { addOperator, listOperators, removeOperator } from './operators.ts';
 import { listRevocations, revoke, showRevocation, undoRevocation } from './revocations.ts';
+import { cleanUp, showStatistics } from './statistics.ts';
 import { showStatus } from './status.ts';
 import { introspectToken, issueToken } from './tokens.ts';
 
@@ -74,6 +75,8 @@ export const operations: Readonly<Record<string, Endpoint>> = {
   listAudit,
   verifyAuditLog,
   exportAudit,
+  showStatistics,
+  cleanUp,
   showStatus,
   describeApi,
 };

@@ -19,6 +19,7 @@ export const permissionRooms = [
   'operators',
   'audit',
   'statistics',
+  'cleanup',
   'users',
   'sessions',
   'devices',

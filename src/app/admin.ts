@@ -124,6 +124,7 @@ function dependenciesOf(parts: AdminParts, opened: AsyncDisposableStack): AdminD
     auditDesk: controlPlane?.audit.desk,
     clients: clientDesk(controlPlane, parts.announcer, () => current().loaded.config),
     audit,
+    upkeep: controlPlane?.upkeep,
     idempotency: controlPlane?.idempotency ?? new MemoryIdempotentAnswers(),
     tokens: tokenDesk(current),
     revocations,

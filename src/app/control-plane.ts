@@ -1,5 +1,6 @@
 // Opens what needs PostgreSQL: one object with a field per part. Without `postgres` there is none, and the rooms that need
 // it answer 501. With PostgreSQL away the parts are there and answer `store_unavailable` until it is back.
+import type { UpkeepDesk } from '../admin/dependencies.ts';
 import type { LoadedConfig } from '../config/loaded.ts';
 import type { Clock } from '../core/clock.ts';
 import type { ClientStore } from '../stores/contracts/clients.ts';
@@ -28,6 +29,7 @@ import { type DurableAudit, openAudit } from './audit.ts';
 import { OwnKeys } from './own-keys.ts';
 import { RELEASE } from './release.ts';
 import { openSealing, type Sealing } from './sealing.ts';
+import { openUpkeep } from './upkeep.ts';
 
 /** What it is opened with. */
 export interface ControlPlaneParts {
@@ -54,6 +56,7 @@ export interface ControlPlane extends AsyncDisposable {
   readonly grants: Grants;
   readonly oneTime: OneTimeValues;
   readonly idempotency: IdempotentAnswers;
+  readonly upkeep: UpkeepDesk;
   /** WebAuthn credentials of users. */
   readonly credentials: CredentialStore;
 }
@@ -79,6 +82,18 @@ export async function openControlPlane(parts: ControlPlaneParts): Promise<Contro
     const audit = opened.use(openAudit(parts, postgres.pool, sealing.sealer));
     const operators = new PostgresOperators(postgres.pool);
     const idempotency = new PostgresIdempotentAnswers(postgres.pool, sealing.sealer);
+    const initialTokens = new PostgresInitialAccessTokens(postgres.pool);
+    const grants = new PostgresGrants(postgres.pool);
+    const oneTime = new PostgresOneTimeValues(postgres.pool);
+    const upkeep = opened.use(
+      openUpkeep(parts, postgres.pool, audit.trail, {
+        revocations,
+        grants,
+        one_time_values: oneTime,
+        idempotency_keys: idempotency,
+        initial_access_tokens: initialTokens,
+      }),
+    );
     return {
       postgres,
       revocations,
@@ -87,10 +102,11 @@ export async function openControlPlane(parts: ControlPlaneParts): Promise<Contro
       audit,
       operators,
       clients: new PostgresClients(postgres.pool),
-      initialTokens: new PostgresInitialAccessTokens(postgres.pool),
-      grants: new PostgresGrants(postgres.pool),
-      oneTime: new PostgresOneTimeValues(postgres.pool),
+      initialTokens,
+      grants,
+      oneTime,
       idempotency,
+      upkeep: upkeep.desk,
       credentials: new PostgresCredentials(postgres.pool, sealing.sealer),
       [Symbol.asyncDispose]: () => opened.disposeAsync(),
     };

@@ -3,7 +3,6 @@
 import type { GrantDesk } from '../admin/grant-desk.ts';
 import type { ClientAnnouncer } from '../clients/announcer.ts';
 import type { Clock } from '../core/clock.ts';
-import { SidecarError } from '../core/errors.ts';
 import { HeldClientKeys } from '../identity/oauth/client-keys.ts';
 import { mintCode } from '../identity/oauth/codes.ts';
 import type { OAuthDependencies, OAuthSettings } from '../identity/oauth/dependencies.ts';
@@ -45,8 +44,6 @@ export interface OpenedOAuth {
   readonly desk: GrantDesk;
 }
 
-const EXPIRE_EVERY_MS = 60_000;
-
 /** Opens them; everything opened ends with `closing`. */
 export function openOAuth(parts: OAuthParts, closing: AsyncDisposableStack): OpenedOAuth {
   const { clock, log, metrics, stores, controlPlane, follower, index, revoker } = parts;
@@ -73,7 +70,6 @@ export function openOAuth(parts: OAuthParts, closing: AsyncDisposableStack): Ope
     },
     settings: settingsOf(parts.current),
   };
-  closing.use(keepClean(controlPlane, clock, log));
   return { site: oauthSite(dependencies), desk: grantDesk(dependencies) };
 }
 
@@ -118,18 +114,4 @@ export async function endGrantsOf(draft: RevocationDraft, grants: Grants, nowMs:
   if (kind === 'token' || kind === 'key') return;
   const filter: GrantFilter = { issuer, [KINDS[kind]]: id, begunBeforeMs: notBeforeMs };
   await grants.endAll(filter, kind === 'client' ? 'client' : 'revoked', nowMs);
-}
-
-/** Deletes what has expired, every minute. */
-function keepClean({ grants, oneTime }: ControlPlane, clock: Clock, log: Log): Disposable {
-  const clean = async () => {
-    for (const each of [grants, oneTime]) while ((await each.expire(clock.nowMs())) > 0);
-  };
-  const timer = setInterval(() => {
-    clean().catch((error) => {
-      const away = error instanceof SidecarError && error.kind === 'store_unavailable';
-      if (!away) log.error({ err: error }, 'grants_not_cleaned');
-    });
-  }, EXPIRE_EVERY_MS).unref();
-  return { [Symbol.dispose]: () => clearInterval(timer) };
 }

@@ -325,7 +325,7 @@ const postgres = z.strictObject({
     .regex(/^[a-z_][a-z0-9_]{0,62}$/, 'needs a-z, 0-9 and _, at most 63')
     .prefault('doorward')
     .meta(doc('Schema that holds every table of ours.', 'restart')),
-  connections: z.int().min(1).max(1000).prefault(10).meta(doc('Most connections of this replica.', 'restart')),
+  connections: z.int().min(2).max(1000).prefault(10).meta(doc('Most connections of this replica.', 'restart')),
   timeout: duration()
     .prefault('2s')
     .meta(doc('Longest a call waits for a connection, and longest a statement runs.', 'restart')),

@@ -138,6 +138,12 @@ export const reasons = {
     'Precondition failed',
     'Somebody changed it meanwhile: read it again, and send its new ETag as If-Match.',
   ),
+  cleanup_busy: row(
+    409,
+    'conflict',
+    'Conflict',
+    'Another replica is removing what has expired; ask again in a minute.',
+  ),
   idempotency_mismatch: row(
     422,
     'idempotency_mismatch',

@@ -30,7 +30,6 @@ export interface DurableRevokerOptions {
 
 const SEND_MS = 1000;
 const ADOPT_MS = 2000;
-const EXPIRE_MS = 60_000;
 /** What is younger is still on its way by the call that made it. */
 const YOUNG_MS = 3000;
 const SEND_COUNT = 500;
@@ -65,7 +64,6 @@ export class DurableRevoker implements AsyncDisposable {
     this.#timers = [
       setInterval(() => void this.send(YOUNG_MS), SEND_MS).unref(),
       setInterval(() => void this.adopt(), ADOPT_MS).unref(),
-      setInterval(() => void this.#expire(), EXPIRE_MS).unref(),
     ];
   }
 
@@ -179,14 +177,6 @@ export class DurableRevoker implements AsyncDisposable {
   #settle(revocation: DurableRevocation, loggedAtMs: number): void {
     // Not waited for: when it fails the log is told a second time, which changes nothing.
     this.#options.store.settle(revocation, loggedAtMs).catch(() => undefined);
-  }
-
-  async #expire(): Promise<void> {
-    try {
-      while ((await this.#options.store.expire(this.#options.clock.nowMs())) > 0);
-    } catch (error) {
-      if (!isAway(error)) throw error;
-    }
   }
 }
 

@@ -59,6 +59,7 @@ export function openMetrics(options: { readonly processMetrics: boolean } = { pr
     adminRequests: counter('admin_requests_total', 'Requests to the admin port.', ['status']),
     dataKeySeals: gauge('data_key_seals', 'Seals of the active data key, all replicas.'),
     signingKeys: gauge('signing_keys', 'Our signing keys in PostgreSQL.', ['issuer', 'state']),
+    cleanup: counter('cleanup_total', 'Expired entries removed.', ['what']),
     auditEvents: counter('audit_events_total', 'Audit events recorded.', ['type']),
     auditWaiting: gauge('audit_spool_bytes', 'Audit events that wait for PostgreSQL.'),
     publicationsRefused: counter('publications_refused_total', 'Documents in Redis that were not believed.', [

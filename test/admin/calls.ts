@@ -199,6 +199,8 @@ export const operationCalls: Readonly<Record<string, OperationCalls>> = {
     success: async (it) => ({ path: `/v1/operators/${await operator(it)}` }),
     refused: [404, () => ({ path: '/v1/operators/none' })],
   },
+  showStatistics: { status: 200, success: plain },
+  cleanUp: { status: 200, success: plain, refused: [422, () => ({ body: { all: true } })] },
   listAudit: {
     status: 200,
     success: () => ({ path: '/v1/audit?limit=5&since=1h&type=operator.added' }),
