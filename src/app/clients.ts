@@ -43,7 +43,7 @@ export async function openClients(
   if (controlPlane === undefined || revoker === undefined) return undefined;
   const store = controlPlane.clients;
   const stored = closing.use(new StoredClients({ ...parts, store }));
-  await stored.read();
+  await stored.start();
   controlPlane.postgres.onReady(() => void stored.read());
   const ownLifetimeMs = (issuer: string) => lifetimeOf(config(), issuer);
   const announcer = closing.use(openAnnouncer({ ...parts, store, revoker, ownLifetimeMs }));

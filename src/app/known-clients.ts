@@ -110,17 +110,29 @@ export class ClientRepublisher implements AsyncDisposable {
   }
 }
 
-/** Reads the records of a replica that has PostgreSQL. */
+type StoredParts = Pick<AnnouncingParts, 'store' | 'known' | 'published' | 'clock' | 'log'>;
+
+/** Reads the records of a replica that has PostgreSQL: every second, and whenever another replica published one. */
 export class StoredClients implements AsyncDisposable {
-  readonly #parts: Pick<AnnouncingParts, 'store' | 'known' | 'clock' | 'log'>;
+  readonly #parts: StoredParts;
   readonly #timer: NodeJS.Timeout;
   #reading: Promise<void> | undefined;
+  #watch: AsyncDisposable | undefined;
   /** Undefined until all were read once. */
   #readToMs: number | undefined;
 
-  constructor(parts: Pick<AnnouncingParts, 'store' | 'known' | 'clock' | 'log'>) {
+  constructor(parts: StoredParts) {
     this.#parts = parts;
     this.#timer = setInterval(() => void this.read(), POLL_MS).unref();
+  }
+
+  /** Reads everything and follows changes; with PostgreSQL away it resolves all the same, and reads when it is back. */
+  async start(): Promise<void> {
+    await this.read();
+    this.#watch = await this.#parts.published.watch((notice) => {
+      // A reading under way may have looked before the change: another one after it.
+      if (notice?.kind === 'client') void (this.#reading ?? Promise.resolve()).then(() => this.read());
+    });
   }
 
   /** Reads what changed since the last time, everything at first. Never rejects: what is known stays. */
@@ -137,6 +149,7 @@ export class StoredClients implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     clearInterval(this.#timer);
+    await this.#watch?.[Symbol.asyncDispose]();
     await this.#reading;
   }
 

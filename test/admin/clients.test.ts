@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { isPrefixedSecret } from '../../src/core/prefixed-secret.ts';
+import { eventually } from '../rows/eventually.ts';
 import { openTestDatabase, postgresConfig } from '../support/postgres-server.ts';
 import { FOREIGN, type Loose, startAdminSidecar } from './admin-sidecar.ts';
 
@@ -239,7 +240,12 @@ test('every change is an audit event that a search for the client finds', async 
   const { json } = await it.admin('POST', `${path}/secrets`, { body: {} });
   await it.admin('DELETE', `${path}/secrets/${json.id}`);
   await it.admin('DELETE', path);
-  const events = [...(await it.admin('GET', `/v1/audit?client=${client_id}`)).json.items].map(({ type }) => `${type}`);
+  let events: string[] = [];
+  // Events are durable in the spool first, and in PostgreSQL soon after.
+  await eventually(async () => {
+    events = [...(await it.admin('GET', `/v1/audit?client=${client_id}`)).json.items].map(({ type }) => `${type}`);
+    return events.includes('client.removed');
+  }, 5000);
   assert.deepEqual(events.toReversed(), [
     'client.registered',
     'client.disabled',

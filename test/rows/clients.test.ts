@@ -64,7 +64,7 @@ const quotaOf = async (sidecar: TestSidecar, client: string): Promise<number> =>
   return Number(/q=(\d+)/.exec(response.headers.get('ratelimit-policy') ?? '')?.[1]);
 };
 
-async function put(sidecar: TestSidecar, client: string, body: object): Promise<void> {
+async function put(sidecar: Parameters<typeof admin>[0], client: string, body: object): Promise<void> {
   const path = `/v1/clients/${client}?issuer=${encodeURIComponent(testIssuer)}`;
   const answer = await admin(sidecar, 'PUT', path, body);
   assert.deepEqual([answer.status, answer.body.applied], [200, 'all'], JSON.stringify(answer.body));
@@ -101,6 +101,25 @@ test('H3: the 101st request of a free client is 429, and another tier counts at 
   assert.deepEqual(await ask(control, 'partner'), { status: 200, left: 10_000 - 101 });
   await eventually(async () => (await ask(reads, 'partner')).status === 200, 5000);
   assert.equal(await quotaOf(reads, 'partner'), 10_000);
+});
+
+test('H3: two control planes tell each other', async () => {
+  await using it = await fleet();
+  await using first = await it.controlPlane();
+  await using second = await it.controlPlane();
+  for (const [tier, quota] of [
+    ['paid', 1000],
+    ['premium', 10_000],
+    ['free', 100],
+  ] as const) {
+    await put(first, 'partner', { tier });
+    await eventually(async () => (await quotaOf(second, 'partner')) === quota, 5000);
+  }
+  // The first operator is the one of the replica that found the table empty.
+  await put({ ...second, adminUrl: second.adminUrl, adminTokenFile: first.adminTokenFile }, 'partner', {
+    disabled: true,
+  });
+  assert.equal((await ask(first, 'partner')).status, 401);
 });
 
 test("H3: a client's own limits win over its tier", async () => {
