@@ -4,7 +4,7 @@ import { mkdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import type { Command } from 'commander';
 import { startSampleApplication } from './sample-application.ts';
-import { openScratch, type ScratchSidecar, untilInterrupted } from './scratch-sidecar.ts';
+import { freePort, openScratch, type ScratchSidecar, untilInterrupted } from './scratch-sidecar.ts';
 import type { Terminal } from './terminal.ts';
 
 const LIMITED = 3;
@@ -22,15 +22,18 @@ async function demo(terminal: Terminal): Promise<void> {
   const file = join(folder, 'demo.json');
   rmSync(file, { force: true });
   await using application = await startSampleApplication();
-  await using scratch = await openDemo(application.url, terminal);
+  const { hasEmbeddedPostgres } = await import('../app/embedded.ts');
+  const control = hasEmbeddedPostgres();
+  await using scratch = await openDemo(application.url, control, terminal);
+  const billing = control ? await addClient(scratch) : undefined;
   const token = await scratch.issue({ subject: 'alice', client: 'demo_app', scopes: ['read'], roles: ['reader'] });
   const leaked = await scratch.issue({ subject: 'mallory', client: 'demo_app', scopes: ['read'] });
   const { proxyUrl: proxy, adminUrl: admin, observeUrl: observe, adminTokenFile } = scratch.sidecar;
   mkdirSync(folder, { recursive: true, mode: 0o700 });
   writeWhole(file, { proxy, admin, observe, token, admin_token: scratch.adminToken });
   const links = { proxy, admin: admin as string, observe: observe as string };
-  for (const line of script({ ...links, application: application.url, token, leaked, adminTokenFile }))
-    terminal.out(line);
+  const shown = { ...links, application: application.url, token, leaked, adminTokenFile, billing };
+  for (const line of script(shown)) terminal.out(line);
   try {
     await untilInterrupted();
   } finally {
@@ -38,10 +41,21 @@ async function demo(terminal: Terminal): Promise<void> {
   }
 }
 
-function openDemo(upstream: string, terminal: Terminal): Promise<ScratchSidecar> {
+interface DemoClient {
+  readonly client_id: string;
+  readonly client_secret: string;
+}
+
+async function addClient(scratch: ScratchSidecar): Promise<DemoClient> {
+  const client = { name: 'billing', grant_types: ['client_credentials'], scopes: ['read'], tier: 'paid' };
+  return (await scratch.call('POST', '/v1/clients', client)) as DemoClient;
+}
+
+async function openDemo(upstream: string, control: boolean, terminal: Terminal): Promise<ScratchSidecar> {
   const options = {
     upstream,
-    port: 0,
+    control,
+    port: control ? await freePort() : 0,
     limits: {
       per_ip: { key: 'ip' as const, rate: '600/1m' },
       per_client: { key: 'client' as const, tiers: { free: '300/1m', paid: '3000/1m' }, default_tier: 'free' },
@@ -71,10 +85,13 @@ interface Links {
   readonly token: string;
   readonly leaked: string;
   readonly adminTokenFile: string;
+  /** Undefined without the control plane. */
+  readonly billing: DemoClient | undefined;
 }
 
 /** The lines to paste, in order; each comment says what its line answers. */
-function script({ application, proxy, admin, observe, token, leaked, adminTokenFile }: Links): string[] {
+function script(links: Links): string[] {
+  const { application, proxy, admin, observe, token, leaked, adminTokenFile, billing } = links;
   const bearer = (value: string) => `-H "Authorization: Bearer ${value}"`;
   const operator = bearer(`$(cat '${adminTokenFile}')`);
   const revoke = `-H 'Content-Type: application/json' -d '{"token":"${leaked}","reason":"leaked"}'`;
@@ -102,6 +119,24 @@ function script({ application, proxy, admin, observe, token, leaked, adminTokenF
     '# spoofed header: 200, and x-auth-subject is alice all the same',
     `curl -s ${proxy}/ ${bearer(token)} -H 'X-Auth-Subject: admin' -H 'X_Auth_Subject: admin'`,
     '',
+    ...(billing === undefined ? [] : clientScript(proxy, admin, billing, operator)),
     'Ctrl-C ends.',
+  ];
+}
+
+/** What needs PostgreSQL: a registered client, and what was recorded. */
+function clientScript(proxy: string, admin: string, billing: DemoClient, operator: string): string[] {
+  const ask = `curl -s -u ${billing.client_id}:${billing.client_secret} ${proxy}/.doorward/oauth/token -d grant_type=client_credentials`;
+  const pick = `sed 's/.*"access_token":"\\([^"]*\\)".*/\\1/'`;
+  return [
+    '# the registered client billing asks for a token: 200',
+    `${ask} -i`,
+    '',
+    '# and uses it: 200, and the application sees x-auth-client',
+    `curl -s ${proxy}/ -H "Authorization: Bearer $(${ask} | ${pick})"`,
+    '',
+    '# who did what: 200, the audit log',
+    `curl -i '${admin}/v1/audit?limit=5' ${operator}`,
+    '',
   ];
 }

@@ -1,6 +1,9 @@
 // A sidecar without a file, for `dev` and `demo`: memory stores, an issuer of its own, free ports, and a private folder that
-// goes with it. Calls its own admin port for tokens, as anybody else would.
+// goes with it; with `control` an embedded PostgreSQL and the OAuth endpoints too. Calls its own admin port for tokens, as
+// anybody else would.
+import { once } from 'node:events';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { type AddressInfo, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Sidecar } from '../app.ts';
@@ -16,6 +19,8 @@ export interface ScratchSidecar extends AsyncDisposable {
   readonly adminOptions: AdminOptions;
   readonly adminToken: string;
   issue(request: Readonly<Record<string, unknown>>): Promise<string>;
+  /** Calls its admin port. */
+  call(method: 'GET' | 'POST', path: string, body?: Readonly<Record<string, unknown>>): Promise<unknown>;
 }
 
 /** What a scratch sidecar serves. */
@@ -25,6 +30,8 @@ export interface ScratchOptions {
   readonly port: number;
   readonly limits?: SidecarInput['limits'];
   readonly routes: SidecarInput['routes'];
+  /** With an embedded PostgreSQL: clients, OAuth endpoints, audit. `port` must not be 0 then: the issuer names it. */
+  readonly control?: boolean;
   readonly onRefusal?: (decision: Readonly<Record<string, unknown>>) => void;
 }
 
@@ -37,25 +44,45 @@ export function scratchConfig(options: ScratchOptions): SidecarInput {
       listen: `127.0.0.1:${options.port}`,
       error_detail: 'reason',
       drain: { delay: '0s', timeout: '2s' },
+      ...(options.control ? { endpoints: { oauth: true } } : {}),
     },
+    ...(options.control ? { postgres: { embedded: true } } : {}),
     admin: { listen: '127.0.0.1:0' },
     observe: { listen: '127.0.0.1:0' },
     upstreams: { app: { url: options.upstream } },
-    issuers: { self: { issuer: 'http://doorward.localhost', audience: ['api'], sign: { lifetime: '12h' } } },
+    issuers: { self: { issuer: issuerOf(options), audience: ['api'], sign: { lifetime: '12h' } } },
     ...(options.limits === undefined ? {} : { limits: options.limits }),
     routes: options.routes,
   };
 }
 
+/** What clients find the OAuth endpoints under is where they are. */
+const issuerOf = ({ control, port }: ScratchOptions) =>
+  control ? `http://127.0.0.1:${port}` : 'http://doorward.localhost';
+
+/** A port that was free a moment ago. */
+export async function freePort(): Promise<number> {
+  const server = createServer().listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const { port } = server.address() as AddressInfo;
+  server.close();
+  await once(server, 'close');
+  return port;
+}
+
 /** Opens it. Throws CliError when it cannot start. */
 export async function openScratch(options: ScratchOptions, terminal: Terminal): Promise<ScratchSidecar> {
-  const [{ openSidecar }, { openLog }, { stringify }] = await Promise.all([
+  const [{ openSidecar }, { removeEmbeddedPostgres }, { openLog }, { stringify }] = await Promise.all([
     import('../app.ts'),
+    import('../app/embedded.ts'),
     import('../telemetry/log.ts'),
     import('yaml'),
   ]);
   const folder = mkdtempSync(join(tmpdir(), 'doorward-'));
-  const remove = () => rmSync(folder, { recursive: true, force: true });
+  const remove = () => {
+    if (options.control) removeEmbeddedPostgres(join(folder, 'state'));
+    rmSync(folder, { recursive: true, force: true });
+  };
   try {
     const file = join(folder, 'sidecar.yaml');
     writeFileSync(file, stringify(scratchConfig(options)), { mode: 0o600 });
@@ -64,14 +91,14 @@ export async function openScratch(options: ScratchOptions, terminal: Terminal): 
     // No variables: a DOORWARD__ setting of the shell is meant for another sidecar.
     const sidecar = await openSidecar({ file, env: {}, log, ...(onRefusal === undefined ? {} : { onRefusal }) });
     const adminOptions = { config: file, stateDir: sidecar.stateDir };
+    const call: ScratchSidecar['call'] = (method, path, body) =>
+      callAdmin(adminOptions, terminal, { method, path, ...(body === undefined ? {} : { body }) });
     return {
       sidecar,
       adminOptions,
       adminToken: readFileSync(sidecar.adminTokenFile, 'utf8').trim(),
-      issue: async (body) => {
-        const call = { method: 'POST', path: '/v1/tokens', body } as const;
-        return ((await callAdmin(adminOptions, terminal, call)) as { token: string }).token;
-      },
+      issue: async (body) => ((await call('POST', '/v1/tokens', body)) as { token: string }).token,
+      call,
       async [Symbol.asyncDispose]() {
         await sidecar[Symbol.asyncDispose]();
         remove();

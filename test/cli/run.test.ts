@@ -73,6 +73,10 @@ test('every line that demo prints does what it says, in that order, and Ctrl-C l
   const spoofed = JSON.parse(answers[5] as string).headers;
   assert.equal(spoofed['x-auth-subject'], 'alice');
   assert.ok(!Object.hasOwn(spoofed, 'x_auth_subject'));
+  assert.equal(statuses[6], '200', 'a token for the registered client');
+  assert.match(JSON.parse(answers[7] as string).headers['x-auth-client'], /^c_/);
+  assert.equal(statuses[8], '200', 'the audit log');
+  assert.equal(answers.length, 9);
   const file = folder.file('.doorward/demo.json');
   assert.equal(statSync(file).mode & 0o777, 0o600);
   const links = JSON.parse(readFileSync(file, 'utf8'));

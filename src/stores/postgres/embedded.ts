@@ -72,7 +72,7 @@ const SHARED = '/var/tmp';
  * `state_dir/postgres`; a folder of its own under /var/tmp where nobody but root may enter state_dir, or where the path
  * would be too long for a Unix socket.
  */
-function dataFolder(stateDir: string, runAs: Account | undefined): string {
+export function dataFolder(stateDir: string, runAs: Account | undefined): string {
   const inside = join(realpathSync(stateDir), 'postgres');
   if (runAs === undefined && Buffer.byteLength(inside) <= LONGEST_FOLDER) return inside;
   return ownFolder(`data-${createHash('sha256').update(inside).digest('hex').slice(0, 16)}`, runAs);
