@@ -33,6 +33,9 @@ const statisticsShape = z.strictObject({
       keys: count,
     }),
   ),
+  webauthn_credentials: z.array(
+    z.strictObject({ tenant: z.string().nullable(), data_key: z.string(), credentials: count }),
+  ),
   operators: z.array(
     z.strictObject({ role: z.string().nullable(), state: z.enum(['active', 'expired']), operators: count }),
   ),
@@ -56,9 +59,10 @@ export const showStatistics = endpoint({
   refusals: ['not_configured'],
   summary: 'Clients, grants, tokens by day, revocations, keys, operators and audit events, counted.',
   handler: async (dependencies) => {
-    const { signingKeys, ...figures } = await deskOf(dependencies).statistics();
+    const { signingKeys, webauthnCredentials, ...figures } = await deskOf(dependencies).statistics();
+    const credentials = webauthnCredentials.map(({ dataKey, ...row }) => ({ ...row, data_key: dataKey }));
     const at = new Date(dependencies.clock.nowMs()).toISOString();
-    return { status: 200, body: { at, ...figures, signing_keys: signingKeys } };
+    return { status: 200, body: { at, ...figures, signing_keys: signingKeys, webauthn_credentials: credentials } };
   },
 });
 

@@ -124,7 +124,7 @@ test('L15: the data key stands beside each field, and re-sealing moves every cre
   assert.deepEqual(await w.dataKeys.removeUnused(sealedColumns, FAR), [old]);
 });
 
-test('L15: re-sealing in a running replica covers the credentials, and its status names one that does not open', async () => {
+test('L15: a running replica counts credentials by data key, re-seals them, and names one that does not open', async () => {
   await using database = await openTestDatabase();
   await using sidecar = await startAdminSidecar((config) => ({ ...config, ...postgresConfig(database) }));
   const status = async () =>
@@ -136,6 +136,8 @@ test('L15: re-sealing in a running replica covers the credentials, and its statu
   const sealed = Buffer.concat([Buffer.of(1), Buffer.from(key.slice(2), 'base64url'), randomBytes(60)]);
   await database.sql`insert into webauthn_credential (user_id, credential_id, public_key, aaguid, sign_count, transports, created_at)
     values ('alice', 'abc_', ${sealed}, ${sealed}, 0, '{}', ${new Date(0)})`;
+  const { webauthn_credentials: counted } = (await sidecar.socket('GET', '/v1/statistics')).json;
+  assert.deepEqual([...(counted as never)], [{ tenant: null, data_key: key, credentials: 1 }]);
   assert.equal((await sidecar.socket('POST', '/v1/data-keys')).status, 201);
   await eventually(async () => {
     const { unreadable: broken, running } = (await status()).resealing;

@@ -30,6 +30,12 @@ export interface Statistics {
   /** Entries in force. */
   readonly revocations: readonly { readonly kind: RevocationKind; readonly active: number }[];
   readonly signingKeys: readonly { readonly issuer: string; readonly state: SigningKeyState; readonly keys: number }[];
+  readonly webauthnCredentials: readonly {
+    readonly tenant: string | null;
+    /** Data key that their public keys are sealed under. */
+    readonly dataKey: string;
+    readonly credentials: number;
+  }[];
   readonly operators: readonly {
     readonly role: string | null;
     readonly state: 'active' | 'expired';

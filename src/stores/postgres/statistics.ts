@@ -22,6 +22,8 @@ export function readStatistics(postgres: Postgres): Promise<Statistics> {
         select kind, active from statistics_revocation order by kind`,
       signingKeys: await sql<Statistics['signingKeys'][number][]>`
         select issuer, state, keys from statistics_signing_key order by issuer, state`,
+      webauthnCredentials: await sql<Statistics['webauthnCredentials'][number][]>`
+        select tenant, data_key as "dataKey", credentials from statistics_webauthn_credential order by tenant, data_key`,
       operators: await sql<Statistics['operators'][number][]>`
         select role, state, operators from statistics_operator order by role, state`,
       audit: await sql<Statistics['audit'][number][]>`

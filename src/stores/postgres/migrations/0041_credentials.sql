@@ -20,3 +20,8 @@ create table webauthn_credential (
 comment on table webauthn_credential is 'public_key, aaguid: sealed. credential_id: base64url, one owner over all tenants.';
 comment on column webauthn_credential.public_key_data_key is 'Data key that public_key is sealed under.';
 comment on column webauthn_credential.aaguid_data_key is 'Data key that aaguid is sealed under.';
+
+create view statistics_webauthn_credential as
+  select tenant, public_key_data_key as data_key, count(*) as credentials
+  from webauthn_credential group by tenant, public_key_data_key;
+comment on view statistics_webauthn_credential is 'WebAuthn credentials by tenant and by the data key they are sealed under.';
