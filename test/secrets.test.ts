@@ -12,6 +12,7 @@ import { fileURLToPath } from 'node:url';
 import { Redis } from 'ioredis';
 import { stringify } from 'yaml';
 import { runCli } from '../src/cli/program.ts';
+import { Captured } from './support/captured.ts';
 import { mintKey, mintToken } from './support/minting.ts';
 import { sendRaw } from './support/raw-client.ts';
 import { recordingUpstream } from './support/recording-upstream.ts';
@@ -21,35 +22,6 @@ import { startRedis } from './support/redis-server.ts';
 const main = fileURLToPath(new URL('../src/main.ts', import.meta.url));
 const ISSUER = 'https://hs.test/';
 const OURS = 'http://doorward.localhost';
-
-/** Everything that was written, by where it was found. */
-class Captured {
-  readonly #texts = new Map<string, string>();
-
-  add(where: string, text: string): void {
-    this.#texts.set(where, `${this.#texts.get(where) ?? ''}${text}\n`);
-  }
-
-  get(where: string): string {
-    return this.#texts.get(where) ?? '';
-  }
-
-  /** Asserts that the secret stands nowhere, in no spelling. */
-  assertWithout(name: string, secret: string): void {
-    const bytes = Buffer.from(secret);
-    const spellings = [
-      secret,
-      encodeURIComponent(secret),
-      JSON.stringify(secret).slice(1, -1),
-      bytes.toString('hex'),
-      bytes.toString('base64').replace(/=*$/, '').slice(0, -1),
-      bytes.toString('base64url').slice(0, -1),
-    ];
-    for (const [where, text] of this.#texts) {
-      for (const spelling of spellings) assert.ok(!text.includes(spelling), `${name} stands in ${where}`);
-    }
-  }
-}
 
 interface Child {
   readonly process: ChildProcess;
