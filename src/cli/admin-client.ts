@@ -41,8 +41,24 @@ export interface AdminCall {
   readonly timeoutMs?: number;
 }
 
+/** An answer as it came. */
+export interface AdminAnswer {
+  readonly status: number;
+  /** JSON of the body; undefined for an empty one or another format. */
+  readonly json: unknown;
+  readonly text: string;
+  readonly requestId: string;
+}
+
 /** Calls a sidecar and returns the JSON of its answer. Throws CliError with the exit code for every refusal. */
 export async function callAdmin(options: AdminOptions, terminal: Terminal, call: AdminCall): Promise<unknown> {
+  const answer = await askAdmin(options, terminal, call);
+  if (answer.status < 400) return answer.text === '' ? undefined : JSON.parse(answer.text);
+  throw refusal(answer.status, answer.text);
+}
+
+/** Calls a sidecar and returns whatever it answers. Throws CliError only when none does. */
+export async function askAdmin(options: AdminOptions, terminal: Terminal, call: AdminCall): Promise<AdminAnswer> {
   const door = findDoor(options, terminal);
   try {
     const timeout = call.timeoutMs ?? 30_000;
@@ -60,8 +76,8 @@ export async function callAdmin(options: AdminOptions, terminal: Terminal, call:
       throw unreachable(door, cause);
     });
     const text = await answer.body.text();
-    if (answer.statusCode < 400) return text === '' ? undefined : JSON.parse(text);
-    throw refusal(answer.statusCode, text);
+    const { 'x-request-id': requestId } = answer.headers;
+    return { status: answer.statusCode, text, json: jsonIn(text), requestId: String(requestId) };
   } finally {
     await door.agent.destroy();
   }
@@ -87,18 +103,18 @@ interface ProblemDocument {
 }
 
 function refusal(status: number, text: string): CliError {
-  const document = problemIn(text);
+  const document = (jsonIn(text) ?? {}) as ProblemDocument;
   const lines = (document.errors ?? []).map(({ path, problem }) => `${path}: ${problem}`);
   const head = `${status} ${document.title ?? 'refused'}${document.detail === undefined ? '' : `: ${document.detail}`}`;
   const id = document.request_id === undefined ? '' : ` (request ${document.request_id})`;
   return new CliError(kindOf(status, document.code), [...lines, `${head}${id}`].join('\n'));
 }
 
-function problemIn(text: string): ProblemDocument {
+function jsonIn(text: string): unknown {
   try {
-    return JSON.parse(text) as ProblemDocument;
+    return JSON.parse(text);
   } catch {
-    return {};
+    return undefined;
   }
 }
 

@@ -8,6 +8,7 @@ import { addConfig } from './config.ts';
 import { addDataKey } from './data-key.ts';
 import { addDemo } from './demo.ts';
 import { addDev } from './dev.ts';
+import { addDoctor } from './doctor.ts';
 import { addDrain } from './drain.ts';
 import { CliError, exitCodeMeanings, exitCodes } from './exit-codes.ts';
 import { addExplain } from './explain.ts';
@@ -18,6 +19,7 @@ import { addMigrate } from './migrate.ts';
 import { addOperatorCommand } from './operator.ts';
 import { addRevoke } from './revoke.ts';
 import { addRun } from './run.ts';
+import { addStatistics } from './statistics.ts';
 import type { Terminal } from './terminal.ts';
 import { addToken } from './token.ts';
 import { version } from './version.ts';
@@ -30,6 +32,7 @@ const commands = [
   addCheck,
   addInit,
   addMigrate,
+  addDoctor,
   addToken,
   addRevoke,
   addKey,
@@ -38,6 +41,7 @@ const commands = [
   addClientCommand,
   addOperatorCommand,
   addAudit,
+  addStatistics,
   addExplain,
   addWhy,
   addConfig,
