@@ -364,11 +364,13 @@ export const sidecarSchema = z.strictObject({
     })
     .prefault({})
     .meta(doc('The observe port.')),
-  upstreams: named(upstream).meta(doc('Applications behind us.')),
+  upstreams: named(upstream).prefault({}).meta(doc('Applications behind us; none on a mere control plane.')),
   issuers: named(issuer).prefault({}).meta(doc('Who may sign tokens.')),
   limits: named(limit).prefault({}).meta(doc('Rate limits; one bucket wherever named.')),
   defaults: defaults.prefault({}).meta(doc('What routes take when they do not say.')),
-  routes: named(route).meta(doc('What is served, to whom.')),
+  routes: named(route)
+    .prefault({})
+    .meta(doc('What is served, to whom; may be left out with postgres, for a control plane without traffic.')),
   identity_headers: identityHeaders.meta(
     doc('Headers that tell the application who is calling; stripped from clients.'),
   ),

@@ -1,5 +1,6 @@
 // Every file under config/examples loads as it is, with what its comments ask for given by the environment.
 import assert from 'node:assert/strict';
+import { generateKeyPairSync, randomBytes } from 'node:crypto';
 import { readdirSync, readFileSync } from 'node:fs';
 import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
@@ -17,6 +18,8 @@ const shows: Readonly<Record<string, (config: SidecarConfig) => unknown>> = {
   cognito: ({ issuers }) => issuers.cognito?.audience_claim === 'client_id' && issuers.cognito.types[0] === 'absent',
   entra: ({ issuers }) => issuers.entra?.require.tid && issuers.entra.claims.tenant[0] === 'tid',
   'fleet-sidecar': ({ redis, limits, clients }) => redis && limits.per_client?.tiers?.free && clients.billing?.tier,
+  'fleet-control-plane': ({ postgres, proxy, routes }) =>
+    postgres && proxy.endpoints.oauth && Object.keys(routes).length === 0,
   'ingress-nginx': ({ proxy, name }) => proxy.trusted_proxies.length === 1 && name,
   keycloak: ({ issuers }) => issuers.keycloak?.claims.roles.join() === 'realm_access,roles',
   laptop: ({ issuers, proxy }) => issuers.self?.sign && proxy.listen.startsWith('127.'),
@@ -27,6 +30,18 @@ const shows: Readonly<Record<string, (config: SidecarConfig) => unknown>> = {
     routes.partners?.issuers?.length === 2 && issuers.old_service?.keys.secret,
   smallest: ({ routes }) => routes.all?.auth === 'required',
 };
+
+function publishingKeys(temporary: ReturnType<typeof temporaryFolder>) {
+  const { privateKey, publicKey } = generateKeyPairSync('ed25519');
+  const key = privateKey.export({ type: 'pkcs8', format: 'pem' }) as string;
+  const pub = publicKey.export({ type: 'spki', format: 'pem' }) as string;
+  return {
+    DATABASE_URL: 'postgres://doorward:word@db.example/doorward',
+    DOORWARD_KEK: randomBytes(32).toString('base64'),
+    DOORWARD__CONTROL_PLANE__SIGNING_KEY__FILE: temporary.write('publish.key', key),
+    DOORWARD__CONTROL_PLANE__PUBLIC_KEY__FILE: temporary.write('publish.pub', pub),
+  };
+}
 
 test('every example has its test', () => {
   assert.deepEqual(
@@ -48,6 +63,7 @@ for (const [name, holds] of Object.entries(shows)) {
       ...(name === 'fleet-sidecar' && {
         DOORWARD__ISSUERS__SELF__SIGN__KEY__FILE: temporary.write('key.pem', configEnvironment.PRIVATE_PEM!),
       }),
+      ...(name === 'fleet-control-plane' && publishingKeys(temporary)),
     };
     const file = `${folder}${name}.yaml`;
     const { config, warnings } = loadConfig({ file, env });

@@ -18,7 +18,7 @@ test('the JSON Schema keeps defaults, units, doc lines and reload marks', () => 
   const schema = JSON.parse(sidecarJsonSchema());
   assert.equal(schema.$schema, 'https://json-schema.org/draft/2020-12/schema');
   assert.equal(schema.additionalProperties, false);
-  assert.deepEqual(schema.required, ['version', 'upstreams', 'routes']);
+  assert.deepEqual(schema.required, ['version']);
   assert.deepEqual(schema.properties.proxy.properties.keep_alive, {
     description: 'How long an idle client connection stays open; above the 60s of nginx and load balancers.',
     reload: 'restart',

@@ -11,10 +11,16 @@ export const checkRoutes: Check = (context) => {
   const { defaults, routes } = context.config;
   checkNames(context, 'issuers', defaults.issuers, ['defaults', 'issuers']);
   checkNames(context, 'limits', defaults.limits, ['defaults', 'limits']);
-  if (context.names.routes.length === 0) context.warn(['routes'], 'is empty: every request is answered 404');
+  if (context.names.routes.length === 0) checkRouteless(context);
   for (const [name, route] of Object.entries(routes)) checkRoute(context, ['routes', name], route);
   refuseSameMatches(context);
 };
+
+/** A control plane may serve nobody's traffic; a data plane that does was given half a file. */
+function checkRouteless(context: CheckContext): void {
+  if (context.given(['routes'])) context.warn(['routes'], 'is empty: every request is answered 404');
+  else if (!context.config.postgres) context.problem(['routes'], 'is missing: needs a mapping of names');
+}
 
 function checkRoute(context: CheckContext, path: Path, route: RouteConfig): void {
   checkMatch(context, [...path, 'match'], route.match);
@@ -38,6 +44,7 @@ function checkNames(
 
 function checkUpstreamOf(context: CheckContext, path: Path, route: RouteConfig): void {
   const { upstreams } = context.names;
+  if (upstreams.length === 0 && !context.given(['upstreams'])) return;
   if (route.upstream !== undefined) refers(context, 'upstreams', route.upstream, [...path, 'upstream']);
   else if (upstreams.length > 1) context.problem(path, `needs upstream: one of ${upstreams.join(', ')}`);
 }

@@ -6,7 +6,11 @@ import { isWildcard, splitAddress } from './proxy.ts';
 
 /** Checks `upstreams`. */
 export const checkUpstreams: Check = (context) => {
-  if (context.names.upstreams.length === 0) context.problem(['upstreams'], 'needs at least one upstream');
+  const wanted = context.names.routes.length > 0 || !context.config.postgres || context.given(['upstreams']);
+  if (context.names.upstreams.length === 0 && wanted) {
+    const missing = context.given(['upstreams']) ? '' : 'is missing: ';
+    context.problem(['upstreams'], `${missing}needs at least one upstream`);
+  }
   for (const [name, upstream] of Object.entries(context.config.upstreams)) checkUpstream(context, name, upstream);
 };
 
