@@ -324,7 +324,7 @@ table token_family
   constraint token_family_check2 CHECK (((ended_at IS NULL) = (end_reason IS NULL)))
   constraint token_family_counter_check CHECK ((counter >= 0))
   constraint token_family_end_reason_check CHECK ((end_reason = ANY (ARRAY['reuse'::text, 'code_reuse'::text, 'revoked'::text, 'client'::text, 'operator'::text])))
-  constraint token_family_family_id_check CHECK ((family_id ~ '^[A-Za-z0-9_-]{22}$'::text))
+  constraint token_family_family_id_check CHECK ((family_id ~ '^f_[A-Za-z0-9_-]{22}$'::text))
   constraint token_family_pkey PRIMARY KEY (family_id)
   CREATE INDEX token_family_client ON doorward.token_family USING btree (issuer, client, created_at) WHERE (ended_at IS NULL)
   CREATE INDEX token_family_idle ON doorward.token_family USING btree (idle_until)

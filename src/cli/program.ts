@@ -12,6 +12,7 @@ import { addDoctor } from './doctor.ts';
 import { addDrain } from './drain.ts';
 import { CliError, exitCodeMeanings, exitCodes } from './exit-codes.ts';
 import { addExplain } from './explain.ts';
+import { addGrant } from './grant.ts';
 import { addInit } from './init.ts';
 import { addKey } from './key.ts';
 import { addLimit } from './limit.ts';
@@ -37,6 +38,7 @@ const commands = [
   addRevoke,
   addKey,
   addDataKey,
+  addGrant,
   addLimit,
   addClientCommand,
   addOperatorCommand,

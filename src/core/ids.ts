@@ -31,3 +31,8 @@ export function randomSecret(): string {
 export function dataKeyId(): string {
   return `dk${randomId()}`;
 }
+
+/** Id of a token family: `f_` and 22 base64url characters (128 bits), for people to type like the others. */
+export function familyId(): string {
+  return `f_${randomId()}`;
+}

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { digest } from '../../src/core/encoding.ts';
-import { randomId } from '../../src/core/ids.ts';
+import { familyId } from '../../src/core/ids.ts';
 import type { FamilyRecord, Grants, NewCode, NewFamily } from '../../src/stores/contracts/grants.ts';
 
 /** An opened backend; `other` is another replica on the same store. */
@@ -42,7 +42,7 @@ const code = (name: string, changes: Partial<NewCode> = {}): NewCode => ({
 
 const family = (changes: Partial<NewFamily> = {}): NewFamily => ({
   ...holder,
-  familyId: randomId(),
+  familyId: familyId(),
   createdAtMs: NOW,
   expiresAtMs: NOW + 24 * HOUR,
   idleUntilMs: NOW + HOUR,
@@ -86,7 +86,7 @@ export function grantsConformance(backend: string, open: () => Promise<OpenedGra
       familyId: begun.familyId,
     });
     assert.deepEqual(await store.find(begun.familyId), live(begun));
-    assert.equal(await store.find(randomId()), undefined);
+    assert.equal(await store.find(familyId()), undefined);
     assert.equal(await store.findCode(digest('none')), undefined);
   });
 

@@ -60,7 +60,7 @@ test('H5 H6 H9: a code with its verifier gives access, refresh and ID token; the
     [access.sub, access.client_id, access.scope, access.sid, access.roles, access.subject_type],
     ['alice', client.id, 'openid read', 's-1', ['editor'], 'user'],
   );
-  assert.match(String(access.family), /^[A-Za-z0-9_-]{22}$/);
+  assert.match(String(access.family), /^f_[A-Za-z0-9_-]{22}$/);
   const id = decodeJwt(reply.json.id_token);
   assert.deepEqual(
     [id.iss, id.sub, id.aud, id.nonce, id.sid, id.email, id.name, id.auth_time],

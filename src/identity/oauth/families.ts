@@ -1,7 +1,7 @@
 // Token families: what one grant makes from its beginning to its end. Begins with a redeemed code, yields an access token and
 // a refresh token at a time, and ends as a whole: on reuse, on revocation, by time. Which caller may do what is decided by the
 // endpoints.
-import { randomId } from '../../core/ids.ts';
+import { familyId as newFamilyId } from '../../core/ids.ts';
 import type { Principal } from '../../core/principal.ts';
 import type { CodeRecord, FamilyEnd, FamilyRecord, GrantHolder, NewFamily } from '../../stores/contracts/grants.ts';
 import type { OAuthDependencies, OAuthSettings } from './dependencies.ts';
@@ -40,7 +40,7 @@ export async function draftFamily(
   settings: OAuthSettings,
 ): Promise<{ readonly family: NewFamily; readonly content: FamilyContent }> {
   const { issuer, client, subject, session, tenant, scopes, audience } = code;
-  const familyId = randomId();
+  const familyId = newFamilyId();
   const nowMs = clock.nowMs();
   // Without refresh tokens a grant is over when its access token is.
   const lifeMs = refreshable ? settings.refreshLifetimeMs : settings.maxLifetimeMs;

@@ -1,4 +1,4 @@
-// What a refresh token is: `dwf_`, the id of its family, its number in the family, and a MAC over both under the family's
+// What a refresh token is: `dw` and the id of its family (so it begins with `dwf_`), its number in the family, and a MAC over both under the family's
 // secret, which is kept sealed. So the successor of a token can be named again for a retry although none is stored, and
 // neither the database nor an old token gives away any other token of the family.
 import { createHmac, randomBytes } from 'node:crypto';
@@ -30,7 +30,7 @@ export interface PersonContent {
   readonly nonce?: string | undefined;
 }
 
-const FORM = /^dwf_([A-Za-z0-9_-]{22})\.(0|[1-9]\d{0,8})\.[A-Za-z0-9_-]{43}$/;
+const FORM = /^dw(f_[A-Za-z0-9_-]{22})\.(0|[1-9]\d{0,8})\.[A-Za-z0-9_-]{43}$/;
 
 /** Takes a refresh token apart; undefined for anything else. */
 export function parseRefreshToken(token: string): RefreshTokenParts | undefined {
@@ -46,7 +46,7 @@ export function refreshToken(secret: string, familyId: string, counter: number):
   const key = Buffer.from(secret, 'base64url');
   if (key.length !== 32) throw new TypeError('not the secret of a family');
   const mac = createHmac('sha256', key).update(`refresh token\n${familyId}\n${counter}`).digest('base64url');
-  return `dwf_${familyId}.${counter}.${mac}`;
+  return `dw${familyId}.${counter}.${mac}`;
 }
 
 /** True when the token is the one of its number; compared in constant time. */

@@ -24,7 +24,7 @@ create index authorization_code_expires on authorization_code (expires_at);
 create index authorization_code_unspent on authorization_code (issuer, client) where redeemed_at is null;
 
 create table token_family (
-  family_id text primary key check (family_id ~ '^[A-Za-z0-9_-]{22}$'),
+  family_id text primary key check (family_id ~ '^f_[A-Za-z0-9_-]{22}$'),
   issuer text not null,
   client text not null,
   subject text not null,
