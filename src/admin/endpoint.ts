@@ -54,7 +54,7 @@ export interface Endpoint {
   /** True: changes a thing with an ETag, and honours If-Match with {@link preconditionFailed}. Elsewhere If-Match is 412. */
   readonly versioned?: boolean;
   /** Schema of the body of every success by its status; null for none. A POST that answers 201 takes Idempotency-Key. */
-  readonly answers?: Readonly<Record<number, z.ZodType | null>> | undefined;
+  readonly answers: Readonly<Record<number, z.ZodType | null>>;
   /** Refusals of its own, beyond those that follow from the row (openapi.ts). */
   readonly refusals?: readonly Reason[] | undefined;
   /** What it does, for the reference. */
@@ -108,7 +108,7 @@ export function preconditionFailed(message: string): SidecarError {
 
 /** True when the row makes something, and so takes Idempotency-Key. */
 export function isCreation({ method, answers }: Endpoint): boolean {
-  return method === 'POST' && answers !== undefined && 201 in answers;
+  return method === 'POST' && 201 in answers;
 }
 
 /** The operation needs something that this sidecar is not configured for: 501. */

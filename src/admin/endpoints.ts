@@ -10,7 +10,7 @@ import { resealFields, rotateDataKey, showDataKeys } from './data-keys.ts';
 import { drain } from './drain.ts';
 import { type Endpoint, endpoint } from './endpoint.ts';
 import { explainRequest, findDecisions } from './explain.ts';
-import { endGrant, listGrants } from './grants.ts';
+import { endGrant, endGrants, listGrants } from './grants.ts';
 import { addInitialToken, listInitialTokens, removeInitialToken } from './initial-access-tokens.ts';
 import { activateSigningKey, banSigningKey, listSigningKeys, retireSigningKey, rotateSigningKey } from './keys.ts';
 import { resetLimit, showLimit } from './limits.ts';
@@ -41,6 +41,7 @@ export const operations: Readonly<Record<string, Endpoint>> = {
   undoRevocation,
   mintCode,
   listGrants,
+  endGrants,
   endGrant,
   showLimit,
   resetLimit,
@@ -80,6 +81,11 @@ export const operations: Readonly<Record<string, Endpoint>> = {
   showStatus,
   describeApi,
 };
+
+const names = new Map(Object.entries(operations).map(([name, row]) => [row, name]));
+
+/** The `operationId` of a row of the table. */
+export const operationName = (row: Endpoint): string => names.get(row) as string;
 
 /** Every endpoint. */
 export const endpoints: readonly Endpoint[] = Object.values(operations);

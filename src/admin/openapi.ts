@@ -151,7 +151,7 @@ function successes(row: Endpoint): JsonObject {
   const etag = row.versioned ? { ETag: { $ref: '#/components/headers/ETag' } } : {};
   const headers = { 'X-Request-Id': { $ref: '#/components/headers/RequestId' }, ...etag, ...replayed };
   return Object.fromEntries(
-    Object.entries(row.answers ?? {}).map(([status, shape]) => [
+    Object.entries(row.answers).map(([status, shape]) => [
       status,
       {
         description: DESCRIPTIONS[status] ?? 'Done.',

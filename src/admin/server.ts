@@ -19,7 +19,7 @@ import { foreignPage } from './browser-guard.ts';
 import { certificateNames } from './client-certificate.ts';
 import type { AdminDependencies } from './dependencies.ts';
 import { ConfigRefused, type Endpoint, FieldsError, isCreation, validated } from './endpoint.ts';
-import { findEndpoint } from './endpoints.ts';
+import { findEndpoint, operationName } from './endpoints.ts';
 import { idempotencyKey, once } from './idempotency.ts';
 import { serveObservation } from './observe.ts';
 import { type Operator, socketOperator } from './operator-token.ts';
@@ -80,6 +80,8 @@ async function call(
   search: string,
 ): Promise<void> {
   const { dependencies, request } = exchange;
+  const measured = dependencies.metrics.adminSeconds.labels(operationName(audited.endpoint)).startTimer();
+  exchange.response.once('close', () => measured());
   const { endpoint, requestId, operator, address } = audited;
   try {
     requireAudit(dependencies, endpoint);

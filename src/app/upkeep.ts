@@ -5,7 +5,7 @@ import type { AuditTrail } from '../core/audit-trail.ts';
 import { SidecarError } from '../core/errors.ts';
 import { cleanupTurn } from '../stores/postgres/cleanup.ts';
 import type { Postgres } from '../stores/postgres/pool.ts';
-import { readStatistics } from '../stores/postgres/statistics.ts';
+import { countRecords, readStatistics } from '../stores/postgres/statistics.ts';
 import type { ControlPlaneParts } from './control-plane.ts';
 
 /** What an aggregate offers: deletes some of what has expired, and answers how much; 0 when nothing is left. */
@@ -19,6 +19,7 @@ export interface Upkeep extends Disposable {
 }
 
 const EVERY_MS = 10 * 60_000;
+const COUNT_MS = 60_000;
 /** How long one turn may take; what is left then waits for the next. The lock is held for longer. */
 const TURN_MS = 30_000;
 
@@ -53,14 +54,22 @@ export function openUpkeep(
     if (removed === 'busy' || Object.values(removed).every((count) => count === 0)) return;
     await audit.record({ type: 'cleanup.done', actor: { kind: 'system' }, details: { removed } });
   };
-  const timer = setInterval(() => {
-    inBackground().catch((error) => {
+  const count = async () => {
+    for (const [what, records] of Object.entries(await countRecords(postgres)))
+      metrics.records.labels(what).set(records);
+  };
+  const quietly = (work: () => Promise<void>) => () => {
+    work().catch((error) => {
       const away = error instanceof SidecarError && error.kind === 'store_unavailable';
-      if (!away) log.error({ err: error }, 'cleanup_failed');
+      if (!away) log.error({ err: error }, 'upkeep_failed');
     });
-  }, EVERY_MS).unref();
+  };
+  const timers = [setInterval(quietly(inBackground), EVERY_MS).unref(), setInterval(quietly(count), COUNT_MS).unref()];
+  quietly(count)();
   return {
     desk: { cleanUp, statistics: () => readStatistics(postgres) },
-    [Symbol.dispose]: () => clearInterval(timer),
+    [Symbol.dispose]: () => {
+      for (const timer of timers) clearInterval(timer);
+    },
   };
 }

@@ -5,6 +5,8 @@ import { request as nodeRequest } from 'node:http';
 import { connect } from 'node:net';
 import { text } from 'node:stream/consumers';
 import { test } from 'node:test';
+import { openTestDatabase, postgresConfig } from '../support/postgres-server.ts';
+import { startRedis } from '../support/redis-server.ts';
 import { type AdminSidecar, startAdminSidecar } from './admin-sidecar.ts';
 
 const JSON_TYPE = { 'content-type': 'application/json' };
@@ -157,4 +159,90 @@ test('a client that waits for 100 gets it once its head has passed, and a strang
   };
   assert.equal(await ask(it.adminToken), 200);
   assert.equal(await ask('stranger'), 401);
+});
+
+test('every way to be refused is problem+json with its status and code', async () => {
+  await using redis = await startRedis();
+  await using database = await openTestDatabase();
+  await using it = await startAdminSidecar((config) => ({
+    ...config,
+    ...postgresConfig(database, { timeout: '500ms' }),
+    name: 'manners_test',
+    redis: { url: { value: redis.url }, timeout: '200ms' },
+  }));
+  const { json: reader } = await it.admin('POST', '/v1/operators', {
+    body: { name: 'r', permissions: ['status:read'] },
+  });
+  const { json: client } = await it.admin('POST', '/v1/clients', { body: { name: 'c' } });
+  const large = JSON.stringify({ token: 'x'.repeat(64 * 1024) });
+  const typed = (type: string, raw: string) => ({ raw, headers: { 'content-type': type } });
+  const table: [number, string, string, string, Parameters<AdminSidecar['admin']>[2]?][] = [
+    [400, 'invalid_request', 'POST', '/v1/tokens', typed('application/json', '{')],
+    [401, 'unauthorized', 'GET', '/v1/status', { token: null }],
+    [401, 'invalid_token', 'GET', '/v1/status', { token: 'dwa_wrong' }],
+    [403, 'forbidden', 'POST', '/v1/tokens', { token: String(reader.token), body: {} }],
+    [404, 'not_found', 'GET', '/v1/clients/none'],
+    [405, 'method_not_allowed', 'PUT', '/v1/status'],
+    [409, 'conflict', 'POST', '/v1/operators', { body: { name: 'r', role: 'viewer' } }],
+    [
+      412,
+      'precondition_failed',
+      'PATCH',
+      `/v1/clients/${client.client_id}`,
+      { body: {}, headers: { 'if-match': '"9"' } },
+    ],
+    [413, 'body_too_large', 'POST', '/v1/tokens/introspect', typed('application/json', large)],
+    [415, 'unsupported_media_type', 'POST', '/v1/tokens', typed('text/plain', '{}')],
+    [422, 'invalid_fields', 'POST', '/v1/tokens', { body: {} }],
+    [501, 'not_configured', 'GET', '/v1/grants'],
+  ];
+  const check = async ([status, code, method, path, call]: (typeof table)[number]) => {
+    const { headers, json, ...answer } = await it.admin(method, path, call);
+    const what = `${method} ${path}`;
+    assert.deepEqual([answer.status, json.code, json.status], [status, code, status], what);
+    assert.equal(headers['content-type'], 'application/problem+json', what);
+    assert.equal(headers['cache-control'], 'no-store', what);
+    assert.equal(headers['x-request-id'], json.request_id as unknown, what);
+    assert.equal(headers.allow, status === 405 ? 'GET, HEAD' : undefined, what);
+    assert.equal(headers['retry-after'], status === 503 ? '1' : status === 429 ? '60' : undefined, what);
+  };
+  for (const row of table) await check(row);
+  await database.cut();
+  await check([503, 'temporarily_unavailable', 'GET', '/v1/clients']);
+  await database.mend();
+  for (let n = 0; n < 12; n += 1) await it.admin('GET', '/v1/status', { token: 'wrong' });
+  await check([429, 'rate_limited', 'GET', '/v1/status']);
+});
+
+test('K26: the scrape tells how often calls succeeded and failed, and how long each operation took', async () => {
+  await using it = await startAdminSidecar();
+  await it.issue();
+  await it.admin('POST', '/v1/tokens', { body: {} });
+  await it.proxy('/', await it.issue());
+  await it.proxy('/', 'wrong');
+  const { text: scrape } = await it.observe('GET', '/metrics');
+  assert.match(scrape, /^doorward_admin_seconds_count\{operation="issueToken"\} 3$/m);
+  assert.match(scrape, /^doorward_admin_requests_total\{status="201"\} 2$/m);
+  assert.match(scrape, /^doorward_admin_requests_total\{status="422"\} 1$/m);
+  assert.match(scrape, /^doorward_decisions_total\{outcome="allow",reason="ok",route="all"\} 1$/m);
+  assert.match(scrape, /^doorward_decisions_total\{outcome="deny",reason="token_malformed",route="all"\} 1$/m);
+  assert.match(scrape, /^doorward_overhead_seconds_count 2$/m);
+});
+
+test('L25: records in PostgreSQL, its pool, its calls and our signing keys stand in the scrape', async () => {
+  await using database = await openTestDatabase();
+  await database.sql`insert into operator (id, name, token_digest, permissions, created_at, created_by)
+    values ('op_x', 'x', ${'0'.repeat(64)}, '{}', now(), 'test')`;
+  await using it = await startAdminSidecar((config) => ({ ...config, ...postgresConfig(database) }));
+  let scrape = '';
+  for (let tries = 0; !/^doorward_records\{what="operators"\} 1$/m.test(scrape); tries += 1) {
+    assert.ok(tries < 500, 'the operators were never counted');
+    scrape = (await it.observe('GET', '/metrics')).text;
+  }
+  for (const what of ['clients', 'token_families', 'credentials', 'revocations']) {
+    assert.match(scrape, new RegExp(`^doorward_records\\{what="${what}"\\} 0$`, 'm'), what);
+  }
+  assert.match(scrape, /^doorward_postgres_pool_size\{state="open"\} [1-9]/m);
+  assert.match(scrape, /^doorward_postgres_query_seconds_count\{operation="statistics.count"\} [1-9]/m);
+  assert.match(scrape, /^doorward_signing_keys\{issuer="self",state="active"\} 1$/m);
 });
