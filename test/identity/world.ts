@@ -4,6 +4,7 @@ import { type ClientDraft, ownClient, propertiesOf } from '../../src/clients/rec
 import { newClientSecret } from '../../src/clients/secrets.ts';
 import type { Client } from '../../src/stores/contracts/clients.ts';
 import { PostgresClients } from '../../src/stores/postgres/clients.ts';
+import type { PrivateServer } from '../../src/stores/postgres/private-server.ts';
 import { admin } from '../attacks/world.ts';
 import { openTestDatabase, postgresConfig, type TestDatabase } from '../support/postgres-server.ts';
 import { type RecordingUpstream, recordingUpstream } from '../support/recording-upstream.ts';
@@ -80,10 +81,13 @@ export const challengeOf = (verifier: string): string => createHash('sha256').up
 /** Limits that no test meets by accident. */
 const roomy = { key: 'ip', rate: '100000/1m' };
 
-/** Starts it; `config` is merged over the top level. */
-export async function openOAuthWorld(config: Readonly<Record<string, unknown>> = {}): Promise<OAuthWorld> {
+/** Starts it; `config` is merged over the top level, `server` is a PostgreSQL other than the shared one. */
+export async function openOAuthWorld(
+  config: Readonly<Record<string, unknown>> = {},
+  server?: PrivateServer,
+): Promise<OAuthWorld> {
   const closing = new AsyncDisposableStack();
-  const database = closing.use(await openTestDatabase());
+  const database = closing.use(await openTestDatabase(server && { server }));
   const upstream = closing.use(await recordingUpstream());
   const clients = new PostgresClients(database.open());
   const port = await freePort();

@@ -42,12 +42,14 @@ export async function authenticateClient(
 ): Promise<AuthenticatedCall> {
   const { parts, settings, address } = exchange;
   const caller = (claimedClient: string | undefined) => ({ address, issuer: settings.issuer, claimedClient });
-  await refuseFailing(parts, settings.limits, caller(undefined));
   let claimed: string | undefined;
   try {
     const presented = presentedBy(exchange.request.headersDistinct.authorization ?? [], form);
     claimed = presented.clientId;
-    const head = await chargeCall(parts, settings.limits, endpoint, caller(claimed));
+    const [head] = await Promise.all([
+      chargeCall(parts, settings.limits, endpoint, caller(claimed)),
+      refuseFailing(parts, settings.limits, caller(undefined)),
+    ]);
     return { client: await prove(exchange, presented, allowPublic), head };
   } catch (error) {
     if (!(error instanceof OAuthError) || error.code !== 'invalid_client') throw error;
