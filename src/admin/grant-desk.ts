@@ -29,6 +29,15 @@ export interface GrantsWanted {
   readonly tenant?: string | undefined;
 }
 
+/** Which grants end: all of a session, or those of a subject without the excepted ones. */
+export type GrantsToEnd =
+  | { readonly session: string }
+  | {
+      readonly subject: string;
+      readonly exceptSession?: string | undefined;
+      readonly exceptFamily?: string | undefined;
+    };
+
 /** Grants of our issuer. All reject with `store_unavailable` when PostgreSQL is away. */
 export interface GrantDesk {
   /** The code, or every field that does not hold. */
@@ -42,4 +51,9 @@ export interface GrantDesk {
   page(wanted: GrantsWanted, after: FamilyPlace | undefined, limit: number): Promise<readonly FamilyRecord[]>;
   /** Ends a family and its access tokens; undefined when there is none. */
   end(familyId: string): Promise<FamilyRecord | undefined>;
+  /** Ends all that are meant, with their access tokens. */
+  endAll(
+    wanted: GrantsToEnd,
+    reason: string,
+  ): Promise<{ readonly families: number; readonly codes: number; readonly applied: 'all' | 'pending' }>;
 }

@@ -3,10 +3,11 @@
 import { z } from 'zod';
 import type { FamilyRecord } from '../stores/contracts/grants.ts';
 import type { AdminDependencies } from './dependencies.ts';
-import { endpoint, notConfigured, notFound } from './endpoint.ts';
-import type { GrantDesk } from './grant-desk.ts';
+import { endpoint, FieldsError, notConfigured, notFound } from './endpoint.ts';
+import type { GrantDesk, GrantsToEnd } from './grant-desk.ts';
 import { decodeCursor, encodeCursor, pageQuery } from './pages.ts';
-import { count, pageShape, time, timeOrNull } from './shapes.ts';
+import { reason } from './revocation-draft.ts';
+import { applied, count, pageShape, time, timeOrNull } from './shapes.ts';
 
 function deskOf({ grants }: AdminDependencies): GrantDesk {
   if (grants === undefined) throw notConfigured('grants need proxy.endpoints.oauth');
@@ -84,3 +85,44 @@ export const endGrant = endpoint({
     return { status: 204, audit: { family, subject, client, tenant } };
   },
 });
+
+const endingMany = z.strictObject({
+  subject: wanted,
+  session: wanted,
+  except_session: wanted,
+  except_grant: wanted,
+  reason,
+});
+
+/** POST /v1/grants/end: 200 with how many, also when there was nothing to end; the reason stands in the revocation list. */
+export const endGrants = endpoint({
+  method: 'POST',
+  path: '/v1/grants/end',
+  permission: 'grants:write',
+  event: 'grant.revoked',
+  body: endingMany,
+  answers: { 200: z.strictObject({ grants: count, codes: count, applied }) },
+  refusals: ['not_configured'],
+  summary:
+    'End all grants of a session, or of a subject, with their tokens; of a subject if need be without one session or grant. Later logins pass.',
+  handler: async (dependencies, { body }) => {
+    const { reason, ...named } = body;
+    const { families, codes, applied } = await deskOf(dependencies).endAll(grantsToEnd(named), reason);
+    return {
+      status: 200,
+      body: { grants: families, codes, applied },
+      audit: { ...named, reason, grants: families, codes, applied },
+    };
+  },
+});
+
+function grantsToEnd(named: Omit<z.output<typeof endingMany>, 'reason'>): GrantsToEnd {
+  const { subject, session, except_session: exceptSession, except_grant: exceptFamily } = named;
+  if (subject !== undefined && session === undefined) return { subject, exceptSession, exceptFamily };
+  if (session === undefined || subject !== undefined) {
+    throw new FieldsError([{ path: 'subject', problem: 'is needed, or session instead of it' }]);
+  }
+  const excepted = Object.keys(named).filter((path) => path.startsWith('except_'));
+  if (excepted.length === 0) return { session };
+  throw new FieldsError(excepted.map((path) => ({ path, problem: 'goes with subject only' })));
+}

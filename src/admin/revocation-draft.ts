@@ -12,7 +12,8 @@ const moment = z.union([
   instant,
   z.string().refine((text) => parseDuration(text) !== undefined, 'needs a time, a duration such as 24h, or forever'),
 ]);
-const reason = z
+/** Why, for the list and the audit log. */
+export const reason = z
   .string()
   .max(256)
   .regex(/^[^\p{Cc}]*$/u, 'must not hold control characters')

@@ -6,6 +6,7 @@ import type { Clock } from '../core/clock.ts';
 import { HeldClientKeys } from '../identity/oauth/client-keys.ts';
 import { mintCode } from '../identity/oauth/codes.ts';
 import type { OAuthDependencies, OAuthSettings } from '../identity/oauth/dependencies.ts';
+import { endGrants } from '../identity/oauth/end-grants.ts';
 import { endFamily } from '../identity/oauth/families.ts';
 import { compileOAuth, oauthIssuerName } from '../identity/oauth/settings.ts';
 import { oauthSite, type PublicSite } from '../identity/oauth/site.ts';
@@ -13,7 +14,7 @@ import { LocalLimits } from '../limits/local.ts';
 import type { DurableRevoker } from '../revocation/durable.ts';
 import type { RevocationFollower } from '../revocation/follower.ts';
 import type { RevocationIndex } from '../revocation/index.ts';
-import type { GrantFilter, Grants } from '../stores/contracts/grants.ts';
+import type { EndedGrants, GrantFilter, Grants } from '../stores/contracts/grants.ts';
 import type { RevocationDraft } from '../stores/contracts/revocations.ts';
 import { MemoryChecks } from '../stores/memory/checks.ts';
 import type { Log } from '../telemetry/log.ts';
@@ -66,6 +67,7 @@ export function openOAuth(parts: OAuthParts, closing: AsyncDisposableStack): Ope
       isKnown: () => follower.state() !== 'unknown' || follower.policy() === 'index',
       // Without an answer of the store nothing says that this replica is behind; isKnown judges that.
       observe: (head) => (head === undefined ? undefined : follower.observe(head)),
+      held: (kind, issuer, id) => index.get(kind, issuer, id),
       revoke: (draft) => revoker.revoke(draft),
     },
     settings: settingsOf(parts.current),
@@ -100,6 +102,7 @@ function grantDesk(parts: OAuthDependencies): GrantDesk {
       await endFamily(familyId, 'operator', parts, settings);
       return family;
     },
+    endAll: (wanted, reason) => endGrants(wanted, reason, parts, parts.settings()),
   };
 }
 
@@ -109,9 +112,13 @@ const KINDS = { session: 'session', family: 'family', subject: 'subject', client
  * Ends the families and drops the codes that a revocation concerns, so that none of them yields a token once its entry is gone.
  * A banned key and a single access token end none: neither says anything of the grant.
  */
-export async function endGrantsOf(draft: RevocationDraft, grants: Grants, nowMs: number): Promise<void> {
+export async function endGrantsOf(
+  draft: RevocationDraft,
+  grants: Grants,
+  nowMs: number,
+): Promise<EndedGrants | undefined> {
   const { kind, issuer, id, notBeforeMs } = draft;
-  if (kind === 'token' || kind === 'key') return;
+  if (kind === 'token' || kind === 'key') return undefined;
   const filter: GrantFilter = { issuer, [KINDS[kind]]: id, begunBeforeMs: notBeforeMs };
-  await grants.endAll(filter, kind === 'client' ? 'client' : 'revoked', nowMs);
+  return grants.endAll(filter, kind === 'client' ? 'client' : 'revoked', nowMs);
 }

@@ -5,6 +5,7 @@
 import type { Clock } from '../core/clock.ts';
 import { SidecarError } from '../core/errors.ts';
 import type { DurableRevocation, DurableRevocations } from '../stores/contracts/durable-revocations.ts';
+import type { EndedGrants } from '../stores/contracts/grants.ts';
 import type {
   RevocationDraft,
   RevocationEntry,
@@ -25,7 +26,7 @@ export interface DurableRevokerOptions {
    * Ends what could bring new tokens of the revoked after the entry is gone: grants. A revocation resolves only after it; may
    * be called again for the same entry.
    */
-  readonly endGrants?: (draft: RevocationDraft) => Promise<unknown>;
+  readonly endGrants?: (draft: RevocationDraft) => Promise<EndedGrants | undefined>;
 }
 
 const SEND_MS = 1000;
@@ -74,9 +75,9 @@ export class DurableRevoker implements AsyncDisposable {
   async revoke(draft: RevocationDraft): Promise<RevokeAnswer> {
     const { store, follower, clock, endGrants } = this.#options;
     const made = await store.put(draft, clock.nowMs());
-    const [answer] = await Promise.all([follower.revoke(draft), endGrants?.(draft)]);
+    const [answer, ended] = await Promise.all([follower.revoke(draft), endGrants?.(draft)]);
     if (answer.applied === 'all') this.#settle(made, answer.entry.revokedAtMs);
-    return answer;
+    return { ...answer, ended };
   }
 
   /** Takes an entry back, durably; false when there is none. With the shared log away the others follow when it is back. */

@@ -3,6 +3,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Clock } from '../core/clock.ts';
 import { SidecarError, storeUnavailable } from '../core/errors.ts';
+import type { EndedGrants } from '../stores/contracts/grants.ts';
 import type {
   RevocationDraft,
   RevocationEntry,
@@ -47,6 +48,8 @@ export interface FollowerOptions {
 export interface RevokeAnswer {
   readonly entry: RevocationEntry;
   readonly applied: 'all' | 'pending';
+  /** Grants that ended with it, where there are any to end. */
+  readonly ended?: EndedGrants | undefined;
 }
 
 /** One replica's side of the revocation log. */

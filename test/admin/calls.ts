@@ -303,6 +303,14 @@ export const operationCalls: Readonly<Record<string, OperationCalls>> = {
     },
     refused: [422, () => ({ path: '/v1/grants?cursor=%21' })],
   },
+  endGrants: {
+    status: 200,
+    success: async (it) => {
+      await grant(it);
+      return { body: { subject: 'alice', except_session: 'current', reason: 'phone lost' } };
+    },
+    refused: [422, () => ({ body: { session: 's-1', except_session: 's-1' } })],
+  },
   endGrant: {
     status: 204,
     success: async (it) => ({ path: `/v1/grants/${await grant(it)}` }),

@@ -205,6 +205,51 @@ export function grantsConformance(backend: string, open: () => Promise<OpenedGra
     await assert.rejects(async () => store.endAll({ issuer: ISSUER }, 'revoked', NOW), TypeError);
   });
 
+  it('K11: what is excepted is neither listed, nor ended, nor dropped; a session that is unknown is not the excepted one', async ({
+    store,
+    other,
+  }) => {
+    const filter = { issuer: ISSUER, subject: holder.subject, exceptSession: 's1' };
+    const kept = await begin(store);
+    const gone = [await begin(store, { session: 's2' }), await begin(store, { session: undefined })];
+    await store.putCode(code('kept'));
+    await store.putCode(code('gone', { session: 's2' }));
+    await store.putCode(code('without', { session: undefined }));
+    assert.equal(await other.dropCodes(filter), 2);
+    assert.notEqual(await store.findCode(digest('kept')), undefined);
+    const listed = await other.page(filter, undefined, 10, NOW);
+    assert.deepEqual(listed.map(({ familyId }) => familyId).sort(), gone.map(({ familyId }) => familyId).sort());
+    const { exceptSession: _, ...all } = filter;
+    const others = await other.page({ ...all, exceptFamily: kept.familyId }, undefined, 10, NOW);
+    assert.deepEqual(others, listed);
+    assert.deepEqual(await other.endAll(filter, 'revoked', NOW), { families: 2, codes: 0 });
+    assert.equal((await store.find(kept.familyId))?.endReason, undefined);
+    for (const empty of [{ exceptSession: 's1' }, { exceptFamily: kept.familyId }]) {
+      await assert.rejects(async () => store.endAll({ issuer: ISSUER, ...empty }, 'revoked', NOW), TypeError);
+      await assert.rejects(async () => store.dropCodes({ issuer: ISSUER, ...empty }), TypeError);
+    }
+  });
+
+  it('of a redemption and a dropping of its code one wins, and a family that came of it is found afterwards', async ({
+    store,
+    other,
+  }) => {
+    const filter = { issuer: ISSUER, subject: holder.subject };
+    for (let at = 0; at < 20; at += 1) {
+      await store.putCode(code(`raced ${at}`));
+      const begun = family();
+      const dropping = other.dropCodes(filter).then(async (dropped) => {
+        const listed = await other.page(filter, undefined, 100, NOW);
+        return { dropped, found: listed.some(({ familyId }) => familyId === begun.familyId) };
+      });
+      const [redeemed, { dropped, found }] = await Promise.all([
+        store.redeemCode(digest(`raced ${at}`), begun, NOW),
+        dropping,
+      ]);
+      assert.deepEqual([dropped, found], redeemed ? [0, true] : [1, false]);
+    }
+  });
+
   it('a family alone can be named', async ({ store }) => {
     const [one, two] = [await begin(store), await begin(store)];
     assert.deepEqual(await store.endAll({ issuer: ISSUER, family: one.familyId }, 'revoked', NOW), {
@@ -257,6 +302,7 @@ export function grantsConformance(backend: string, open: () => Promise<OpenedGra
     await assert.rejects(store.rotate(familyId, 0, AT), away);
     await assert.rejects(store.end(familyId, 'revoked', NOW), away);
     await assert.rejects(store.endAll({ issuer: ISSUER, subject: 'x' }, 'revoked', NOW), away);
+    await assert.rejects(store.dropCodes({ issuer: ISSUER, subject: 'x' }), away);
     await assert.rejects(store.page({}, undefined, 1, NOW), away);
   });
 }

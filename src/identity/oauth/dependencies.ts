@@ -8,10 +8,15 @@ import type { AddressReader } from '../../http/client-address.ts';
 import type { LocalLimits } from '../../limits/local.ts';
 import type { CheckStore } from '../../stores/contracts/checks.ts';
 import type { Client, ClientNotice, ClientStore } from '../../stores/contracts/clients.ts';
-import type { Grants } from '../../stores/contracts/grants.ts';
+import type { EndedGrants, Grants } from '../../stores/contracts/grants.ts';
 import type { InitialAccessTokens } from '../../stores/contracts/initial-access-tokens.ts';
 import type { OneTimeValues } from '../../stores/contracts/one-time.ts';
-import type { RevocationDraft, RevocationEntry, RevocationHead } from '../../stores/contracts/revocations.ts';
+import type {
+  RevocationDraft,
+  RevocationEntry,
+  RevocationHead,
+  RevocationKind,
+} from '../../stores/contracts/revocations.ts';
 import type { Sealer } from '../../stores/contracts/sealer.ts';
 import type { Log } from '../../telemetry/log.ts';
 import type { Metrics } from '../../telemetry/metrics.ts';
@@ -19,6 +24,12 @@ import type { Signer } from '../../token/issue.ts';
 import type { KeySource } from '../../token/key-set.ts';
 import type { Verifier } from '../../token/verify.ts';
 import type { EndpointLimits } from './limits.ts';
+
+/** What became of a revocation; `pending` is in force here and told to the others as soon as Redis is back. */
+export interface RevocationMade {
+  readonly applied: 'all' | 'pending';
+  readonly ended?: EndedGrants | undefined;
+}
 
 /** Revocations as these endpoints see and make them. */
 export interface RevocationSide {
@@ -29,7 +40,9 @@ export interface RevocationSide {
   /** Brings this replica up to the head that a check has read; resolves when its answers count, or waiting is over. */
   observe(head: RevocationHead | undefined): Promise<unknown> | unknown;
   /** Durable and in force here once it resolves. Rejects with `store_unavailable`. */
-  revoke(draft: RevocationDraft): Promise<unknown>;
+  revoke(draft: RevocationDraft): Promise<RevocationMade>;
+  /** The entry for exactly this, by what this replica knows. */
+  held(kind: RevocationKind, issuer: string, id: string): RevocationEntry | undefined;
 }
 
 /** Keys of clients that authenticate with `private_key_jwt`. */

@@ -82,6 +82,16 @@ export interface GrantFilter {
   readonly family?: string | undefined;
   /** Only those begun before. */
   readonly begunBeforeMs?: number | undefined;
+  /** None of this session. */
+  readonly exceptSession?: string | undefined;
+  /** Not this family; says nothing of codes. */
+  readonly exceptFamily?: string | undefined;
+}
+
+/** How many of each a call ended. */
+export interface EndedGrants {
+  readonly families: number;
+  readonly codes: number;
 }
 
 /** A place in a list of families, newest first. */
@@ -114,11 +124,12 @@ export interface Grants {
   /** Ends a live family; undefined when there is none. */
   end(familyId: string, reason: FamilyEnd, nowMs: number): Promise<FamilyRecord | undefined>;
   /** Ends all live families that match and drops unspent codes that do; answers how many of each. TypeError for an empty filter. */
-  endAll(
-    filter: GrantFilter,
-    reason: FamilyEnd,
-    nowMs: number,
-  ): Promise<{ readonly families: number; readonly codes: number }>;
+  endAll(filter: GrantFilter, reason: FamilyEnd, nowMs: number): Promise<EndedGrants>;
+  /**
+   * Drops unspent codes that match, and waits for redemptions under way, whose families are found by {@link page} afterwards;
+   * answers how many. TypeError for an empty filter.
+   */
+  dropCodes(filter: GrantFilter): Promise<number>;
   /** Live families that match, newest first, after the place. */
   page(
     filter: Partial<GrantFilter>,

@@ -2,6 +2,7 @@
 // rests on one conditional UPDATE each: whoever finds the row changed has lost, whatever the isolation.
 import type {
   CodeRecord,
+  EndedGrants,
   FamilyEnd,
   FamilyPlace,
   FamilyRecord,
@@ -141,21 +142,22 @@ export class PostgresGrants implements Grants {
     return this.#postgres.run('grants.end', (sql) => endRow(sql, familyId, reason, new Date(nowMs)));
   }
 
-  endAll(filter: GrantFilter, reason: FamilyEnd, nowMs: number): Promise<{ families: number; codes: number }> {
-    const { issuer: _, begunBeforeMs: __, ...named } = filter;
-    if (Object.values(named).every((value) => value === undefined)) throw new TypeError('everything is meant by this');
+  endAll(filter: GrantFilter, reason: FamilyEnd, nowMs: number): Promise<EndedGrants> {
+    requireNamed(filter);
     const now = new Date(nowMs);
     return this.#postgres.run('grants.end_all', async (sql) => {
       // Codes first: one that is being redeemed is waited for, and the family that came of it is then seen below.
-      const codes = await sql`
-        delete from authorization_code
-        where redeemed_at is null and ${filter.family === undefined} ${matching(sql, filter)}`;
+      const codes = await deleteCodes(sql, filter);
       const families = await sql`
         update token_family set ended_at = ${now}, end_reason = ${reason}
-        where ended_at is null and idle_until > ${now} ${matching(sql, filter)}
-        ${filter.family === undefined ? sql`` : sql`and family_id = ${filter.family}`}`;
-      return { families: families.count, codes: codes.count };
+        where ended_at is null and idle_until > ${now} ${matching(sql, filter)} ${matchingFamily(sql, filter)}`;
+      return { families: families.count, codes };
     });
+  }
+
+  async dropCodes(filter: GrantFilter): Promise<number> {
+    requireNamed(filter);
+    return this.#postgres.run('grants.drop_codes', (sql) => deleteCodes(sql, filter));
   }
 
   async page(
@@ -168,7 +170,7 @@ export class PostgresGrants implements Grants {
       'grants.page',
       (sql) => sql<FamilyRow[]>`
         select * from token_family
-        where ended_at is null and idle_until > ${new Date(nowMs)} ${matching(sql, filter)}
+        where ended_at is null and idle_until > ${new Date(nowMs)} ${matching(sql, filter)} ${matchingFamily(sql, filter)}
         ${after === undefined ? sql`` : sql`and (created_at, family_id) < (${new Date(after.createdAtMs)}, ${after.familyId})`}
         order by created_at desc, family_id desc limit ${limit}`,
     );
@@ -221,14 +223,34 @@ async function endRow(sql: Sql, familyId: string, reason: FamilyEnd, now: Date):
   return row && familyOf(row);
 }
 
+/** What only narrows names nobody. */
+function requireNamed({ subject, client, session, tenant, family }: GrantFilter): void {
+  if ([subject, client, session, tenant, family].every((value) => value === undefined)) {
+    throw new TypeError('everything is meant by this');
+  }
+}
+
+async function deleteCodes(sql: Sql, filter: GrantFilter): Promise<number> {
+  const codes = await sql`
+    delete from authorization_code
+    where redeemed_at is null and ${filter.family === undefined} ${matching(sql, filter)}`;
+  return codes.count;
+}
+
 function matching(sql: Sql, filter: Partial<GrantFilter>) {
-  const { begunBeforeMs } = filter;
+  const { begunBeforeMs, exceptSession } = filter;
   const equal = (['issuer', 'subject', 'client', 'session', 'tenant'] as const).flatMap((name) => {
     const value = filter[name];
     return value === undefined ? [] : [sql`and ${sql(name)} = ${value}`];
   });
   const before = begunBeforeMs === undefined ? sql`` : sql`and created_at < ${new Date(begunBeforeMs)}`;
-  return equal.reduce((all, one) => sql`${all} ${one}`, before);
+  const except = exceptSession === undefined ? sql`` : sql`and session is distinct from ${exceptSession}`;
+  return equal.reduce((all, one) => sql`${all} ${one}`, sql`${before} ${except}`);
+}
+
+function matchingFamily(sql: Sql, { family, exceptFamily }: Partial<GrantFilter>) {
+  const only = family === undefined ? sql`` : sql`and family_id = ${family}`;
+  return exceptFamily === undefined ? only : sql`${only} and family_id <> ${exceptFamily}`;
 }
 
 const holderOf = (row: HolderRow): GrantHolder => ({

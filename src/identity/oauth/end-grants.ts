@@ -1,0 +1,96 @@
+// Ending many grants by one call: those of a subject or a session, or all of a subject but the current one. What access tokens
+// they left is refused through revocations, made before or together with the end of the families, so that a call that died
+// half-way is completed by asking again.
+import { storeUnavailable } from '../../core/errors.ts';
+import type { EndedGrants, GrantFilter } from '../../stores/contracts/grants.ts';
+import type { RevocationDraft, RevocationEntry } from '../../stores/contracts/revocations.ts';
+import type { OAuthDependencies, OAuthSettings, RevocationMade } from './dependencies.ts';
+
+type Parts = Pick<OAuthDependencies, 'clock' | 'grants' | 'revocations'>;
+
+/** Whose grants: of a subject, if need be without a session or a family; or of one session. */
+export type GrantsToEnd =
+  | { readonly session: string }
+  | {
+      readonly subject: string;
+      readonly exceptSession?: string | undefined;
+      readonly exceptFamily?: string | undefined;
+    };
+
+/** What ended; `pending`: other replicas learn of it as soon as Redis is back. */
+export type GrantsEnded = EndedGrants & Pick<RevocationMade, 'applied'>;
+
+/** Families whose revocations are made side by side. */
+const PAGE = 20;
+
+/**
+ * Ends them and refuses their access tokens; who logs in afterwards gets in. Without an exception also tokens that came of no
+ * grant are refused, by the session or subject itself. Rejects with `store_unavailable`; then some may have ended.
+ */
+export async function endGrants(
+  wanted: GrantsToEnd,
+  reason: string,
+  parts: Parts,
+  settings: OAuthSettings,
+): Promise<GrantsEnded> {
+  if ('session' in wanted) return endWhole('session', wanted.session, reason, parts, settings);
+  const { subject, exceptSession, exceptFamily } = wanted;
+  if (exceptSession === undefined && exceptFamily === undefined) {
+    return endWhole('subject', subject, reason, parts, settings);
+  }
+  return endEach({ issuer: settings.issuer, subject, exceptSession, exceptFamily }, reason, parts, settings);
+}
+
+async function endWhole(
+  kind: 'session' | 'subject',
+  id: string,
+  reason: string,
+  { clock, revocations }: Parts,
+  settings: OAuthSettings,
+): Promise<GrantsEnded> {
+  // Not knowing what stands there, this could let in again whom somebody has shut out.
+  if (!revocations.isKnown()) throw storeUnavailable('revocations are not known yet');
+  const { issuer } = settings;
+  const nowMs = clock.nowMs();
+  const draft = { kind, issuer, id, untilMs: nowMs + longestLifeMs(settings), notBeforeMs: nowMs, reason };
+  const { applied, ended } = await revocations.revoke(noWeaker(draft, revocations.held(kind, issuer, id), nowMs));
+  return { families: ended?.families ?? 0, codes: ended?.codes ?? 0, applied };
+}
+
+/** One by one, because an entry for the subject would refuse the excepted ones too. */
+async function endEach(
+  filter: GrantFilter,
+  reason: string,
+  { clock, grants, revocations }: Parts,
+  settings: OAuthSettings,
+): Promise<GrantsEnded> {
+  // Codes first: what is being redeemed meanwhile is a family by the time families are listed.
+  const codes = await grants.dropCodes(filter);
+  let families = 0;
+  let applied: RevocationMade['applied'] = 'all';
+  for (;;) {
+    const live = await grants.page(filter, undefined, PAGE, clock.nowMs());
+    if (live.length === 0) return { families, codes, applied };
+    const untilMs = clock.nowMs() + longestLifeMs(settings);
+    const made = await Promise.all(
+      live.map(({ issuer, familyId: id }) => revocations.revoke({ kind: 'family', issuer, id, untilMs, reason })),
+    );
+    families += live.length;
+    if (made.some((one) => one.applied === 'pending')) applied = 'pending';
+  }
+}
+
+const longestLifeMs = ({ maxLifetimeMs, clockToleranceMs }: OAuthSettings) => maxLifetimeMs + 2 * clockToleranceMs;
+
+/** There is one entry per subject: ending the sessions of somebody who is shut out for a week must not end the week. */
+function noWeaker(
+  draft: RevocationDraft & { readonly untilMs: number; readonly notBeforeMs: number },
+  held: RevocationEntry | undefined,
+  nowMs: number,
+): RevocationDraft {
+  if (held === undefined || (held.untilMs !== 'forever' && held.untilMs <= nowMs)) return draft;
+  const { notBeforeMs, ...always } = draft;
+  const untilMs = held.untilMs === 'forever' ? held.untilMs : Math.max(draft.untilMs, held.untilMs);
+  if (held.notBeforeMs === undefined) return { ...always, untilMs, reason: held.reason };
+  return { ...always, untilMs, notBeforeMs: Math.max(notBeforeMs, held.notBeforeMs) };
+}
