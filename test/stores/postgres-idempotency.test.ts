@@ -37,10 +37,9 @@ test('postgres idempotency: what is kept is sealed: neither answer nor key can b
   await using opened = await open();
   await opened.store.begin(call, 0, 1000);
   await opened.store.finish(call, { status: 201, etag: undefined, text: '{"secret":"dws_hunter2"}' });
-  const [row] = await opened.database
-    .sql`select i::text as row, convert_from(sealed, 'latin1') as sealed from idempotency_key i`;
+  const [row] = await opened.database.sql`select i::text as row, sealed from idempotency_key i`;
   assert.doesNotMatch(row?.row, /hunter2/);
-  assert.doesNotMatch(row?.sealed, /hunter2/);
+  assert.ok(!(row?.sealed as Buffer).includes('hunter2'));
 });
 
 test('postgres idempotency: with the store away every call says so', async () => {
