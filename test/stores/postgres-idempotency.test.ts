@@ -38,8 +38,9 @@ test('postgres idempotency: what is kept is sealed: neither answer nor key can b
   await opened.store.begin(call, 0, 1000);
   await opened.store.finish(call, { status: 201, etag: undefined, text: '{"secret":"dws_hunter2"}' });
   const [row] = await opened.database.sql`select i::text as row, sealed from idempotency_key i`;
-  assert.doesNotMatch(row?.row, /hunter2/);
-  assert.ok(!(row?.sealed as Buffer).includes('hunter2'));
+  assert.ok(row !== undefined);
+  assert.doesNotMatch(row.row, /hunter2/);
+  assert.ok(!(row.sealed as Buffer).includes('hunter2'));
 });
 
 test('postgres idempotency: with the store away every call says so', async () => {
