@@ -1,7 +1,9 @@
 // A sidecar with the public OAuth endpoints over a real PostgreSQL, clients of every kind, and calls as clients make them.
+import assert from 'node:assert/strict';
 import { createHash, randomBytes } from 'node:crypto';
 import { type ClientDraft, ownClient, propertiesOf } from '../../src/clients/record.ts';
 import { newClientSecret } from '../../src/clients/secrets.ts';
+import { type OAuthErrorCode, oauthErrors } from '../../src/core/oauth-errors.ts';
 import type { Client } from '../../src/stores/contracts/clients.ts';
 import { PostgresClients } from '../../src/stores/postgres/clients.ts';
 import type { PrivateServer } from '../../src/stores/postgres/private-server.ts';
@@ -185,6 +187,12 @@ async function replyOf(response: Response): Promise<OAuthReply> {
     json = JSON.parse(text);
   } catch {
     json = undefined;
+  }
+  const { error } = (json ?? {}) as { error?: unknown };
+  if (error !== undefined) {
+    const row = Object.hasOwn(oauthErrors, String(error)) ? oauthErrors[error as OAuthErrorCode] : undefined;
+    assert.ok(row, `H22: ${error} is not in core/oauth-errors.ts`);
+    assert.ok((row.statuses as readonly number[]).includes(response.status), `H22: ${error} with ${response.status}`);
   }
   return { status: response.status, headers: response.headers, text, json };
 }

@@ -1,23 +1,6 @@
 // Refusals of the public endpoints in the words of RFC 6749 section 5.2, RFC 6750 section 3.1 and RFC 7591 section 3.2.2.
 // What a caller is told is the same for every cause behind it; the cause goes to the audit log.
-
-/** `error` of an answer. */
-export type OAuthErrorCode =
-  | 'invalid_request'
-  | 'invalid_client'
-  | 'invalid_grant'
-  | 'unauthorized_client'
-  | 'unsupported_grant_type'
-  | 'unsupported_token_type'
-  | 'invalid_scope'
-  | 'invalid_target'
-  | 'invalid_token'
-  | 'insufficient_scope'
-  | 'invalid_client_metadata'
-  | 'invalid_redirect_uri'
-  | 'rate_limited'
-  | 'temporarily_unavailable'
-  | 'server_error';
+import type { OAuthErrorCode } from '../../core/oauth-errors.ts';
 
 /** What an answer says beyond its error. */
 export interface OAuthErrorOptions {

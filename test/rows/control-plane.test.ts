@@ -1,0 +1,404 @@
+// Rows of the reference systems about the control plane: stores by configuration, roles, metrics, kept keys, key files, error
+// words, a switch of stores. Where Doorward answers a row by other means, the test says which.
+import assert from 'node:assert/strict';
+import { generateKeyPairSync, hash } from 'node:crypto';
+import { mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { Redis } from 'ioredis';
+import { oauthErrors } from '../../src/core/oauth-errors.ts';
+import { reasons } from '../../src/core/reasons.ts';
+import { type AdminSidecar, startAdminSidecar } from '../admin/admin-sidecar.ts';
+import { documented } from '../admin/document.ts';
+import { world } from '../attacks/world.ts';
+import { runHere, scratchFolder } from '../cli/processes.ts';
+import { basicField, openOAuthWorld } from '../identity/world.ts';
+import { openTestDatabase, postgresConfig } from '../support/postgres-server.ts';
+import { recordingUpstream } from '../support/recording-upstream.ts';
+import { startRedis } from '../support/redis-server.ts';
+import { configFor, startSidecar, type TestSidecar, tokenFor } from '../support/sidecar.ts';
+import { eventually } from './eventually.ts';
+
+const bearer = (token: string) => ({ authorization: `Bearer ${token}` });
+
+async function statusOf({ proxyUrl }: TestSidecar, token: string, path = '/x'): Promise<number> {
+  const response = await fetch(`${proxyUrl}${path}`, { headers: bearer(token) });
+  await response.body?.cancel();
+  return response.status;
+}
+
+test('K9: a store that is named without what it needs is a configuration error: exit 3, by its path', async () => {
+  using folder = scratchFolder();
+  const file = folder.file('sidecar.yaml');
+  const problems = async (config: object) => {
+    writeFileSync(file, JSON.stringify(configFor('http://127.0.0.1:1', config as never)));
+    const { code, err, out } = await runHere(['check', '--config', file]);
+    return [code, `${err}${out}`] as const;
+  };
+  const wrong: Readonly<Record<string, readonly [object, RegExp]>> = {
+    'redis without url': [{ redis: {} }, /redis\.url/],
+    'redis with an http url': [{ redis: { url: { value: 'http://r' } } }, /redis\.url: needs a redis:\/\//],
+    'redis without a name of the application': [
+      { name: undefined, redis: { url: { value: 'redis://r' } } },
+      /redis: needs name/,
+    ],
+    'postgres without url': [{ postgres: {} }, /postgres: needs url/],
+    'a database that is not named': [
+      { postgres: { url: { value: 'postgres://h' } } },
+      /postgres\.url: needs a postgres:\/\//,
+    ],
+    'one replica’s database for many': [
+      { postgres: { embedded: true }, redis: { url: { value: 'redis://r' } } },
+      /postgres\.embedded: is for one replica/,
+    ],
+    'OAuth without a durable store': [{ proxy: { endpoints: { oauth: true } } }, /needs postgres/],
+  };
+  for (const [what, [config, expected]] of Object.entries(wrong)) {
+    const [code, text] = await problems(config);
+    assert.equal(code, 3, `${what}: ${text}`);
+    assert.match(text, expected, what);
+  }
+  assert.equal((await problems({ redis: { url: { value: 'redis://r' } } }))[0], 0);
+});
+
+test('K9: a session ended in memory, Redis or PostgreSQL is refused; what is shared counts elsewhere, what is durable stays', async () => {
+  await using redis = await startRedis();
+  // One each: the first sidecar on a database is the one whose operator it knows.
+  await using database = await openTestDatabase();
+  await using another = await openTestDatabase();
+  await using upstream = await recordingUpstream();
+  const shared = { redis: { url: { value: redis.url }, timeout: '1s' } };
+  const stores = {
+    memory: {},
+    redis: shared,
+    postgres: postgresConfig(database),
+    both: { ...shared, ...postgresConfig(another) },
+  };
+  for (const [store, config] of Object.entries(stores)) {
+    const token = tokenFor({ sid: `s-${store}` });
+    const seen: Record<string, number> = {};
+    {
+      await using one = await startSidecar(upstream.url, config);
+      await using other = await startSidecar(upstream.url, config);
+      assert.equal(await statusOf(one, token), 200);
+      const body = JSON.stringify({ kind: 'session', issuer: 'test', id: `s-${store}` });
+      const revoked = await post(one, '/v1/revocations', body);
+      assert.equal(revoked, 201, store);
+      assert.equal(await statusOf(one, token), 401, store);
+      seen.elsewhere = await statusOf(other, token);
+    }
+    if ('redis' in config) await flush(redis.url);
+    await using later = await startSidecar(upstream.url, config);
+    seen.afterRestart = await statusOf(later, token);
+    const expected = {
+      memory: { elsewhere: 200, afterRestart: 200 },
+      redis: { elsewhere: 401, afterRestart: 200 },
+      postgres: { elsewhere: 200, afterRestart: 401 },
+      both: { elsewhere: 401, afterRestart: 401 },
+    };
+    assert.deepEqual(seen, expected[store as keyof typeof expected], store);
+  }
+});
+
+async function flush(url: string): Promise<void> {
+  const client = new Redis(url);
+  await client.flushall();
+  client.disconnect();
+}
+
+/** Status of a POST to the admin port. */
+async function post({ adminUrl, adminTokenFile }: TestSidecar, path: string, body: string): Promise<number> {
+  const token = readFileSync(adminTokenFile, 'utf8').trim();
+  const headers = { ...bearer(token), 'content-type': 'application/json' };
+  const response = await fetch(`${adminUrl}${path}`, { method: 'POST', headers, body });
+  await response.body?.cancel();
+  return response.status;
+}
+
+test('K17: a route that lists roles needs all of them: 403 for one that is missing, and the upstream sees nothing', async () => {
+  const routes = {
+    all: { match: { path: '/all' }, require: { roles: ['auditor', 'admin'] } },
+    any: { match: { path: '/any' }, require: { roles: { any: ['auditor', 'admin'] } } },
+  };
+  await using it = await world({ routes });
+  const ask = async (roles: unknown, path = '/all') => statusOf(it.sidecar, tokenFor({ roles }), path);
+  assert.equal(await ask(['admin', 'auditor', 'staff']), 200);
+  it.upstream.clear();
+  for (const roles of [
+    ['admin'],
+    ['auditor'],
+    [],
+    undefined,
+    ['Admin', 'auditor'],
+    ['admin,auditor'],
+    'admin,auditor',
+  ]) {
+    assert.equal(await ask(roles), 403, JSON.stringify(roles));
+  }
+  assert.equal(it.upstream.bytes(), '');
+  assert.equal(await ask(['admin'], '/any'), 200, 'any of them is another word');
+  const refused = it.sidecar
+    .logged()
+    .filter(({ event, reason }) => event === 'decision' && reason === 'role_insufficient');
+  assert.equal(refused.length, 7);
+});
+
+/** Value of a metric; 0 before it was counted. */
+async function metric(it: AdminSidecar, name: string): Promise<number> {
+  const { text } = await it.observe('GET', '/metrics');
+  const line = text.split('\n').find((candidate) => candidate.startsWith(`${name} `));
+  return line === undefined ? 0 : Number(line.slice(name.length + 1));
+}
+
+test('K26: a scrape shows successes, failures by reason, and processing time, each counted once', async () => {
+  await using it = await startAdminSidecar();
+  const good = 'doorward_decisions_total{outcome="allow",reason="ok",route="all"}';
+  const bad = 'doorward_decisions_total{outcome="deny",reason="token_malformed",route="all"}';
+  const admin = (status: number) => `doorward_admin_requests_total{status="${status}"}`;
+  const names = [good, bad, 'doorward_overhead_seconds_count', admin(200), admin(401)];
+  const all = async () => Promise.all(names.map((name) => metric(it, name)));
+  const token = await it.issue();
+  const before = await all();
+  const secondsBefore = await metric(it, 'doorward_overhead_seconds_sum');
+  for (let at = 0; at < 3; at += 1) assert.equal((await it.proxy('/', token)).status, 200);
+  for (let at = 0; at < 2; at += 1) assert.equal((await it.proxy('/', 'no.token.here')).status, 401);
+  assert.equal((await it.admin('GET', '/v1/status')).status, 200);
+  assert.equal((await it.admin('GET', '/v1/status', { token: 'dwa_wrong' })).status, 401);
+  const after = await all();
+  assert.deepEqual(
+    after.map((value, at) => value - (before[at] as number)),
+    [3, 2, 5, 1, 1],
+  );
+  const seconds = (await metric(it, 'doorward_overhead_seconds_sum')) - secondsBefore;
+  assert.ok(seconds > 0 && seconds < 3, `${seconds} s`);
+});
+
+test('K27: keys of operators are kept hashed, with permissions, expiry and last use, and can be made, listed and removed', async () => {
+  await using database = await openTestDatabase();
+  await using it = await startAdminSidecar((config) => ({ ...config, ...postgresConfig(database) }));
+  const body = { name: 'ci', permissions: ['revocations:write', 'revocations:read'], expires: '1m' };
+  const { status, json } = await it.admin('POST', '/v1/operators', { body });
+  const token = String(json.token);
+  assert.deepEqual([status, json.last_used_at], [201, null]);
+  const kept = await database.sql`select o::text as text, token_digest from operator o where name = 'ci'`;
+  assert.ok(!String(kept[0]?.text).includes(token));
+  assert.ok(String(kept[0]?.text).includes(hash('sha256', token, 'hex')), 'a digest of the key');
+  assert.equal((await it.admin('GET', '/v1/revocations', { token })).status, 200);
+  assert.equal((await it.admin('GET', '/v1/status', { token })).status, 403, 'what is not among its permissions');
+  const listed = async () =>
+    [...(await it.admin('GET', '/v1/operators')).json.items].find(({ name }) => String(name) === 'ci');
+  await eventually(async () => String((await listed())?.last_used_at) !== 'null', 5000);
+  assert.ok(!JSON.stringify(await listed()).includes(token.slice(10)));
+  await database.sql`update operator set expires_at = now() - interval '1 second' where name = 'ci'`;
+  await eventually(async () => (await it.admin('GET', '/v1/revocations', { token })).status === 401, 10_000);
+  assert.equal((await it.admin('DELETE', `/v1/operators/${json.id}`)).status, 204);
+  assert.equal(await listed(), undefined);
+});
+
+test('K27: keys of clients are kept hashed, with scopes, expiry and last use; two live side by side', async () => {
+  await using at = await openOAuthWorld();
+  const made = await at.admin('POST', '/v1/clients', {
+    name: 'batch',
+    scopes: ['read'],
+    grant_types: ['client_credentials'],
+  });
+  const { client_id: id, client_secret: first } = made.body as { client_id: string; client_secret: string };
+  const second = await at.admin('POST', `/v1/clients/${id}/secrets`, { expires: '1h' });
+  const ask = async (secret: string, scope = 'read') => {
+    const form = { grant_type: 'client_credentials', scope };
+    return (await at.post('token', form, { authorization: basicField(id, secret) })).status;
+  };
+  const other = String(second.body.client_secret);
+  const asked = [await ask(first), await ask(other), await ask(`${first}x`), await ask(first, 'write')];
+  assert.deepEqual(asked, [200, 200, 401, 400]);
+  const dump = JSON.stringify(await at.database.sql`select s::text from client_secret s`);
+  assert.ok(dump.includes(id) && dump.includes(hash('sha256', first, 'hex')), dump);
+  for (const secret of [first, other]) assert.ok(!dump.includes(secret));
+  await eventually(async () => {
+    const { body } = await at.admin('GET', `/v1/clients/${id}`);
+    return (body.secrets as { last_used_at: string | null }[]).every(({ last_used_at: used }) => used !== null);
+  }, 5000);
+  await at.database.sql`update client_secret set expires_at = now() - interval '1 second' where expires_at is not null`;
+  await eventually(async () => (await ask(other)) === 401, 10_000);
+  assert.equal(await ask(first), 200);
+});
+
+const ownIssuer = (sign: object) => ({
+  issuers: { self: { issuer: 'http://doorward.localhost', audience: ['api'], sign } },
+});
+
+test('H17: a key that is kept in a file is 0600; one that is damaged is named at the start and never written over', async () => {
+  await using upstream = await recordingUpstream();
+  using folder = scratchFolder();
+  const state = folder.file('state');
+  const start = () => startSidecar(upstream.url, { state_dir: state, ...ownIssuer({}) });
+  const file = join(state, 'signing-key.pem');
+  {
+    await using _ = await start();
+    assert.equal((statSync(file).mode & 0o777).toString(8), '600');
+  }
+  const whole = readFileSync(file, 'utf8');
+  // The reference makes a new key of its own accord; every token in the wild would be refused, and nobody told.
+  for (const damaged of ['', whole.slice(0, 80), '{"keys": [']) {
+    writeFileSync(file, damaged);
+    await assert.rejects(start(), (error: Error) => error.message.includes(file));
+    assert.equal(readFileSync(file, 'utf8'), damaged);
+  }
+  writeFileSync(file, whole);
+  await using again = await start();
+  assert.equal(readFileSync(file, 'utf8'), whole);
+  assert.equal(await statusOf(again, await issue(again)), 200);
+});
+
+test('H17: a key from before is loaded from its PEM, and what it signed is good again under its kid', async () => {
+  await using upstream = await recordingUpstream();
+  const legacy = generateKeyPairSync('rsa', { modulusLength: 2048 }).privateKey;
+  const sign = {
+    algorithm: 'RS256' as const,
+    key: { value: legacy.export({ type: 'pkcs8', format: 'pem' }) as string },
+  };
+  const config = ownIssuer(sign);
+  let token: string;
+  {
+    await using first = await startSidecar(upstream.url, config);
+    token = await issue(first);
+  }
+  await using second = await startSidecar(upstream.url, config);
+  assert.equal(await statusOf(second, token), 200);
+  assert.equal(kidOf(await issue(second)), kidOf(token));
+});
+
+async function issue({ adminUrl, adminTokenFile }: TestSidecar): Promise<string> {
+  const headers = { ...bearer(readFileSync(adminTokenFile, 'utf8').trim()), 'content-type': 'application/json' };
+  const body = JSON.stringify({ subject: 'alice', client: 'web' });
+  const response = await fetch(`${adminUrl}/v1/tokens`, { method: 'POST', headers, body });
+  return ((await response.json()) as { token: string }).token;
+}
+
+const kidOf = (token: string) =>
+  JSON.parse(String(Buffer.from(token.split('.')[0] as string, 'base64url'))).kid as string;
+
+test('H17: keys turn after 90 days by default, and of those retired at most three are kept', async () => {
+  await using database = await openTestDatabase();
+  await using it = await startAdminSidecar((config) => ({
+    ...config,
+    ...postgresConfig(database),
+    issuers: { self: { issuer: 'http://doorward.localhost', audience: ['api'], sign: { publish_before: '0ms' } } },
+    defaults: { issuers: ['self'] },
+  }));
+  const keys = async () => [...(await it.admin('GET', '/v1/keys')).json.items] as unknown as Record<string, string>[];
+  /** Once the old key is gone there is nothing to wait for but the next rotation. */
+  const retire = async (wanted: string) => {
+    const kid = (await keys()).find(({ state }) => state === wanted)?.kid;
+    const { status, json } = await it.admin('POST', `/v1/keys/${kid}/retire`);
+    assert.equal(status, 200);
+    return String(json.next_step_at);
+  };
+  for (let round = 0; round < 5; round += 1) {
+    await retire('active');
+    const nextAt = await retire('retiring');
+    const active = (await keys()).find(({ state }) => state === 'active');
+    assert.equal(Date.parse(nextAt) - Date.parse(String(active?.signs_from)), 90 * 86_400_000);
+  }
+  const count = (await keys()).filter(({ state }) => state === 'retired').length;
+  assert.equal(count, 3);
+  const [row] = await database.sql`select count(*)::int as kept from signing_key where private_key is not null`;
+  assert.equal(row?.kept, 1, 'a retired key is a record without its private part');
+});
+
+test('H22: public codes and their statuses do not change: what is here once, clients have written code for', () => {
+  const stable: Readonly<Record<string, readonly number[]>> = {
+    body_too_large: [413],
+    client_aborted: [499],
+    config_refused: [422],
+    conflict: [409],
+    draining: [503],
+    expectation_failed: [417],
+    forbidden: [403],
+    headers_too_large: [431],
+    idempotency_busy: [409],
+    idempotency_mismatch: [422],
+    insufficient_scope: [403],
+    internal: [500],
+    invalid_fields: [422],
+    invalid_request: [400],
+    invalid_token: [401],
+    method_not_allowed: [405],
+    not_configured: [501],
+    not_found: [404],
+    not_implemented: [501],
+    ok: [200],
+    origin_refused: [403],
+    precondition_failed: [412],
+    rate_limited: [429],
+    request_timeout: [408],
+    temporarily_unavailable: [503],
+    unauthorized: [401],
+    unsupported_media_type: [415],
+    upstream_busy: [503],
+    upstream_invalid: [502],
+    upstream_reset: [502],
+    upstream_timeout: [504],
+    upstream_unreachable: [502],
+  };
+  const now = Map.groupBy(Object.values(reasons), ({ code }) => code);
+  for (const [code, statuses] of Object.entries(stable)) {
+    const rows = now.get(code as never) ?? [];
+    assert.deepEqual([...new Set(rows.map(({ status }) => status as number))], statuses, code);
+  }
+  assert.deepEqual(
+    [...now.keys()].filter((code) => !Object.hasOwn(stable, code)),
+    [],
+    'new codes: add them here',
+  );
+});
+
+test('H22: every code that an operation of the admin API may answer is in docs/reasons.md with that status, and every OAuth error', () => {
+  const page = readFileSync(new URL('../../docs/reasons.md', import.meta.url), 'utf8').split('\n');
+  const rows = page.map((line) => line.split('|').map((cell) => cell.trim().replaceAll('`', '')));
+  const coded = new Set(rows.map(([, , status, code]) => `${status} ${code}`));
+  let seen = 0;
+  for (const { operationId, responses } of documented) {
+    for (const [status, { 'x-codes': codes = [] }] of Object.entries(responses)) {
+      if (Number(status) >= 400) assert.ok(codes.length > 0, `${operationId} ${status} names no code`);
+      for (const code of codes) {
+        assert.ok(coded.has(`${status} ${code}`), `${operationId}: ${status} ${code}`);
+        seen += 1;
+      }
+    }
+  }
+  assert.ok(seen > 300, `${seen} codes`);
+  for (const [error, { statuses }] of Object.entries(oauthErrors)) {
+    assert.ok(
+      rows.some(([, word, status]) => word === error && status === statuses.join(', ')),
+      error,
+    );
+  }
+});
+
+test('L27: no flag switches a store: the block `postgres` does, and going back and forth loses nothing durable', async () => {
+  await using database = await openTestDatabase();
+  await using upstream = await recordingUpstream();
+  using folder = scratchFolder();
+  mkdirSync(folder.file('state'), { mode: 0o700 });
+  const state = { state_dir: folder.file('state') };
+  const token = tokenFor({ sub: 'mallory' });
+  const durable = { ...state, ...postgresConfig(database) };
+  {
+    await using on = await startSidecar(upstream.url, durable);
+    const body = JSON.stringify({ kind: 'subject', issuer: 'test', id: 'mallory' });
+    assert.equal(await post(on, '/v1/revocations', body), 201);
+    assert.equal(await statusOf(on, token), 401);
+  }
+  {
+    await using off = await startSidecar(upstream.url, state);
+    assert.equal(
+      await statusOf(off, token),
+      200,
+      'the store without it knows nothing: rolling back forgets, and says so',
+    );
+    assert.equal(await post(off, '/v1/clients', '{"name":"x"}'), 501);
+  }
+  await using again = await startSidecar(upstream.url, durable);
+  assert.equal(await statusOf(again, token), 401);
+});
