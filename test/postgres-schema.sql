@@ -43,6 +43,7 @@ table audit_event
   CREATE INDEX audit_event_client ON doorward.audit_event USING btree (client, at DESC) WHERE (client IS NOT NULL)
   CREATE INDEX audit_event_request ON doorward.audit_event USING btree (request_id) WHERE (request_id IS NOT NULL)
   CREATE INDEX audit_event_subject ON doorward.audit_event USING btree (subject, at DESC) WHERE (subject IS NOT NULL)
+  CREATE INDEX audit_event_tenant ON doorward.audit_event USING btree (tenant, at DESC) WHERE (tenant IS NOT NULL)
   CREATE INDEX audit_event_type ON doorward.audit_event USING btree (type, at DESC)
   comment: Events; hash covers every column but sealed, and the hash of the event before.
 table audit_key

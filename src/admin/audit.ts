@@ -30,6 +30,7 @@ const filters = z.strictObject({
   actor: word.optional(),
   subject: word.optional(),
   client: word.optional(),
+  tenant: word.optional(),
   request_id: word.optional(),
 });
 
@@ -86,7 +87,7 @@ export const listAudit = endpoint({
   query: filters,
   answers: { 200: pageShape(shownEvent) },
   refusals: ['not_configured'],
-  summary: 'Audit events by time, type, actor, subject, client and request id.',
+  summary: 'Audit events by time, type, actor, subject, client, tenant and request id.',
   handler: async (dependencies, { query }) => {
     const { store, sealer } = deskOf(dependencies);
     const after = query.cursor === undefined ? undefined : placeIn(query.cursor);
@@ -172,6 +173,7 @@ function filterOf(query: z.output<typeof filters>, nowMs: number): AuditFilter {
     ...(query.actor === undefined ? {} : { actor: query.actor }),
     ...(query.subject === undefined ? {} : { subject: query.subject }),
     ...(query.client === undefined ? {} : { client: query.client }),
+    ...(query.tenant === undefined ? {} : { tenant: query.tenant }),
     ...(query.request_id === undefined ? {} : { requestId: query.request_id }),
   };
 }

@@ -71,7 +71,7 @@ export const mintCode = endpoint({
     return {
       status: 201,
       body: { code: minted.code, expires_at: new Date(minted.expiresAtMs).toISOString(), scopes: minted.scopes },
-      audit: { subject: body.subject, client: body.client_id, tenant: body.tenant, scopes: minted.scopes },
+      audit: { subject: body.subject, client: body.client_id, tenant: minted.tenant, scopes: minted.scopes },
     };
   },
 });

@@ -41,10 +41,13 @@ export type GrantsToEnd =
 /** Grants of our issuer. All reject with `store_unavailable` when PostgreSQL is away. */
 export interface GrantDesk {
   /** The code, or every field that does not hold. */
-  mint(
-    asked: CodeAsked,
-  ): Promise<
-    | { readonly code: string; readonly expiresAtMs: number; readonly scopes: readonly string[] }
+  mint(asked: CodeAsked): Promise<
+    | {
+        readonly code: string;
+        readonly expiresAtMs: number;
+        readonly scopes: readonly string[];
+        readonly tenant: string | undefined;
+      }
     | { readonly problems: readonly FieldProblem[] }
   >;
   /** Live families, newest first. */

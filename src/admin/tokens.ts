@@ -68,7 +68,8 @@ export const issueToken = endpoint({
       issuer,
       expires_at: new Date(issued.expiresAtMs).toISOString(),
     };
-    const audit = { issuer: name, token_id: issued.tokenId, subject: body.subject, client: body.client };
+    const { subject, client, tenant } = body;
+    const audit = { issuer: name, token_id: issued.tokenId, subject, client, tenant };
     return { status: 201, body: answer, audit };
   },
 });

@@ -13,6 +13,7 @@ interface ListOptions extends AdminOptions {
   readonly actor?: string;
   readonly subject?: string;
   readonly client?: string;
+  readonly tenant?: string;
   readonly requestId?: string;
   readonly limit: string;
   readonly cursor?: string;
@@ -55,6 +56,7 @@ export function addAudit(program: Command, terminal: Terminal): void {
     .option('--actor <id>', 'operator, client or user who did it')
     .option('--subject <id>', 'whom it was about')
     .option('--client <id>', 'client it was about')
+    .option('--tenant <id>', 'tenant it was about')
     .option('--request-id <id>', 'as in the answer and in the log')
     .option('--limit <number>', 'events of one page, 1 to 1000', '100')
     .option('--cursor <cursor>', 'the next page, as the last one printed it')
@@ -71,8 +73,8 @@ export function addAudit(program: Command, terminal: Terminal): void {
 }
 
 async function list(options: ListOptions, terminal: Terminal): Promise<void> {
-  const { since, until, type, actor, subject, client, requestId, limit, cursor } = options;
-  const asked = { since, until, type, actor, subject, client, request_id: requestId, limit, cursor };
+  const { since, until, type, actor, subject, client, tenant, requestId, limit, cursor } = options;
+  const asked = { since, until, type, actor, subject, client, tenant, request_id: requestId, limit, cursor };
   const query = new URLSearchParams(
     Object.entries(asked).filter((pair): pair is [string, string] => pair[1] !== undefined),
   );

@@ -81,6 +81,7 @@ export function auditStoreTests(backend: string, open: () => Promise<AuditStoreU
       { ...event(1), type: 'token.revoked' as const },
       { ...event(2), subject: 'alice' },
       { ...event(3), client: 'billing' },
+      { ...event(4), tenant: 'acme' },
     ];
     await it.store.append(
       drafts.map((draft, n) => {
@@ -94,6 +95,7 @@ export function auditStoreTests(backend: string, open: () => Promise<AuditStoreU
     assert.deepEqual(await numbers({ type: 'token.revoked' }), [2]);
     assert.deepEqual(await numbers({ subject: 'alice' }), [3]);
     assert.deepEqual(await numbers({ client: 'billing' }), [4]);
+    assert.deepEqual(await numbers({ tenant: 'acme' }), [5]);
     assert.deepEqual(await numbers({ requestId: 'request-2' }), [3]);
     assert.deepEqual(await numbers({ sinceMs: START + 1000, untilMs: START + 3000 }), [3, 2]);
     assert.deepEqual(await numbers({ actor: 'op_a', subject: 'alice' }), []);

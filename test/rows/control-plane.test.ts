@@ -402,3 +402,44 @@ test('L27: no flag switches a store: the block `postgres` does, and going back a
   await using again = await startSidecar(upstream.url, durable);
   assert.equal(await statusOf(again, token), 401);
 });
+
+test('K16: tenants do not meet: routes, revocations, and the lists of clients, grants and audit events are each of one', async () => {
+  const routes = {
+    acme: { match: { prefix: '/acme' }, require: { claims: { tenant: ['acme'] } } },
+    all: { match: { prefix: '/' } },
+  };
+  await using at = await openOAuthWorld({ routes });
+  const tenants = ['acme', 'globex'] as const;
+  const tokens: Record<string, string> = {};
+  const clients: Record<string, string> = {};
+  for (const tenant of tenants) {
+    const client = await at.addClient({ tenant });
+    clients[tenant] = client.id;
+    tokens[tenant] = (await at.login(client, { session: `s-${tenant}` })).json.access_token;
+    await at.admin('PATCH', `/v1/clients/${client.id}`, { name: `of ${tenant}` });
+  }
+  const ask = (tenant: string, path: string) => statusOf(at.sidecar, String(tokens[tenant]), path);
+  assert.deepEqual([await ask('acme', '/acme/x'), await ask('globex', '/acme/x')], [200, 403]);
+  at.upstream.clear();
+  await ask('globex', '/x');
+  assert.match(at.upstream.bytes(), /x-auth-tenant: globex\r\n/i, 'the upstream is told whose it is');
+  const listed = async (path: string, name: string) => {
+    const { status, body } = await at.admin('GET', path);
+    assert.equal(status, 200);
+    return (body.items as Record<string, unknown>[]).map((item) => item[name]);
+  };
+  for (const tenant of tenants) {
+    assert.deepEqual(await listed(`/v1/clients?tenant=${tenant}`, 'client_id'), [clients[tenant]]);
+    assert.deepEqual(await listed(`/v1/grants?tenant=${tenant}`, 'client'), [clients[tenant]]);
+    const about = await listed(`/v1/audit?tenant=${tenant}&limit=1000`, 'client');
+    assert.ok(about.length >= 2, `${about.length} events of ${tenant}`);
+    assert.deepEqual([...new Set(about)], [clients[tenant]]);
+  }
+  const own = { id: clients.acme } as Parameters<typeof at.code>[0];
+  const foreign = await at.code(own, { tenant: 'globex' });
+  assert.deepEqual([foreign.status, foreign.body.errors[0].path], [422, 'tenant'], 'a client brings nobody elsewhere');
+  assert.equal((await at.code(own, { tenant: 'acme' })).status, 201);
+  assert.equal((await at.admin('POST', '/v1/revocations', { kind: 'tenant', id: 'acme' })).status, 201);
+  assert.deepEqual([await ask('acme', '/x'), await ask('globex', '/x')], [401, 200]);
+  assert.deepEqual(await listed('/v1/grants', 'tenant'), ['globex']);
+});

@@ -17,6 +17,7 @@ export interface CodeRequest {
   /** PKCE, S256. */
   readonly codeChallenge: string;
   readonly session?: string | undefined;
+  /** Default: the client's; a client of a tenant has codes of that one only. */
   readonly tenant?: string | undefined;
   /** Default: the client's, else the issuer's. */
   readonly audience?: readonly string[] | undefined;
@@ -35,6 +36,7 @@ export interface MintedCode {
   readonly code: string;
   readonly expiresAtMs: number;
   readonly scopes: readonly string[];
+  readonly tenant: string | undefined;
 }
 
 /** Mints a code, or says what is wrong with the request. Rejects with `store_unavailable`. */
@@ -53,15 +55,16 @@ export async function mintCode(
   const codeDigest = digest(code);
   const nowMs = parts.clock.nowMs();
   const expiresAtMs = nowMs + settings.codeLifetimeMs;
+  const tenant = client.tenant ?? request.tenant;
   await parts.grants.putCode({
     ...{ issuer: settings.issuer, client: client.clientId, subject: request.subject },
-    ...{ session: request.session, tenant: request.tenant ?? client.tenant, scopes, audience },
+    ...{ session: request.session, tenant, scopes, audience },
     ...{ codeDigest, redirectUri: request.redirectUri, codeChallenge: request.codeChallenge },
     createdAtMs: nowMs,
     expiresAtMs,
     sealed: await parts.sealer.seal(codePlace(codeDigest), sealedBytes(request.person)),
   });
-  return { code, expiresAtMs, scopes };
+  return { code, expiresAtMs, scopes, tenant };
 }
 
 /** Audiences of the client's tokens unless it asks for fewer. */
@@ -75,11 +78,13 @@ function problemsOf(
   settings: OAuthSettings,
 ): readonly CodeProblem[] {
   const allowed = settings.scopesOf(client);
+  const isForeign = client.tenant !== undefined && (request.tenant ?? client.tenant) !== client.tenant;
   const table: readonly (readonly [boolean, string, string])[] = [
     [client.disabled, 'client_id', 'is disabled'],
     [!client.grantTypes.includes('authorization_code'), 'client_id', 'may not use authorization_code'],
     [!matchesRedirectUri(client, request.redirectUri), 'redirect_uri', 'is none of the client'],
     [scopes.some((scope) => !allowed.includes(scope)), 'scopes', 'has one that the client may not have'],
+    [isForeign, 'tenant', 'is not that of the client'],
     [!isS256(request.codeChallenge), 'code_challenge', 'needs an S256 challenge: 43 base64url characters'],
   ];
   return table.flatMap(([wrong, path, problem]) => (wrong ? [{ path, problem }] : []));

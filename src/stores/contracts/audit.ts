@@ -75,6 +75,7 @@ export interface AuditFilter {
   readonly actor?: string;
   readonly subject?: string;
   readonly client?: string;
+  readonly tenant?: string;
   readonly requestId?: string;
 }
 

@@ -38,7 +38,7 @@ export class PostgresAudit implements AuditStore {
 
   async find(filter: AuditFilter, after: AuditPlace | undefined, limit: number): Promise<readonly StoredAuditRecord[]> {
     const rows = await this.#postgres.run('audit.find', (sql) => {
-      const { sinceMs, untilMs, type, actor, subject, client, requestId } = filter;
+      const { sinceMs, untilMs, type, actor, subject, client, tenant, requestId } = filter;
       return sql<EventRow[]>`
         select * from audit_event where true
         ${sinceMs === undefined ? sql`` : sql`and at >= ${new Date(sinceMs)}`}
@@ -47,6 +47,7 @@ export class PostgresAudit implements AuditStore {
         ${actor === undefined ? sql`` : sql`and actor = ${actor}`}
         ${subject === undefined ? sql`` : sql`and subject = ${subject}`}
         ${client === undefined ? sql`` : sql`and client = ${client}`}
+        ${tenant === undefined ? sql`` : sql`and tenant = ${tenant}`}
         ${requestId === undefined ? sql`` : sql`and request_id = ${requestId}`}
         ${after === undefined ? sql`` : beyond(sql, after)}
         order by at desc, writer, number desc limit ${limit}`;

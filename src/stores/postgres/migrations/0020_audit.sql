@@ -98,6 +98,7 @@ create index audit_event_type on audit_event (type, at desc);
 create index audit_event_actor on audit_event (actor, at desc) where actor is not null;
 create index audit_event_subject on audit_event (subject, at desc) where subject is not null;
 create index audit_event_client on audit_event (client, at desc) where client is not null;
+create index audit_event_tenant on audit_event (tenant, at desc) where tenant is not null;
 create index audit_event_request on audit_event (request_id) where request_id is not null;
 
 create table audit_checkpoint (
