@@ -139,7 +139,6 @@ class Transit implements ResponseReader, OpenExchange, Waiter {
     }
     this.#headSent = true;
     this.deadlineMs = this.isStream ? Number.POSITIVE_INFINITY : exchange.answeredAtMs + this.route.idleTimeoutMs;
-    process.nextTick(flushHead, this);
   }
 
   onData(bytes: Buffer, from: number, to: number): void {
@@ -182,8 +181,8 @@ class Transit implements ResponseReader, OpenExchange, Waiter {
   }
 
   /** Writes the head when no data came with it; waiting for data would stall event streams. */
-  flush(): void {
-    if (!this.#wroteBody && !this.#ended && !this.#response.writableEnded) this.#response.flushHeaders();
+  onPause(): void {
+    if (!this.#wroteBody) this.#response.flushHeaders();
   }
 
   readonly #onClientClose = () => {
@@ -234,7 +233,6 @@ class Transit implements ResponseReader, OpenExchange, Waiter {
 
   #settle(): void {
     this.#ended = true;
-    this.#response.off('close', this.#onClientClose);
     if (!this.#slotTaken) return;
     this.#answerer.open.remove(this);
     if (this.isStream) {
@@ -268,5 +266,3 @@ class Transit implements ResponseReader, OpenExchange, Waiter {
     return !this.#retried && this.#upload === undefined && IDEMPOTENT.has(this.#exchange.method);
   }
 }
-
-const flushHead = (transit: Transit) => transit.flush();

@@ -24,6 +24,8 @@ export interface ResponseReader {
   onData(bytes: Buffer, from: number, to: number): void;
   onEnd(): void;
   onFailure(failure: UpstreamFailure): void;
+  /** The read that brought the head is used up and the answer is not complete: what there is may go out. */
+  onPause(): void;
   /** What was sent has left our memory; go on sending. */
   onDrain(): void;
 }
@@ -187,6 +189,7 @@ export class Connection {
     if (this.#reader === undefined) return;
     if (head.framing === 'none') this.#complete(from < to);
     else if (from < to) this.#takeBody(bytes, from, to);
+    this.#reader?.onPause();
   }
 
   #takeBody(bytes: Buffer, from: number, to: number): void {
