@@ -5,6 +5,7 @@ import { test } from 'node:test';
 import { runHere } from '../cli/processes.ts';
 import { type OAuthWorld, openOAuthWorld, type TestClient } from '../identity/world.ts';
 import { startRedis } from '../support/redis-server.ts';
+import { eventually } from './eventually.ts';
 
 interface LoggedIn {
   readonly access: string;
@@ -172,4 +173,42 @@ test('K11: the command line ends one session or all but one, and refuses what sa
   const one = await command('--session', 's-2');
   assert.deepEqual([one.code, one.out], [0, 'grants ended: 1, codes dropped: 0'], one.err);
   assert.equal(await world.call(second.access), 401);
+});
+
+test('K11: with Redis away sessions end here and durably, and the answer says that other replicas learn of it later', async () => {
+  await using redis = await startRedis();
+  await using world = await openOAuthWorld({ name: 'rows', redis: { url: { value: redis.url }, timeout: '300ms' } });
+  await using other = await world.replica();
+  const client = await world.addClient();
+  const [whole, each] = [
+    await logIn(world, client, { session: 's-1' }),
+    await logIn(world, client, { subject: 'bob', session: 's-2' }),
+  ];
+  for (const one of [whole, each]) assert.equal(await world.call(one.access, other), 200);
+  await redis.stop();
+  assert.deepEqual(await end(world, { session: 's-1' }), { grants: 1, codes: 0, applied: 'pending' });
+  const others = { subject: 'bob', except_session: 'current' };
+  assert.deepEqual(await end(world, others), { grants: 1, codes: 0, applied: 'pending' });
+  for (const one of [whole, each]) assert.equal(await world.call(one.access), 401);
+  await redis.start();
+  for (const one of [whole, each]) {
+    await eventually(async () => (await world.call(one.access, other)) === 401, 15_000);
+    await eventually(async () => (await refreshed(world, client, one)) === 400, 15_000);
+  }
+});
+
+test('K11: with PostgreSQL away nothing ends and nobody is told that it did; asked again afterwards it is done', async () => {
+  await using world = await openOAuthWorld();
+  const client = await world.addClient();
+  const [one, other] = [await logIn(world, client, { session: 's-1' }), await logIn(world, client, { session: 's-2' })];
+  await world.database.cut();
+  for (const body of [{ session: 's-1' }, { subject: 'alice' }, { subject: 'alice', except_session: 's-2' }]) {
+    assert.equal((await world.admin('POST', '/v1/grants/end', body)).status, 503, JSON.stringify(body));
+  }
+  for (const each of [one, other]) assert.equal(await world.call(each.access), 200);
+  await world.database.mend();
+  await eventually(async () => (await world.admin('GET', '/v1/grants')).status === 200, 15_000);
+  assert.equal((await end(world, { subject: 'alice', except_session: 's-2' })).grants, 1);
+  assert.deepEqual(await alive(world, client, one), DEAD);
+  assert.deepEqual(await alive(world, client, other), LIVE);
 });
