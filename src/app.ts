@@ -4,10 +4,10 @@ import { chmodSync, mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { openAdmin } from './app/admin.ts';
 import { openClients } from './app/clients.ts';
-import { type ControlPlane, openControlPlane } from './app/control-plane.ts';
+import type { ControlPlane } from './app/control-plane.ts';
 import { routeRows } from './app/desks.ts';
 import { type Current, type Generations, generations } from './app/generations.ts';
-import { endGrantsOf, type OpenedOAuth, openOAuth } from './app/oauth.ts';
+import type { OpenedOAuth } from './app/oauth.ts';
 import { openPublishing } from './app/publishing.ts';
 import { claimSocketPath } from './app/socket-path.ts';
 import { openStores, type Stores } from './app/stores.ts';
@@ -141,7 +141,7 @@ class Replica implements Sidecar {
     follower = this.#follow(stores, index, controlPlane);
     this.#closing.use(follower);
     await follower.start();
-    const revoker = this.#revokeDurably(stores, index, follower, controlPlane);
+    const revoker = await this.#revokeDurably(stores, index, follower, controlPlane);
     const knownClients = new KnownClients(() => this.#denied.clear());
     const announcer = await this.#openClients(knownClients, stores, controlPlane, index, revoker);
     const gate = this.#gate(stores, follower, index);
@@ -158,7 +158,7 @@ class Replica implements Sidecar {
     this.#closing.use(this.#generations);
     this.#current = this.#generations.next(first);
     await Promise.all([...this.#current.issuers.values()].map(({ keys }) => keys.warm()));
-    this.#openOAuth(stores, controlPlane, { follower, index, revoker, announcer });
+    await this.#openOAuth(stores, controlPlane, { follower, index, revoker, announcer });
     this.#openPlane(stores, gate, index);
     this.#proxy = await listen(listenAddress(first.config.proxy.listen), this.#limits(), this.#plane.handlers);
     this.#closing.use(this.#proxy);
@@ -238,26 +238,28 @@ class Replica implements Sidecar {
     return openClients({ ...held, ...parts }, this.#closing);
   }
 
-  #openOAuth(
+  async #openOAuth(
     stores: Stores,
     controlPlane: ControlPlane | undefined,
     parts: { follower: RevocationFollower; index: RevocationIndex } & Partial<OAuthChanges>,
-  ): void {
+  ): Promise<void> {
     const { revoker, announcer, ...revocation } = parts;
     const isWanted = this.#holder.current().config.proxy.endpoints.oauth;
     if (!isWanted || controlPlane === undefined || revoker === undefined || announcer === undefined) return;
     const held = { clock: this.#clock, log: this.#log, metrics: this.#metrics, current: () => this.#current };
+    const { openOAuth } = await import('./app/oauth.ts');
     this.#oauth = openOAuth({ ...held, stores, controlPlane, revoker, announcer, ...revocation }, this.#closing);
   }
 
-  #revokeDurably(
+  async #revokeDurably(
     { backend }: Stores,
     index: RevocationIndex,
     follower: RevocationFollower,
     controlPlane: ControlPlane | undefined,
-  ): DurableRevoker | undefined {
+  ): Promise<DurableRevoker | undefined> {
     if (controlPlane === undefined) return undefined;
     const { postgres, revocations: store, grants } = controlPlane;
+    const { endGrantsOf } = await import('./app/oauth.ts');
     const endGrants = (draft: RevocationDraft) => endGrantsOf(draft, grants, this.#clock.nowMs());
     const parts = { store, log: backend.revocations, follower, index, clock: this.#clock, endGrants };
     const revoker = new DurableRevoker(parts);
@@ -321,6 +323,9 @@ class Replica implements Sidecar {
   }
 
   async #openControlPlane(loaded: LoadedConfig): Promise<ControlPlane | undefined> {
+    // A sidecar without PostgreSQL loads none of it: it starts sooner and stays smaller.
+    if (loaded.config.postgres === undefined) return undefined;
+    const { openControlPlane } = await import('./app/control-plane.ts');
     const plane = await openControlPlane({
       loaded,
       stateDir: this.stateDir,
