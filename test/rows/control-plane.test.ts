@@ -306,6 +306,31 @@ test('H17: keys turn after 90 days by default, and of those retired at most thre
   assert.equal(row?.kept, 1, 'a retired key is a record without its private part');
 });
 
+test('H17: a key that is damaged in PostgreSQL is named in the log and signs nothing; an operator replaces it, nobody else does', async () => {
+  await using database = await openTestDatabase();
+  const start = () =>
+    startAdminSidecar((config) => ({
+      ...config,
+      ...postgresConfig(database),
+      issuers: { self: { issuer: 'http://doorward.localhost', audience: ['api'], sign: {} } },
+      defaults: { issuers: ['self'] },
+    }));
+  {
+    await using it = await start();
+    await it.issue();
+  }
+  await database.sql`update signing_key set private_key = set_byte(private_key, 40, get_byte(private_key, 40) # 1)`;
+  const [row] = await database.sql`select kid from signing_key`;
+  await using it = await start();
+  const body = { subject: 'alice', client: 'web' };
+  await eventually(() => it.log().some(({ event, kid }) => event === 'signing_key_unusable' && kid === row?.kid), 5000);
+  assert.equal((await it.socket('POST', '/v1/tokens', { body })).status, 503);
+  assert.equal((await it.observe('GET', '/readyz')).status, 503);
+  assert.equal((await it.socket('POST', `/v1/keys/${row?.kid}/ban`)).status, 200);
+  await eventually(async () => (await it.socket('POST', '/v1/tokens', { body })).status === 201, 10_000);
+  assert.equal((await it.observe('GET', '/readyz')).status, 200);
+});
+
 test('H22: public codes and their statuses do not change: what is here once, clients have written code for', () => {
   const stable: Readonly<Record<string, readonly number[]>> = {
     body_too_large: [413],
