@@ -44,13 +44,17 @@ export class PostgresClients implements ClientStore {
     });
   }
 
-  async get(issuer: string, clientId: string): Promise<Client | undefined> {
-    const [found] = await this.#select(
-      'clients.get',
-      (sql) => sql<ClientRow[]>`
-        select * from client where issuer = ${issuer} and client_id = ${clientId} and removed_at is null`,
-    );
-    return found;
+  /** Asked by every call of a client: both statements are on their way before the first is answered. */
+  get(issuer: string, clientId: string): Promise<Client | undefined> {
+    return this.#postgres.run('clients.get', async (sql) => {
+      const [[row], secrets] = await Promise.all([
+        sql<ClientRow[]>`
+          select * from client where issuer = ${issuer} and client_id = ${clientId} and removed_at is null`,
+        sql<SecretRow[]>`
+          select * from client_secret where issuer = ${issuer} and client_id = ${clientId} order by created_at, id`,
+      ]);
+      return row && clientOf(row, secrets);
+    });
   }
 
   find(clientId: string): Promise<readonly Client[]> {
