@@ -142,7 +142,12 @@ function templateOf(server: PrivateServer): Promise<unknown> {
 
 async function administer(server: PrivateServer, statement: string): Promise<void> {
   const { url, host } = splitSocket(server.url);
-  const sql = postgres(url, { ...(host !== undefined && { host }), max: 1, onnotice: () => undefined });
+  const sql = postgres(url, {
+    ...(host !== undefined && { host }),
+    max: 1,
+    fetch_types: false,
+    onnotice: () => undefined,
+  });
   try {
     await sql.unsafe(statement);
   } finally {

@@ -1,6 +1,7 @@
 // One connection to PostgreSQL: how it is opened and what it never relies on. No prepared statements and no state of a
 // session, so that PgBouncer in transaction mode may stand in between: every transaction says for itself what it needs.
 import postgres from 'postgres';
+import { int8ArrayOf, parseTextArray, textArrayOf } from './arrays.ts';
 
 /** What a connection is made of; secrets already resolved. */
 export interface PostgresSettings {
@@ -19,11 +20,13 @@ export interface PostgresSettings {
   readonly ca?: string;
 }
 
+type CustomTypes = { int8: number; textArray: string[]; int8Array: number[] };
+
 /** What the pool hands to a piece of work: tagged templates, fragments and lists; `bigint` columns are safe integers. */
-export type Sql = postgres.ISql<{ int8: number }>;
+export type Sql = postgres.ISql<CustomTypes>;
 
 /** A client with exactly one connection, opened by its first statement. */
-export type Client = postgres.Sql<{ int8: number }>;
+export type Client = postgres.Sql<CustomTypes>;
 
 /** `bigint` as a number; one beyond 2^53 would change in silence, so it is an error. */
 const int8 = {
@@ -35,6 +38,19 @@ const int8 = {
     if (!Number.isSafeInteger(value)) throw new RangeError('a bigint does not fit a number');
     return value;
   },
+};
+
+const textArray = {
+  to: 1009,
+  from: [1009],
+  serialize: (values: string[]) => textArrayOf(values),
+  parse: parseTextArray,
+};
+const int8Array = {
+  to: 1016,
+  from: [1016],
+  serialize: (values: number[]) => int8ArrayOf(values),
+  parse: (text: string) => parseTextArray(text).map(int8.parse),
 };
 
 /** Opens a client; `onClose` is told when its connection ends for whatever reason. */
@@ -51,7 +67,8 @@ export function openClient(settings: PostgresSettings, onClose: () => void): Cli
     keep_alive: 10,
     backoff: false,
     connection: { application_name: 'doorward' },
-    types: { int8 },
+    fetch_types: false,
+    types: { int8, textArray, int8Array },
     onnotice: () => undefined,
     onclose: onClose,
     ...(host !== undefined && { host }),
