@@ -58,14 +58,17 @@ export class Lease {
   }
 
   async #whole<T>(beginning: string, work: (sql: Sql) => Promise<T>): Promise<T> {
+    // Sent and not waited for: the first statement follows in the same round trip. Were BEGIN refused alone, that statement
+    // would find no table, because BEGIN also sets the search_path; and the connection is given up.
+    const begun = this.#client.unsafe(beginning).then(
+      () => undefined,
+      (error: unknown) => {
+        this.#broken = true;
+        return { error };
+      },
+    );
     try {
-      await this.#client.unsafe(beginning);
-    } catch (error) {
-      this.#broken = true;
-      throw error;
-    }
-    try {
-      const result = await work(this.#sql);
+      const result = await this.#worked(work, begun);
       const { command } = await this.#sql.unsafe('commit');
       // A failed statement whose error nobody passed on: PostgreSQL answers such a COMMIT with ROLLBACK, without an error.
       if (command !== 'COMMIT') throw new TypeError('a statement of the transaction failed, and nobody passed that on');
@@ -74,6 +77,18 @@ export class Lease {
       await this.#rollback();
       throw error;
     }
+  }
+
+  /** The result of `work`, unless the transaction did not begin: that is what went wrong first. */
+  async #worked<T>(
+    work: (sql: Sql) => Promise<T>,
+    begun: Promise<{ readonly error: unknown } | undefined>,
+  ): Promise<T> {
+    const working = work(this.#sql);
+    working.catch(() => undefined);
+    const failed = await begun;
+    if (failed !== undefined) throw failed.error;
+    return working;
   }
 
   async #rollback(): Promise<void> {
