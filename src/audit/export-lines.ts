@@ -1,5 +1,6 @@
 // An export of the audit log: one JSON object per line, first the keys, then the checkpoints, then every event in order of
-// writer and number, so that `doorward audit verify --file` can prove it anywhere.
+// writer and number, then the checkpoints that were signed meanwhile, which the last events may name; so that
+// `doorward audit verify --file` can prove it anywhere.
 import { createPublicKey, type KeyObject } from 'node:crypto';
 import { SidecarError } from '../core/errors.ts';
 import type { AuditRecord, StoredCheckpoint } from '../stores/contracts/audit.ts';
@@ -34,19 +35,19 @@ export async function exportPage(
     }));
     return { lines, next: 'checkpoint 0' };
   }
-  const [, kind, first, second] = /^(checkpoint|event) (\S+)(?: (\d+))?$/.exec(cursor) ?? [];
-  if (kind === 'checkpoint' && /^\d+$/.test(first as string)) {
-    const page = await store.checkpoints(Number(first), CHECKPOINTS_AT_ONCE);
+  const [, kind, signed, writer, number] = /^(checkpoint|event|late) (\d+)(?: (\S+) (\d+))?$/.exec(cursor) ?? [];
+  if (kind === undefined || (writer !== undefined && kind !== 'event')) return undefined;
+  if (kind !== 'event') {
+    const page = await store.checkpoints(Number(signed), CHECKPOINTS_AT_ONCE);
     const last = page.at(-1);
-    const next = last === undefined ? 'event -' : `checkpoint ${last.number}`;
-    return { lines: page.map((checkpoint) => ({ checkpoint })), next };
+    const over = kind === 'late' ? undefined : `event ${signed}`;
+    return { lines: page.map((checkpoint) => ({ checkpoint })), next: last ? `${kind} ${last.number}` : over };
   }
-  if (kind !== 'event' || (second === undefined && first !== '-')) return undefined;
-  const after = second === undefined ? undefined : { writer: first as string, number: Number(second) };
-  const page = await store.walk(after, limit);
+  const page = await store.walk(writer === undefined ? undefined : { writer, number: Number(number) }, limit);
   const events = await Promise.all(page.map((record) => opened(record, sealer)));
   const last = page.at(-1);
-  const next = last === undefined || page.length < limit ? undefined : `event ${last.writer} ${last.number}`;
+  const goesOn = last !== undefined && page.length === limit;
+  const next = goesOn ? `event ${signed} ${last.writer} ${last.number}` : `late ${signed}`;
   return { lines: events.map(eventLine), next };
 }
 
@@ -68,11 +69,16 @@ export function exportedEvidence(
   const parsed = async function* () {
     for await (const text of lines()) if (text !== '') yield parseLine(text);
   };
+  let walked = false;
   const evidence: AuditEvidence = {
     keys,
     async *checkpoints(after) {
       for await (const line of parsed()) {
-        if ('event' in line) return;
+        // Those behind the events may speak of later events than the file has: they only answer for what events name.
+        if ('event' in line) {
+          if (walked) continue;
+          return;
+        }
         if ('key' in line) noteKey(line.key.public_key, trusted, keys);
         else if (line.checkpoint.number > after) {
           keyIds.add(line.checkpoint.keyId);
@@ -81,6 +87,7 @@ export function exportedEvidence(
       }
     },
     async *events() {
+      walked = true;
       for await (const line of parsed()) {
         if (!('event' in line)) continue;
         const details = line.details === null ? 'unreadable' : line.details && Buffer.from(line.details, 'base64url');

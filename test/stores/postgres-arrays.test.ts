@@ -7,7 +7,7 @@ import { openTestDatabase } from '../support/postgres-server.ts';
 
 const text = fc.oneof(
   fc.string({ unit: 'grapheme' }),
-  fc.constantFrom('', 'NULL', 'null', '"', '\\', '{', '}', ',', ' ', '\n', '{}', 'a"b\\c,d'),
+  fc.constantFrom('', 'NULL', 'null', '"', '\\', '{', '}', ',', ' ', '\n', '{}', 'a"b\\c,d', '\u00a0', '\u2003', '\t'),
 );
 
 test('what is written is read back, without a server', () => {

@@ -8,7 +8,8 @@ export function parseTextArray(text: string): string[] {
   if (!text.startsWith('{') || !text.endsWith('}')) throw new RangeError('not an array of PostgreSQL');
   if (inner === '') return [];
   const elements: string[] = [];
-  const element = /(?:"((?:[^"\\]|\\.)*)"|([^",{}\\\s]+))(,|$)/gsy;
+  // PostgreSQL quotes what holds a blank, by which it means those of ASCII.
+  const element = /(?:"((?:[^"\\]|\\.)*)"|([^",{}\\ \t\n\v\f\r]+))(,|$)/gsy;
   for (let end = ','; end === ','; ) {
     const match = element.exec(inner);
     if (match === null || match[2]?.toUpperCase() === 'NULL') throw new RangeError('an array of another kind');
