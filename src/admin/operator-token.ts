@@ -1,14 +1,13 @@
 // Tokens of operators, which leak scanners recognise and which are kept as digests only, and the operator of a state folder.
 // That one is made at the first start, so that no sidecar ever runs with a default one. Who is let in is operator-check.ts's.
-import { hash } from 'node:crypto';
 import { mkdirSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
-import { crc32 } from 'node:zlib';
 import { z } from 'zod';
 import type { Clock } from '../core/clock.ts';
 import { secretsEqual } from '../core/encoding.ts';
 import { SidecarError } from '../core/errors.ts';
-import { randomId, randomSecret } from '../core/ids.ts';
+import { randomId } from '../core/ids.ts';
+import { isPrefixedSecret, mintPrefixedSecret, secretDigest } from '../core/prefixed-secret.ts';
 import { createPrivateFile } from '../core/private-file.ts';
 
 /** Who calls, and what it may do: `*`, or names such as `tokens:write`. */
@@ -20,28 +19,14 @@ export interface Operator {
 /** Caller on the Unix socket: the same uid, which could read the token file anyway. */
 export const socketOperator: Operator = { id: 'socket', permissions: ['*'] };
 
-const TOKEN = /^dwa_([A-Za-z0-9_-]{43})_([A-Za-z0-9_-]{6})$/;
-
 /** SHA-256 of a token, hex: what is kept of it. */
-export const operatorTokenDigest = (token: string): string => hash('sha256', token, 'hex');
+export const operatorTokenDigest = secretDigest;
 
-/** A new operator token: `dwa_`, 256 random bits, and a checksum by which scanners tell it from chance. */
-export function mintOperatorToken(): string {
-  const secret = randomSecret();
-  return `dwa_${secret}_${checksum(secret)}`;
-}
+/** A new operator token. */
+export const mintOperatorToken = (): string => mintPrefixedSecret('dwa');
 
 /** True when the text has the form of an operator token and its checksum fits. */
-export function isOperatorToken(text: string): boolean {
-  const match = TOKEN.exec(text);
-  return match !== null && checksum(match[1] as string) === match[2];
-}
-
-function checksum(text: string): string {
-  const bytes = Buffer.alloc(4);
-  bytes.writeUInt32BE(crc32(text));
-  return bytes.toString('base64url');
-}
+export const isOperatorToken = (text: string): boolean => isPrefixedSecret('dwa', text);
 
 const operatorsFile = z.strictObject({
   version: z.literal(1),
@@ -92,7 +77,7 @@ export function openOperators(stateDir: string, clock: Clock): FileOperators {
 
 /** Compares with every record, in constant time, so that timing tells neither which one nor how far. */
 function findOperator(records: readonly OperatorRecord[], presented: string): Operator | undefined {
-  const shown = hash('sha256', presented, 'hex');
+  const shown = secretDigest(presented);
   let found: Operator | undefined;
   for (const record of records) if (secretsEqual(record.sha256, shown)) found = record;
   return found;
@@ -118,7 +103,7 @@ function createOperators(stateDir: string, clock: Clock): readonly OperatorRecor
     if (!isOperatorToken(token)) throw unusable(`${adminTokenPath(stateDir)} holds no operator token`);
     const operator: OperatorRecord = {
       id: `op_${randomId().slice(0, 8)}`,
-      sha256: hash('sha256', token, 'hex'),
+      sha256: secretDigest(token),
       permissions: ['*'],
       created_at: new Date(clock.nowMs()).toISOString(),
     };

@@ -4,8 +4,8 @@ import { hash } from 'node:crypto';
 import { crc32 } from 'node:zlib';
 import { randomSecret } from './ids.ts';
 
-/** What a prefix stands for: a client's secret, a token that allows a registration, one that manages a registration. */
-export type SecretPrefix = 'dws' | 'dwi' | 'dwr';
+/** An operator's token, a client's secret, a token that allows a registration, one that manages a registration. */
+export type SecretPrefix = 'dwa' | 'dws' | 'dwi' | 'dwr';
 
 /** A new secret: `dws_`, 43 characters of randomness, `_` and 6 of checksum. */
 export function mintPrefixedSecret(prefix: SecretPrefix): string {
