@@ -1,100 +1,18 @@
 // Every setting of sidecar.yaml, once: type, default, unit, doc line, live or restart. The JSON Schema under config/, the
 // configuration reference and the types of the whole program come from here. Cross-references are checked in validate.ts.
 import { z } from 'zod';
-import {
-  claimPath,
-  doc,
-  duration,
-  listenAddress,
-  name,
-  named,
-  oneOrMany,
-  originUrl,
-  rate,
-  secret,
-  size,
-} from './fields.ts';
+import { claimPath, doc, duration, listenAddress, name, named, oneOrMany, rate, secret, size } from './fields.ts';
 import { adminTls, audit } from './schema-audit.ts';
 import { client, tier } from './schema-clients.ts';
 import { controlPlane, sealing, sign } from './schema-keys.ts';
 import { oauth } from './schema-oauth.ts';
+import { proxy } from './schema-proxy.ts';
+import { postgres, redis } from './schema-stores.ts';
+import { upstream } from './schema-upstreams.ts';
 
 const algorithm = z.enum([
   'RS256', 'RS384', 'RS512', 'PS256', 'PS384', 'PS512', 'ES256', 'ES384', 'ES512', 'EdDSA', 'HS256', 'HS384', 'HS512',
 ]); // biome-ignore format: one line reads better
-
-const drain = z.strictObject({
-  delay: duration({ zero: true })
-    .prefault('5s')
-    .meta(doc('How long to keep serving after /readyz fails, so that balancers notice.')),
-  timeout: duration({ zero: true })
-    .prefault('20s')
-    .meta(doc('How long requests in flight may take to finish after that.')),
-});
-
-const proxy = z.strictObject({
-  listen: listenAddress().prefault('0.0.0.0:8080').meta(doc('Address of the proxy port.', 'restart')),
-  trusted_proxies: z
-    .array(z.string())
-    .prefault([])
-    .meta(doc('CIDRs of peers whose forwarded fields we believe. Empty: nobody. /0 is refused.')),
-  client_address: z
-    .enum(['x_forwarded_for', 'forwarded'])
-    .prefault('x_forwarded_for')
-    .meta(doc('The one field that trusted proxies use to tell the client address; the other is removed.')),
-  reserved_prefix: z
-    .string()
-    .regex(/^\/[A-Za-z0-9._-]+$/, 'needs one path segment such as /.doorward')
-    .prefault('/.doorward')
-    .meta(doc('Paths below it are ours and never reach an upstream.', 'restart')),
-  endpoints: z
-    .strictObject({
-      verdict: z.boolean().prefault(false).meta(doc('Answer forward-auth questions under <reserved_prefix>/verdict/.')),
-      oauth: z
-        .boolean()
-        .prefault(false)
-        .meta(doc("Serve OAuth under <reserved_prefix>/oauth/ and /.well-known/ on the issuer's host.", 'restart')),
-    })
-    .prefault({})
-    .meta(doc('What we serve ourselves on the proxy port.')),
-  header_size: size().prefault('16KiB').meta(doc('Largest request head, all fields together.', 'restart')),
-  header_timeout: duration().prefault('10s').meta(doc('How long a client may take to send the head.', 'restart')),
-  keep_alive: duration()
-    .prefault('75s')
-    .meta(doc('How long an idle client connection stays open; above the 60s of nginx and load balancers.', 'restart')),
-  max_connections: z.int().min(1).prefault(10_000).meta(doc('Client connections beyond this are closed.', 'restart')),
-  drain: drain.prefault({}).meta(doc('Graceful shutdown; Kubernetes kills after 30s by default.')),
-  bad_tokens: rate()
-    .prefault('60/1m')
-    .meta(doc('Failed tokens per address before it gets 429 without signature work.')),
-  error_detail: z
-    .enum(['code', 'reason'])
-    .prefault('code')
-    .meta(doc('What a refusal tells: the public code, or the exact reason too (development only).')),
-});
-
-const upstream = z.strictObject({
-  url: originUrl().meta(doc('Origin of the application.')),
-  connections: z.int().min(1).max(65_535).prefault(128).meta(doc('Connections kept to it.')),
-  queue: z.int().min(0).prefault(256).meta(doc('Requests that may wait for a connection; more are 503 upstream_busy.')),
-  queue_timeout: duration({ zero: true }).prefault('1s').meta(doc('How long one may wait.')),
-  streams: z.int().min(0).prefault(1024).meta(doc('WebSockets and event streams open at once.')),
-  streams_per_caller: z
-    .int()
-    .min(1)
-    .prefault(100)
-    .meta(doc('How many of them one caller may hold: one subject of one client, or one address without a token.')),
-  connect_timeout: duration().prefault('1s').meta(doc('How long connecting may take.')),
-  keep_alive: duration().prefault('4s').meta(doc('Idle connections close after this; below the 5s of Node upstreams.')),
-  host: z.string().min(1).prefault('preserve').meta(doc('Host sent: `preserve`, `upstream`, or a name.')),
-  tls: z
-    .strictObject({
-      ca: secret().optional().meta(doc('PEM of the only CA to trust for this upstream.')),
-      server_name: z.string().min(1).optional().meta(doc('Name to expect in the certificate.')),
-    })
-    .optional()
-    .meta(doc('For https upstreams.')),
-});
 
 const keys = z.strictObject({
   discover: z.boolean().optional().meta(doc('Find jwks_uri through the issuer metadata (the default).')),
@@ -295,45 +213,6 @@ const identityHeaders = z
     'X-Auth-Tenant': 'tenant',
     'X-Auth-Token-Id': 'token_id',
   });
-
-const redis = z.strictObject({
-  url: secret().meta(doc('redis:// or rediss:// URL.', 'restart')),
-  prefix: z
-    .string()
-    .regex(/^[A-Za-z0-9_.-]+$/, 'needs letters, digits, _ . -')
-    .prefault('doorward')
-    .meta(doc('First part of every key.', 'restart')),
-  timeout: duration().prefault('50ms').meta(doc('Longest a request waits for Redis.', 'restart')),
-  tls: z
-    .strictObject({ ca: secret().optional().meta(doc('PEM of the CA.', 'restart')) })
-    .optional()
-    .meta(doc('For rediss.', 'restart')),
-});
-
-const postgres = z.strictObject({
-  url: secret().optional().meta(doc('postgres:// URL; sslmode may stand in its query.', 'restart')),
-  embedded: z
-    .boolean()
-    .prefault(false)
-    .meta(doc('Run a private PostgreSQL under state_dir instead of url; for trying out only.', 'restart')),
-  migrate: z
-    .enum(['start', 'never'])
-    .prefault('start')
-    .meta(doc('Who migrates the schema: every start, or only `doorward migrate`.', 'restart')),
-  schema: z
-    .string()
-    .regex(/^[a-z_][a-z0-9_]{0,62}$/, 'needs a-z, 0-9 and _, at most 63')
-    .prefault('doorward')
-    .meta(doc('Schema that holds every table of ours.', 'restart')),
-  connections: z.int().min(2).max(1000).prefault(10).meta(doc('Most connections of this replica.', 'restart')),
-  timeout: duration()
-    .prefault('2s')
-    .meta(doc('Longest a call waits for a connection, and longest a statement runs.', 'restart')),
-  tls: z
-    .strictObject({ ca: secret().optional().meta(doc('PEM of the only CA to trust.', 'restart')) })
-    .optional()
-    .meta(doc('Makes TLS with a verified certificate a must.', 'restart')),
-});
 
 /** The whole file. Output: durations in ms, sizes in bytes, rates as {limit, windowMs}. */
 export const sidecarSchema = z.strictObject({

@@ -1,0 +1,54 @@
+// Settings of the proxy port: addresses, limits before any of our code runs, what we serve there ourselves, and the drain.
+import { z } from 'zod';
+import { doc, duration, listenAddress, rate, size } from './fields.ts';
+
+const drain = z.strictObject({
+  delay: duration({ zero: true })
+    .prefault('5s')
+    .meta(doc('How long to keep serving after /readyz fails, so that balancers notice.')),
+  timeout: duration({ zero: true })
+    .prefault('20s')
+    .meta(doc('How long requests in flight may take to finish after that.')),
+});
+
+/** The block `proxy`. */
+export const proxy = z.strictObject({
+  listen: listenAddress().prefault('0.0.0.0:8080').meta(doc('Address of the proxy port.', 'restart')),
+  trusted_proxies: z
+    .array(z.string())
+    .prefault([])
+    .meta(doc('CIDRs of peers whose forwarded fields we believe. Empty: nobody. /0 is refused.')),
+  client_address: z
+    .enum(['x_forwarded_for', 'forwarded'])
+    .prefault('x_forwarded_for')
+    .meta(doc('The one field that trusted proxies use to tell the client address; the other is removed.')),
+  reserved_prefix: z
+    .string()
+    .regex(/^\/[A-Za-z0-9._-]+$/, 'needs one path segment such as /.doorward')
+    .prefault('/.doorward')
+    .meta(doc('Paths below it are ours and never reach an upstream.', 'restart')),
+  endpoints: z
+    .strictObject({
+      verdict: z.boolean().prefault(false).meta(doc('Answer forward-auth questions under <reserved_prefix>/verdict/.')),
+      oauth: z
+        .boolean()
+        .prefault(false)
+        .meta(doc("Serve OAuth under <reserved_prefix>/oauth/ and /.well-known/ on the issuer's host.", 'restart')),
+    })
+    .prefault({})
+    .meta(doc('What we serve ourselves on the proxy port.')),
+  header_size: size().prefault('16KiB').meta(doc('Largest request head, all fields together.', 'restart')),
+  header_timeout: duration().prefault('10s').meta(doc('How long a client may take to send the head.', 'restart')),
+  keep_alive: duration()
+    .prefault('75s')
+    .meta(doc('How long an idle client connection stays open; above the 60s of nginx and load balancers.', 'restart')),
+  max_connections: z.int().min(1).prefault(10_000).meta(doc('Client connections beyond this are closed.', 'restart')),
+  drain: drain.prefault({}).meta(doc('Graceful shutdown; Kubernetes kills after 30s by default.')),
+  bad_tokens: rate()
+    .prefault('60/1m')
+    .meta(doc('Failed tokens per address before it gets 429 without signature work.')),
+  error_detail: z
+    .enum(['code', 'reason'])
+    .prefault('code')
+    .meta(doc('What a refusal tells: the public code, or the exact reason too (development only).')),
+});
