@@ -9,6 +9,7 @@ import { type ClientRecords, type KnownClients, layeredClients, staticClients } 
 import { compileGeneration } from '../proxy/compile.ts';
 import type { CheckGate } from '../proxy/decide/check-gate.ts';
 import type { Generation } from '../proxy/generation.ts';
+import { type AssertionPlan, assertionPlan } from '../proxy/outbound/assertion.ts';
 import { Upstream } from '../proxy/outbound/upstream.ts';
 import type { Log } from '../telemetry/log.ts';
 import type { Metrics } from '../telemetry/metrics.ts';
@@ -75,6 +76,17 @@ export function generations(options: {
     return signingKeyFromPem(loaded.secrets.get(sign.key), sign.algorithm, 'sign.key');
   };
 
+  const assertionsOf = ({ config, secrets }: LoadedConfig): AssertionPlan | undefined => {
+    const { identity_assertion: assertion, name = '' } = config;
+    if (!assertion.enabled) return undefined;
+    const { algorithm, audience = name } = assertion;
+    const given = assertion.keys?.map((key) =>
+      signingKeyFromPem(secrets.get(key), algorithm, 'identity_assertion.keys'),
+    );
+    const keys = given ?? [openSigningKey(`${stateDir}/assertion-key.pem`, algorithm)];
+    return assertionPlan(assertion, audience, keys, clock);
+  };
+
   const openOne = (name: string, config: IssuerConfig, loaded: LoadedConfig, signingKey: SigningKey | undefined) =>
     openIssuer(name, config, {
       secrets: (reference) => loaded.secrets.get(reference),
@@ -119,7 +131,9 @@ export function generations(options: {
       const before = verifier;
       verifier = createVerifier({ issuers, clock });
       before?.[Symbol.dispose]();
-      const generation = compileGeneration(config, { clock, log, metrics, upstreams, verifier, gate, clients });
+      const assertions = assertionsOf(loaded);
+      const parts = { clock, log, metrics, upstreams, verifier, gate, clients, assertions };
+      const generation = compileGeneration(config, parts);
       const signers = new Map<string, Signer>();
       for (const [name, key] of keys) {
         const issuer = config.issuers[name] as IssuerConfig;

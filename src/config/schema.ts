@@ -4,6 +4,7 @@ import { z } from 'zod';
 import { claimPath, doc, duration, listenAddress, name, named, oneOrMany, rate, secret, size } from './fields.ts';
 import { adminTls, audit } from './schema-audit.ts';
 import { client, tier } from './schema-clients.ts';
+import { identityAssertion, identityHeaders } from './schema-identity.ts';
 import { controlPlane, sealing, sign } from './schema-keys.ts';
 import { oauth } from './schema-oauth.ts';
 import { proxy } from './schema-proxy.ts';
@@ -195,25 +196,6 @@ const defaults = z.strictObject({
   idle_timeout: duration().prefault('60s').meta(doc('Between two chunks of a response; never on streams.')),
 });
 
-const identityWord = z.enum(['subject', 'issuer', 'client', 'scopes', 'roles', 'tenant', 'token_id', 'session']);
-const identityHeaders = z
-  .record(
-    z.string().regex(/^[A-Za-z][A-Za-z0-9-]*$/, 'needs a header name of letters, digits and -'),
-    z.union([
-      identityWord,
-      z.strictObject({ claim: claimPath(), format: z.enum(['text', 'json_base64url']).prefault('text') }),
-    ]),
-  )
-  .prefault({
-    'X-Auth-Subject': 'subject',
-    'X-Auth-Issuer': 'issuer',
-    'X-Auth-Client': 'client',
-    'X-Auth-Scopes': 'scopes',
-    'X-Auth-Roles': 'roles',
-    'X-Auth-Tenant': 'tenant',
-    'X-Auth-Token-Id': 'token_id',
-  });
-
 /** The whole file. Output: durations in ms, sizes in bytes, rates as {limit, windowMs}. */
 export const sidecarSchema = z.strictObject({
   version: z.literal(1, { error: 'needs to be 1' }).meta(doc('Version of this format.')),
@@ -253,6 +235,9 @@ export const sidecarSchema = z.strictObject({
   identity_headers: identityHeaders.meta(
     doc('Headers that tell the application who is calling; stripped from clients.'),
   ),
+  identity_assertion: identityAssertion
+    .prefault({})
+    .meta(doc('A signed statement of who is calling, for applications that verify instead of trusting the network.')),
   clients: named(client).prefault({}).meta(doc('Static client records, without secrets.')),
   tiers: named(tier).prefault({}).meta(doc('Which scopes clients of a tier may ask for; {}: tiers narrow nothing.')),
   default_tier: name().optional().meta(doc('One of `tiers`: of clients without a tier, and of those that register.')),

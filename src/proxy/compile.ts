@@ -15,6 +15,7 @@ import type { Generation } from './generation.ts';
 import { credentialSource } from './inbound/credential.ts';
 import { type Route, relaxBits, routeTable } from './inbound/route.ts';
 import { fieldReader } from './inbound/strip.ts';
+import type { AssertionPlan } from './outbound/assertion.ts';
 import { identityPlan } from './outbound/identity.ts';
 import type { Upstream } from './outbound/upstream.ts';
 
@@ -28,11 +29,13 @@ export interface GenerationParts {
   readonly gate: CheckGate;
   /** Client records of this configuration's issuer names. */
   readonly clients: ClientRecords;
+  /** Undefined unless `identity_assertion.enabled`. */
+  readonly assertions: AssertionPlan | undefined;
 }
 
 /** Compiles `config`; throws only on what config/validate.ts should have refused. */
 export function compileGeneration(config: SidecarConfig, parts: GenerationParts): Generation {
-  const { clock, log, metrics, upstreams, verifier, gate, clients } = parts;
+  const { clock, log, metrics, upstreams, verifier, gate, clients, assertions } = parts;
   const lookups = (outcome: string) => metrics.tokenCache.labels(outcome);
   const plans = compileLimits(config, config.name, clients);
   const routes = Object.entries(config.routes).map(([name, route]) =>
@@ -43,11 +46,13 @@ export function compileGeneration(config: SidecarConfig, parts: GenerationParts)
   return {
     config,
     table: routeTable(routes),
-    readFields: fieldReader(Object.keys(config.identity_headers)),
+    readFields: fieldReader([...Object.keys(config.identity_headers), config.identity_assertion.header]),
     addresses: addressReader(proxy.trusted_proxies, proxy.client_address),
     readsForwarded: proxy.client_address === 'forwarded',
     reservedPrefix: proxy.reserved_prefix,
-    identity: identityPlan(config.identity_headers),
+    identity: identityPlan(config.identity_headers, assertions, clock),
+    assertionKeys: assertions?.jwks,
+    identityNames: Object.keys(config.identity_headers).concat(assertions?.header ?? []),
     verifier,
     tokenLookups: { hit: lookups('hit'), refused: lookups('refused'), miss: lookups('miss') },
     badTokens: badTokens(proxy.bad_tokens, clock),

@@ -21,6 +21,10 @@ export interface Generation {
   readonly readsForwarded: boolean;
   readonly reservedPrefix: string;
   readonly identity: IdentityPlan;
+  /** All headers that `identity` may set. */
+  readonly identityNames: readonly string[];
+  /** The key set that verifies identity assertions; undefined without them. */
+  readonly assertionKeys: string | undefined;
   readonly verifier: Verifier;
   /** Look-ups in the verified-token cache, by what they found. */
   readonly tokenLookups: { readonly hit: Tally; readonly refused: Tally; readonly miss: Tally };

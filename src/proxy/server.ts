@@ -10,6 +10,7 @@ import { requestId } from '../core/ids.ts';
 import type { Reason } from '../core/reasons.ts';
 import { addressReader } from '../http/client-address.ts';
 import type { ListenerHandlers } from '../http/listener.ts';
+import { JWKS_TYPE } from '../token/jwks.ts';
 import { type Ending, Exchange, type ExchangeKind } from './exchange.ts';
 import type { Generation } from './generation.ts';
 import type { OpenExchanges } from './open-exchanges.ts';
@@ -61,7 +62,7 @@ export function dataPlane(options: {
     return new Exchange(current, kind, ending, request, sink, peer, requestId(), clock.monotonicMs());
   };
   const onRequest = (request: IncomingMessage, response: ServerResponse, expectsContinue: boolean) => {
-    if (site?.serve(request, response, expectsContinue)) return;
+    if (site?.serve(request, response, expectsContinue) || serveAssertionKeys(current, request, response)) return;
     const verdict = verdictPath(current, request.url as string);
     const exchange = begin(verdict ? 'verdict' : 'forward', verdict ? nginx : forwardEnding, request, { response });
     exchange.expectsContinue = expectsContinue;
@@ -88,6 +89,15 @@ export function dataPlane(options: {
 function verdictPath(generation: Generation, target: string): boolean {
   if (!generation.config.proxy.endpoints.verdict || !target.startsWith(generation.reservedPrefix)) return false;
   return target === `${generation.reservedPrefix}/verdict/nginx`;
+}
+
+/** The keys of the identity assertion, for the application that verifies it: public, and the same for everybody. */
+function serveAssertionKeys(generation: Generation, request: IncomingMessage, response: ServerResponse): boolean {
+  const { assertionKeys, reservedPrefix } = generation;
+  if (assertionKeys === undefined || request.url !== `${reservedPrefix}/assertion/jwks.json`) return false;
+  if (request.method !== 'GET' && request.method !== 'HEAD') return false;
+  response.writeHead(200, ['Content-Type', JWKS_TYPE, 'Cache-Control', 'public, max-age=60']).end(assertionKeys);
+  return true;
 }
 
 function proceedForward(exchange: Exchange, answerer: Answerer): void {

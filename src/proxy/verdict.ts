@@ -73,7 +73,7 @@ export function nginxVerdict(answerer: Answerer): Ending {
       const { generation, response, token } = exchange;
       const fields = ['Content-Length', '0', 'Cache-Control', 'no-store', 'X-Doorward-Status', '200'];
       const known = token === undefined ? [] : generation.identity(token).fields;
-      for (const name of Object.keys(generation.config.identity_headers)) {
+      for (const name of generation.identityNames) {
         const at = known.indexOf(name);
         fields.push(name, at >= 0 && at % 2 === 0 ? (known[at + 1] as string) : '');
       }

@@ -7,6 +7,8 @@ export interface IdentityHeaders {
   readonly fields: readonly string[];
   /** The same as lines of an HTTP/1.1 head, each with its line end. */
   readonly lines: string;
+  /** In ms since the epoch: from then on they are made anew. Infinity without an assertion. */
+  readonly staleAtMs: number;
 }
 
 /**

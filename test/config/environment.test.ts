@@ -35,6 +35,7 @@ routes:
     cors: {origins: ["https://app.example.com"]}
     relax: [encoded_slash]
 identity_headers: {X-User: subject, X-Org: {claim: org}}
+identity_assertion: {keys: [{env: PRIVATE_PEM}]}
 clients: {billing: {id: billing, issuer: corp, tier: free, limits: {one: [5/1m]}}}
 tiers: {free: {scopes: [read]}, paid: {scopes: [read]}}
 default_tier: free
@@ -213,6 +214,7 @@ test('the table has the settings of the reference', () => {
     'issuers.<name>.keys.pem',
     'issuers.<name>.keys.secret',
     'issuers.<name>.sign.key',
+    'identity_assertion.keys',
     'redis.url',
     'redis.tls',
     'redis.tls.ca',

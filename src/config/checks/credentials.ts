@@ -1,10 +1,11 @@
 // Where a token may stand, and the headers that tell the application who is calling.
 import type { Path } from '../places.ts';
 import type { RouteConfig } from '../schema.ts';
-import { type Check, type CheckContext, refuse, refuseRepeated } from './context.ts';
+import { type Check, type CheckContext, refuse, refuseRepeated, withSecret } from './context.ts';
 import { foldHeaderName, isReservedHeader } from './header-names.ts';
+import { signingKeyProblem } from './key-material.ts';
 
-/** Checks `identity_headers`: none of HTTP's own, none twice after folding. */
+/** Checks `identity_headers` and `identity_assertion`: none of HTTP's own, none twice after folding. */
 export const checkIdentityHeaders: Check = (context) => {
   const seen = new Map<string, string>();
   for (const name of Object.keys(context.config.identity_headers)) {
@@ -16,7 +17,23 @@ export const checkIdentityHeaders: Check = (context) => {
     if (first !== undefined) context.problem(path, `reads the same as ${first}`, atKey);
     seen.set(folded, name);
   }
+  checkAssertion(context, seen);
 };
+
+function checkAssertion(context: CheckContext, taken: ReadonlyMap<string, string>): void {
+  const { identity_assertion: assertion, name, redis } = context.config;
+  if (!assertion.enabled) return;
+  const path = ['identity_assertion'];
+  const first = taken.get(foldHeaderName(assertion.header));
+  if (first !== undefined) context.problem([...path, 'header'], `reads the same as ${first}`);
+  if (isReservedHeader(assertion.header))
+    context.problem([...path, 'header'], 'is a header that HTTP, proxies or we use ourselves');
+  if (assertion.audience === undefined && name === undefined)
+    context.problem(path, 'needs audience, or name: who may believe the assertion');
+  if (redis && !assertion.keys) context.problem(path, 'needs keys with redis: replicas must share their signing keys');
+  for (const [index, key] of (assertion.keys ?? []).entries())
+    withSecret(context, [...path, 'keys', index], key, (pem) => signingKeyProblem(pem, assertion.algorithm));
+}
 
 type Credential = RouteConfig['credentials'][number];
 const TOKEN = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/;
@@ -39,7 +56,8 @@ function nameProblem(context: CheckContext, kind: string, name: string): string 
   if (kind !== 'header') return undefined;
   if (foldHeaderName(name) === 'authorization') return 'is what bearer reads; use bearer';
   if (isReservedHeader(name)) return 'is a header that HTTP, proxies or we use ourselves';
-  const identity = Object.keys(context.config.identity_headers).map(foldHeaderName);
+  const { identity_headers: headers, identity_assertion: assertion } = context.config;
+  const identity = [...Object.keys(headers), assertion.header].map(foldHeaderName);
   return identity.includes(foldHeaderName(name))
     ? 'is an identity header, which is removed from every request'
     : undefined;

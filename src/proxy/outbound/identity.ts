@@ -1,9 +1,11 @@
 // Who is calling, told to the upstream in headers that nobody else can set (design 4.10). The identity part of a token
-// never changes while it lives in the cache, so it is built once per verified token.
+// never changes while it lives in the cache, so it is built once per verified token; an assertion is renewed at half its time.
 import type { SidecarConfig } from '../../config/schema.ts';
+import type { Clock } from '../../core/clock.ts';
 import { encodeHeaderElement } from '../../core/encoding.ts';
 import type { Principal } from '../../core/principal.ts';
 import type { IdentityHeaders, VerifiedToken } from '../../token/verified-token.ts';
+import type { AssertionPlan } from './assertion.ts';
 
 /** The identity headers of a verified token. */
 export type IdentityPlan = (token: VerifiedToken) => IdentityHeaders;
@@ -14,22 +16,37 @@ type Word = Extract<Source, string>;
 /** Larger values are left out rather than cut: half an identity is none. */
 const MAX_VALUE = 8192;
 
-/** Compiles `identity_headers`. */
-export function identityPlan(headers: SidecarConfig['identity_headers']): IdentityPlan {
+/** Compiles `identity_headers`, with the assertion beside them where there is one. */
+export function identityPlan(
+  headers: SidecarConfig['identity_headers'],
+  assertions: AssertionPlan | undefined,
+  clock: Clock,
+): IdentityPlan {
   const plan = Object.entries(headers).map(([name, source]) => [name, readerOf(source)] as const);
-  return (token) => {
-    if (token.identityHeaders !== undefined) return token.identityHeaders;
+  const build = (token: VerifiedToken): IdentityHeaders => {
     const built: string[] = [];
-    for (const [name, read] of plan) {
-      const value = read(token.principal);
+    const put = (name: string, value: string | undefined) => {
       if (value !== undefined && value !== '' && value.length <= MAX_VALUE) built.push(name, value);
-    }
+    };
+    for (const [name, read] of plan) put(name, read(token.principal));
+    const assertion = assertions?.assert(token);
+    if (assertions !== undefined) put(assertions.header, assertion?.jwt);
     let lines = '';
     for (let at = 0; at < built.length; at += 2) lines += `${built[at]}: ${built[at + 1]}\r\n`;
     // Through a buffer: one flat string instead of the tree of pieces that V8 would flatten for every request.
-    token.identityHeaders = { fields: built, lines: Buffer.from(lines, 'latin1').toString('latin1') };
+    const flat = Buffer.from(lines, 'latin1').toString('latin1');
+    return { fields: built, lines: flat, staleAtMs: assertion?.staleAtMs ?? Number.POSITIVE_INFINITY };
+  };
+  const plain: IdentityPlan = (token) => {
+    token.identityHeaders ??= build(token);
     return token.identityHeaders;
   };
+  const asserting: IdentityPlan = (token) => {
+    const held = token.identityHeaders;
+    if (held === undefined || held.staleAtMs <= clock.nowMs()) token.identityHeaders = build(token);
+    return token.identityHeaders as IdentityHeaders;
+  };
+  return assertions === undefined ? plain : asserting;
 }
 
 function readerOf(source: Source): (principal: Principal) => string | undefined {

@@ -54,7 +54,7 @@ const { principal } = verified[0] as VerifiedToken;
 const readFields = fieldReader(Object.keys(config.identity_headers));
 const raw = ['Host', 'app.example', 'Authorization', `Bearer ${tokens[0]}`, 'Accept', 'application/json'];
 raw.push('Accept-Encoding', 'gzip, br', 'User-Agent', 'bench/1.0', 'Cookie', 'a=b; c=d', 'X-Trace', '1');
-const identity = identityPlan(config.identity_headers);
+const identity = identityPlan(config.identity_headers, undefined, systemClock);
 const plan = compileLimits(config, config.name, staticClients(config.clients)).get('all') as never;
 const memo = new LimitMemo();
 
