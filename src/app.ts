@@ -44,6 +44,8 @@ export interface SidecarOptions {
   readonly log?: Log;
   /** Told of every refusal, as it is kept for `doorward why`. */
   readonly onRefusal?: (decision: Readonly<Record<string, unknown>>) => void;
+  /** Default: the machine's own; tests let replicas disagree about the time. */
+  readonly clock?: Clock;
 }
 
 /** A running sidecar. Disposing it cuts everything; `drain` ends it gently. */
@@ -62,7 +64,7 @@ export interface Sidecar extends AsyncDisposable {
 
 /** Starts everything. Throws ConfigError for a refused configuration, and the system's error for an address in use. */
 export async function openSidecar(options: SidecarOptions): Promise<Sidecar> {
-  const replica = new Replica(options, systemClock);
+  const replica = new Replica(options, options.clock ?? systemClock);
   try {
     await replica.open();
   } catch (error) {

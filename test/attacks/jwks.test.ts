@@ -35,8 +35,12 @@ test('attack 81: whatever the endpoint answers, good keys stay; without any it i
   await using at = await world(remote(server.url, { refresh: '1s', cooldown: '1s' }));
   const request = () => head('GET /admin', [bearer(mintToken(key, server.url, Date.now()))]);
   await assertForwarded(at, request());
-  for (const body of ['', 'garbage', '{"keys":[]}', '<html>', '[]', '{}', 'x'.repeat(10 * 1_048_576)]) {
-    server.answer = (_request, response) => void response.end(body);
+  const answers = ['', 'garbage', '{"keys":[]}', '<html>', '[]', '{}', 'x'.repeat(10 * 1_048_576), 'hang', 'cut'];
+  for (const body of answers) {
+    server.answer = (request, response) => {
+      if (body === 'cut') request.socket.destroy();
+      else if (body !== 'hang') response.end(body);
+    };
     const asked = server.requests.length;
     for (let n = 0; n < 100 && server.requests.length === asked; n += 1) {
       await assertForwarded(at, request());

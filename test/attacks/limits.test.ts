@@ -5,6 +5,7 @@ import { Agent, request as httpRequest, type IncomingMessage } from 'node:http';
 import { test } from 'node:test';
 import { Redis } from 'ioredis';
 import { ConfigError } from '../../src/config/problem.ts';
+import { systemClock } from '../../src/core/clock.ts';
 import { segment } from '../support/minting.ts';
 import { recordingUpstream } from '../support/recording-upstream.ts';
 import { startRedis } from '../support/redis-server.ts';
@@ -80,6 +81,20 @@ for (const algorithm of ['sliding', 'log']) {
   });
 }
 
+test('attack 97: 50 parallel requests at one below the limit over five replicas admit exactly one', async () => {
+  await using redis = await startRedis();
+  const config = limited({ key: 'client', rate: '10/1h' }, { redis: { url: { value: redis.url }, timeout: '10s' } });
+  await using first = await world(config);
+  await using others = new AsyncDisposableStack();
+  const ports = [first.port];
+  for (let n = 0; n < 4; n += 1) ports.push(others.use(await startSidecar(first.upstream.url, config)).port);
+  const token = tokenFor();
+  const before = Array.from({ length: 9 }, () => head('GET /admin', [bearer(token)]));
+  assert.deepEqual(await statuses(first.port, before), Array(9).fill(200));
+  assert.deepEqual(await storm(ports, 10, token), { 200: 1, 429: 49 });
+  assert.equal(first.upstream.seen.length, 10);
+});
+
 test('attack 97: 1,000 parallel requests in memory pass exactly the limit', async () => {
   await using at = await world(limited({ key: 'client', rate: '100/1h' }));
   assert.deepEqual(await storm([at.port], 1000, tokenFor()), { 200: 100, 429: 900 });
@@ -136,6 +151,12 @@ test('attack 101: an address with many bad tokens gets 429 before any signature 
   assert.equal((await ask(at.port, request(known, '1.1.1.1'))).status, 200, 'known ones do not');
   assert.equal((await ask(at.port, request(tokenFor(), '1.1.1.2'))).status, 200);
 });
+
+/** A replica whose wall clock is wrong by `offsetMs`. */
+async function clockedSidecar(upstreamUrl: string, config: object, offsetMs: number) {
+  const clock = { nowMs: () => systemClock.nowMs() + offsetMs, monotonicMs: () => systemClock.monotonicMs() };
+  return Object.assign(await startSidecar(upstreamUrl, { ...config }, {}, clock), { offsetMs });
+}
 
 const nameOf = (line: string) => line.slice(0, line.lastIndexOf(' '));
 
@@ -220,19 +241,66 @@ for (const [mode, expected] of [
   });
 }
 
-test('attack 106 and 107: fields and problem document of a limit are those of the drafts', async () => {
-  await using at = await world(limited({ key: 'client', rate: '2/1m' }, { identity_headers: {} }));
-  const first = await ask(at.port, as({ client_id: 'secret-client' }));
+test('attack 105: replicas whose clocks differ by an hour share one window, and nobody gets a negative or huge reset', async () => {
+  await using redis = await startRedis();
+  const config = limited({ key: 'client', rate: '4/1h' }, { redis: { url: { value: redis.url }, timeout: '10s' } });
+  await using upstream = await recordingUpstream();
+  await using here = await clockedSidecar(upstream.url, config, 0);
+  await using late = await clockedSidecar(upstream.url, config, -3_600_000);
+  await using early = await clockedSidecar(upstream.url, config, 3_600_000);
+  // No token is good on all three clocks: each replica gets one of its own hour, of the same client.
+  const ask1 = async (at: { port: number; offsetMs: number }) => {
+    const nowS = Math.floor((Date.now() + at.offsetMs) / 1000);
+    return ask(at.port, as({ iat: nowS, exp: nowS + 300 }));
+  };
+  const answers = [];
+  for (const at of [here, late, early, here, late, early]) answers.push(await ask1(at));
+  assert.deepEqual(
+    answers.map(({ status }) => status),
+    [200, 200, 200, 200, 429, 429],
+  );
+  for (const { headers } of answers) {
+    const reset = Number(/;t=(\d+)$/.exec(headers.ratelimit ?? '')?.[1]);
+    assert.ok(reset >= 1 && reset <= 7200, String(headers.ratelimit));
+  }
+});
+
+test('attack 106: the fields of a limit are those of the draft, and Retry-After is not earlier than t', async () => {
+  await using at = await world(limited({ key: 'client', rate: '2/1m' }));
+  const first = await ask(at.port, as({}));
   assert.equal(first.headers['ratelimit-policy'], '"one";q=2;w=60');
   assert.match(first.headers.ratelimit ?? '', /^"one";r=1;t=([1-9]|[1-5]\d|60)$/);
-  await ask(at.port, as({ client_id: 'secret-client' }));
-  const refused = await assertRefused(at, as({ client_id: 'secret-client' }), 429);
+  await ask(at.port, as({}));
+  const refused = await assertRefused(at, as({}), 429);
   const time = Number(/^"one";r=0;t=(\d+)$/.exec(refused.headers.ratelimit ?? '')?.[1]);
-  assert.ok(Number(refused.headers['retry-after']) >= time, 'Retry-After is not earlier than t');
+  assert.ok(Number(refused.headers['retry-after']) >= time);
+});
+
+test('attack 107: a refusal by a limit is the problem document of the draft, with the limit that was violated', async () => {
+  const limits = { tight: { key: 'client', rate: '1/1m' }, wide: { key: 'client', rate: '100/1m' } };
+  const routes = { admin: { match: { prefix: '/admin' }, limits: ['tight', 'wide'] } };
+  await using at = await world({ limits, routes });
+  await ask(at.port, as({}));
+  const refused = await assertRefused(at, as({}), 429);
   const document = JSON.parse(refused.body) as Record<string, unknown>;
   assert.equal(document.type, 'https://iana.org/assignments/http-problem-types#quota-exceeded');
-  assert.deepEqual(document['violated-policies'], ['one']);
-  assert.ok(!refused.text.includes('secret-client') && !refused.text.includes('127.0.0.1'), 'attack 108');
+  assert.deepEqual(document['violated-policies'], ['tight']);
+});
+
+test('attack 108: no answer shows who was counted, and there is no pk parameter', async () => {
+  const limits = { per_client: { key: 'client', rate: '1/1m' }, per_ip: { key: 'ip', rate: '9/1m' } };
+  const routes = { admin: { match: { prefix: '/admin' }, limits: ['per_client', 'per_ip'] } };
+  await using at = await world(
+    { limits, routes, identity_headers: {} },
+    (_request, response) => void response.end('ok'),
+  );
+  const request = as({ client_id: 'secret-client', sub: 'secret-subject' });
+  const allowed = await ask(at.port, request);
+  const refused = await assertRefused(at, request, 429);
+  assert.ok(allowed.headers.ratelimit !== undefined && refused.headers.ratelimit !== undefined);
+  for (const { text } of [allowed, refused]) {
+    assert.doesNotMatch(text, /secret-client|secret-subject|127\.0\.0\.1|;\s*pk=/);
+  }
 });
 
 test('attack 106: a redirect carries no limit fields, and an upstream cannot add any', async () => {

@@ -4,6 +4,7 @@ import assert from 'node:assert/strict';
 import { createHmac } from 'node:crypto';
 import { test } from 'node:test';
 import { mintKey, mintRaw, mintToken, segment } from '../support/minting.ts';
+import { recordingUpstream } from '../support/recording-upstream.ts';
 import { configFor } from '../support/sidecar.ts';
 import { admin, ask, assertForwarded, assertRefused, bearer, head, valuesOf, type World, world } from './world.ts';
 
@@ -134,6 +135,17 @@ for (const [id, tokens] of Object.entries(bad)) {
   });
 }
 
+test('attack 60: nothing that a token names is ever fetched', async () => {
+  await using bait = await recordingUpstream();
+  await using at = await world(config);
+  const named = { jku: `${bait.url}/jwks`, x5u: `${bait.url}/cert`, jwk: other.jwk, x5c: ['AAAA'] };
+  for (const kid of ['k1', 'unknown', undefined]) {
+    const token = mintRaw(other, { alg: 'ES256', typ: 'at+jwt', kid, ...named }, claimsText);
+    await assertRefused(at, head('GET /admin', [bearer(token)]), 401, { what: String(kid) });
+  }
+  assert.equal(bait.bytes(), '');
+});
+
 test('attack 65: with optional authentication a wrong token is refused, not anonymous', async () => {
   const routes = { admin: { match: { prefix: '/admin' }, auth: 'optional', issuers: ['test'] } };
   await using at = await world({ ...config, routes });
@@ -227,8 +239,19 @@ test('attack 75: a token in two places at once is an invalid request', async () 
   }
 });
 
-test('attack 76: no credential is a bare challenge, a bad one says invalid_token', async () => {
-  await using at = await world(config);
+test('attack 76: no credential is a bare challenge, a bad one says invalid_token, a weak one insufficient_scope', async () => {
+  const routes = {
+    admin: { match: { prefix: '/admin' } },
+    strict: { match: { prefix: '/strict' }, require: { scopes: ['write', 'audit'] } },
+  };
+  await using at = await world({ ...config, routes });
+  const bad = await assertRefused(at, head('GET /admin', [bearer('nonsense')]), 401);
+  assert.equal(bad.headers['www-authenticate'], 'Bearer realm="test_app", error="invalid_token"');
+  const weak = await assertRefused(at, head('GET /strict', [bearer(good())]), 403);
+  assert.equal(
+    weak.headers['www-authenticate'],
+    'Bearer realm="test_app", error="insufficient_scope", scope="write audit"',
+  );
   const missing = await assertRefused(at, head('GET /admin'), 401);
   assert.equal(missing.headers['www-authenticate'], 'Bearer realm="test_app"');
   const basic = await assertRefused(at, head('GET /admin', ['Authorization: Basic YTpi']), 401);

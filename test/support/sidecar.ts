@@ -3,6 +3,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { openSidecar, type Sidecar } from '../../src/app.ts';
+import type { Clock } from '../../src/core/clock.ts';
 import { openLog } from '../../src/telemetry/log.ts';
 import { mintKey, mintToken } from './minting.ts';
 
@@ -54,11 +55,12 @@ export function configFor(
   };
 }
 
-/** Starts a sidecar before `upstreamUrl`. JSON is YAML, so the configuration is written as it is. */
+/** Starts a sidecar before `upstreamUrl`, on the machine's clock unless given another. JSON is YAML, so the configuration is written as it is. */
 export async function startSidecar(
   upstreamUrl: string,
   config: Readonly<Record<string, unknown>> = {},
   env: Readonly<Record<string, string>> = {},
+  clock?: Clock,
 ): Promise<TestSidecar> {
   const dir = mkdtempSync(join(tmpdir(), 'doorward-test-'));
   const file = join(dir, 'sidecar.yaml');
@@ -68,7 +70,7 @@ export async function startSidecar(
   const log = openLog('debug', { write: (line: string) => void lines.push(line) });
   let sidecar: Sidecar;
   try {
-    sidecar = await openSidecar({ file, env, log });
+    sidecar = await openSidecar({ file, env, log, ...(clock && { clock }) });
   } catch (error) {
     rmSync(dir, { recursive: true, force: true });
     throw error;
