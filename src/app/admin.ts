@@ -11,7 +11,8 @@ import type { LoadedConfig } from '../config/loaded.ts';
 import { printConfig } from '../config/print.ts';
 import type { ReloadOutcome } from '../config/reload.ts';
 import type { Clock } from '../core/clock.ts';
-import { type ListenerTls, listen, listenAddress } from '../http/listener.ts';
+import { listen, listenAddress } from '../http/listener.ts';
+import type { ListenerTls } from '../http/tls.ts';
 import type { OpenExchanges } from '../proxy/open-exchanges.ts';
 import type { DataPlane } from '../proxy/server.ts';
 import type { DurableRevoker } from '../revocation/durable.ts';
@@ -70,7 +71,7 @@ function tlsOf({ config, secrets }: LoadedConfig): ListenerTls | undefined {
   const { tls } = config.admin;
   if (tls === undefined) return undefined;
   const clientCa = tls.client_ca && secrets.get(tls.client_ca);
-  return { certificate: secrets.get(tls.certificate), key: secrets.get(tls.key), clientCa };
+  return { certificates: [{ certificate: secrets.get(tls.certificate), key: secrets.get(tls.key) }], clientCa };
 }
 
 const LIMITS = { headerBytes: 16_384, headerTimeoutMs: 10_000, keepAliveMs: 5000, maxConnections: 1000 };
@@ -120,6 +121,7 @@ function dependenciesOf(parts: AdminParts, opened: AsyncDisposableStack): AdminD
     startedAtMs: nowMs(),
     hostNames: [],
     operators: operators.check,
+    ownedFamilies: controlPlane && ((tenant, familyIds) => controlPlane.grants.within(tenant).owned(familyIds)),
     operatorStore: table,
     auditDesk: controlPlane?.audit.desk,
     clients: clientDesk(controlPlane, parts.announcer, () => current().loaded.config),

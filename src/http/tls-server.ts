@@ -1,0 +1,84 @@
+// The HTTP/1.1 server behind TLS: picks certificates by server name, changes them while it runs, and lets nobody in whose
+// client certificate did not verify. What is served on a connection is listener.ts's.
+import type { ServerOptions } from 'node:http';
+import { createServer, type Server } from 'node:https';
+import type { Socket } from 'node:net';
+import type { TLSSocket } from 'node:tls';
+import { showsCertificate } from './client-certificate.ts';
+import { SecureConnection } from './secure-connection.ts';
+import { type ListenerTls, TlsCertificates } from './tls.ts';
+
+/** Why a handshake failed; a closed list, for a metric. */
+export type HandshakeFailure = 'client_certificate' | 'server_name' | 'timeout' | 'protocol';
+
+/** A TLS server that does not listen yet. */
+export interface TlsServer {
+  readonly server: Server;
+  /** New connections use these; throws, with the old ones in force, for what cannot be used. */
+  use(tls: ListenerTls): void;
+  /** Cuts connections that no request knows of, such as those in their handshake. */
+  destroy(): void;
+}
+
+/** Makes one; throws for certificates that cannot be used. `timeoutMs` bounds the handshake. */
+export function openTlsServer(
+  options: ServerOptions,
+  tls: ListenerTls,
+  timeoutMs: number,
+  onFailed: ((cause: HandshakeFailure) => void) | undefined,
+): TlsServer {
+  let current = new TlsCertificates(tls);
+  const server = createServer({
+    ...options,
+    ...current.defaults,
+    handshakeTimeout: timeoutMs,
+    requestCert: tls.clientCa !== undefined,
+    // Refusing is node's: a CA that accepts anybody must never be the outcome of a mistake (attack 128).
+    rejectUnauthorized: tls.clientOptional !== true,
+    SNICallback(name, done) {
+      const context = current.contextFor(name);
+      if (context === undefined) done(unknownServerName());
+      else done(null, context);
+    },
+  });
+  // Node's own would take the failure for a malformed request and answer it.
+  server.removeAllListeners('tlsClientError');
+  server.on('tlsClientError', (error: NodeJS.ErrnoException, socket) => {
+    onFailed?.(failureOf(error.code));
+    socket.destroy();
+  });
+  const open = new Set<Socket>();
+  server.on('connection', (socket: Socket) => {
+    open.add(socket);
+    socket.once('close', () => open.delete(socket));
+  });
+  server.prependListener('secureConnection', (socket: TLSSocket) => {
+    new SecureConnection(socket, current);
+    if (tls.clientOptional !== true || socket.authorized || !showsCertificate(socket)) return;
+    onFailed?.('client_certificate');
+    socket.destroy();
+  });
+  return {
+    server,
+    use(next) {
+      const certificates = new TlsCertificates(next);
+      server.setSecureContext(certificates.defaults);
+      current = certificates;
+    },
+    destroy() {
+      for (const socket of open) socket.destroy();
+    },
+  };
+}
+
+const UNKNOWN_NAME = 'DOORWARD_UNKNOWN_SERVER_NAME';
+
+function unknownServerName(): Error {
+  return Object.assign(new Error('no certificate is for this server name'), { code: UNKNOWN_NAME });
+}
+
+function failureOf(code: string | undefined): HandshakeFailure {
+  if (code === UNKNOWN_NAME) return 'server_name';
+  if (code === 'ERR_TLS_HANDSHAKE_TIMEOUT') return 'timeout';
+  return code === 'ERR_SSL_PEER_DID_NOT_RETURN_A_CERTIFICATE' ? 'client_certificate' : 'protocol';
+}
