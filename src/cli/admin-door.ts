@@ -4,9 +4,9 @@ import { existsSync, readFileSync, statSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import { createSecureContext } from 'node:tls';
 import { Agent } from 'undici';
-import { parse } from 'yaml';
 import type { AdminOptions } from './admin-client.ts';
 import { CliError } from './exit-codes.ts';
+import { looseTree, textAt, valueAt } from './loose-settings.ts';
 import type { Terminal } from './terminal.ts';
 
 /** The way to a sidecar, and who comes. */
@@ -109,24 +109,4 @@ function settingsOf(options: AdminOptions, env: Terminal['env']): Settings {
   const listen = env.DOORWARD__ADMIN__LISTEN ?? textAt(tree, ['admin', 'listen']) ?? '127.0.0.1:9900';
   const base = options.stateDir === undefined ? dirname(options.config) : '.';
   return { stateDir: resolve(base, named ?? '.doorward'), listen, tls: valueAt(tree, ['admin', 'tls']) !== undefined };
-}
-
-function looseTree(file: string): unknown {
-  try {
-    return parse(readFileSync(file, 'utf8'), { logLevel: 'silent' });
-  } catch {
-    return undefined;
-  }
-}
-
-function valueAt(tree: unknown, path: readonly string[]): unknown {
-  let at = tree;
-  for (const name of path)
-    at = typeof at === 'object' && at !== null ? (at as Record<string, unknown>)[name] : undefined;
-  return at;
-}
-
-function textAt(tree: unknown, path: readonly string[]): string | undefined {
-  const value = valueAt(tree, path);
-  return typeof value === 'string' ? value : undefined;
 }

@@ -13,6 +13,7 @@ import { addDrain } from './drain.ts';
 import { CliError, exitCodeMeanings, exitCodes } from './exit-codes.ts';
 import { addExplain } from './explain.ts';
 import { addGrant } from './grant.ts';
+import { addHealthcheck } from './healthcheck.ts';
 import { addInit } from './init.ts';
 import { addKey } from './key.ts';
 import { addLimit } from './limit.ts';
@@ -48,6 +49,7 @@ const commands = [
   addWhy,
   addConfig,
   addDrain,
+  addHealthcheck,
 ];
 
 /** Runs one command line (without node and script); resolves with the exit code, never rejects. */
