@@ -86,9 +86,27 @@ function serverOptions(limits: ListenerLimits, handlers: ListenerHandlers) {
     // Refused by us instead, so that the answer is a problem document with a request id.
     requireHostHeader: false,
     noDelay: true,
-    shouldUpgradeCallback: (request: IncomingMessage) =>
-      handlers.onWebSocket !== undefined && request.headers.upgrade?.toLowerCase() === 'websocket',
+    shouldUpgradeCallback: (request: IncomingMessage) => {
+      if (lastRequests.has(request.socket)) return false;
+      const taken = handlers.onWebSocket !== undefined && request.headers.upgrade?.toLowerCase() === 'websocket';
+      if (!taken) lastRequests.set(request.socket, request);
+      return taken;
+    },
   };
+}
+
+/**
+ * Connections on which an upgrade was asked for that we do not take, and the request that asked. Node drops what follows it
+ * in the same read; the next read would be taken for the beginning of a request, wherever it begins (attack 47).
+ */
+const lastRequests = new WeakMap<Duplex, IncomingMessage>();
+
+/** False for what stands behind the last request of a connection. */
+function mayBegin(request: IncomingMessage, response: ServerResponse): boolean {
+  const last = lastRequests.get(request.socket);
+  if (last === undefined) return true;
+  response.shouldKeepAlive = false;
+  return last === request;
 }
 
 /** Returns the sockets that have left HTTP, which node's server no longer closes by itself. */
@@ -99,14 +117,21 @@ function connectHandlers(server: Server, handlers: ListenerHandlers): ReadonlySe
     handlers.onRefused?.(reason, id, (socket as Socket).remoteAddress);
     writeRefusal(socket, reason, id);
   };
-  server.on('request', (request, response) => handlers.onRequest(request, response, false));
-  server.on('checkContinue', (request, response) => handlers.onRequest(request, response, true));
-  server.on('checkExpectation', (request, response) => {
+  const refuseRead = (request: IncomingMessage, response: ServerResponse, reason: Reason) => {
     const id = requestId();
-    handlers.onRefused?.('expectation_failed', id, request.socket.remoteAddress);
-    const answer = problem('expectation_failed', id, REALM);
+    handlers.onRefused?.(reason, id, request.socket.remoteAddress);
+    const answer = problem(reason, id, REALM);
     response.writeHead(answer.status, [...answer.headers, 'Connection', 'close']).end(answer.body);
-  });
+  };
+  const begin = (request: IncomingMessage, response: ServerResponse, expectsContinue: boolean) => {
+    if (!mayBegin(request, response)) return;
+    // Node's parser also takes 0.9 and 2.0 for versions; what their rules for this text would be, nobody can say.
+    if (request.httpVersionMajor !== 1) refuseRead(request, response, 'request_malformed');
+    else handlers.onRequest(request, response, expectsContinue);
+  };
+  server.on('request', (request, response) => begin(request, response, false));
+  server.on('checkContinue', (request, response) => begin(request, response, true));
+  server.on('checkExpectation', (request, response) => refuseRead(request, response, 'expectation_failed'));
   server.on('connect', (_request, socket) => refuse(socket, 'connect_unsupported'));
   server.on('clientError', (error: NodeJS.ErrnoException, socket) => {
     // The parser complains of every further byte; the answer is out, and lingering until it was read.
