@@ -11,8 +11,8 @@ import type { RevocationDraft, RevocationEntry } from '../stores/contracts/revoc
 export interface ClientAnnouncerParts {
   readonly store: ClientStore;
   readonly clock: Clock;
-  /** Takes a notice over on this replica. */
-  readonly apply: (notice: ClientNotice) => void;
+  /** Takes a notice over on this replica: in all its processes, once what it may promise is kept. */
+  readonly apply: (notice: ClientNotice) => unknown;
   /** Sends it to the others; undefined where there are none, or nothing to sign with. */
   readonly publish?: ((notice: ClientNotice) => Promise<unknown>) | undefined;
   readonly revocations: {
@@ -62,7 +62,7 @@ export class ClientAnnouncer implements AsyncDisposable {
    * `all`; else the rest follows by itself. Never rejects for a store that is away.
    */
   async announce(notice: ClientNotice): Promise<'all' | 'pending'> {
-    this.#parts.apply(notice);
+    await this.#parts.apply(notice);
     try {
       return await this.#tell(notice);
     } catch (error) {
@@ -103,7 +103,7 @@ export class ClientAnnouncer implements AsyncDisposable {
     const { store, clock, apply, onFailure } = this.#parts;
     try {
       for (const notice of await store.unpublished(clock.nowMs() - minAgeMs, SWEEP_COUNT)) {
-        apply(notice);
+        await apply(notice);
         await this.#tell(notice);
       }
       this.#failing = false;

@@ -1,5 +1,6 @@
 // Resolves {env}, {file} and {value} references. An unresolved secret refuses the start: it is never an empty string,
-// because an empty HMAC key or password opens what it should close. Resolved values leave this module only through get().
+// because an empty HMAC key or password opens what it should close. Resolved values leave this module only through get(),
+// and through reveal() to a worker process of ours.
 import { hash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
@@ -49,6 +50,18 @@ export class Secrets {
     const read = readSecret(reference, env, file);
     if (!read.trouble) this.#values.set(secretKey(reference), read.value);
     return read.trouble;
+  }
+
+  /** Every value by its reference, for a process of this program that serves the same configuration; for nothing else. */
+  reveal(): ReadonlyMap<string, string> {
+    return new Map(this.#values);
+  }
+
+  /** What {@link Secrets.reveal} gave, as secrets again. */
+  static of(values: ReadonlyMap<string, string>): Secrets {
+    const secrets = new Secrets();
+    for (const [key, value] of values) secrets.#values.set(key, value);
+    return secrets;
   }
 
   toJSON(): string {
