@@ -1,61 +1,40 @@
 // Opens the admin port, its Unix socket and the observe port, and hands them the replica's parts.
-import { chmodSync, statSync } from 'node:fs';
-import { join } from 'node:path';
+import { chmodSync } from 'node:fs';
 import type { AdminDependencies } from '../admin/dependencies.ts';
 import type { GrantDesk } from '../admin/grant-desk.ts';
 import { observeHandlers } from '../admin/observe.ts';
-import type { ReadinessFacts } from '../admin/readiness.ts';
 import { adminHandlers } from '../admin/server.ts';
 import type { ClientAnnouncer } from '../clients/announcer.ts';
 import type { LoadedConfig } from '../config/loaded.ts';
 import { printConfig } from '../config/print.ts';
 import type { ReloadOutcome } from '../config/reload.ts';
-import type { Clock } from '../core/clock.ts';
 import { listen, listenAddress } from '../http/listener.ts';
 import type { ListenerTls } from '../http/tls.ts';
-import type { OpenExchanges } from '../proxy/open-exchanges.ts';
 import type { DataPlane } from '../proxy/server.ts';
 import type { DurableRevoker } from '../revocation/durable.ts';
-import type { RevocationFollower } from '../revocation/follower.ts';
-import type { RevocationIndex } from '../revocation/index.ts';
 import { MemoryIdempotentAnswers } from '../stores/memory/idempotency.ts';
 import type { Log } from '../telemetry/log.ts';
-import type { Metrics } from '../telemetry/metrics.ts';
-import { auditComponent, logTrail } from './audit.ts';
+import { logTrail } from './audit.ts';
 import { clientDesk } from './clients.ts';
-import type { ControlPlane } from './control-plane.ts';
 import { limitDesk, revocationDesk, routeRows, tokenDesk } from './desks.ts';
-import type { Current } from './generations.ts';
 import { signingKeyDesk } from './key-desk.ts';
+import { countsOf, type ObservedParts, readinessFacts, setGauges } from './observation.ts';
 import { openOperatorCheck } from './operators.ts';
-import { hasRotatingKeys } from './own-keys.ts';
 import { RELEASE } from './release.ts';
-import type { Stores } from './stores.ts';
 
 /** What the private ports are opened with. */
-export interface AdminParts {
-  readonly stateDir: string;
+export interface AdminParts extends ObservedParts {
   readonly socketPath: string;
-  readonly clock: Clock;
   readonly log: Log;
-  readonly metrics: Metrics;
-  readonly current: () => Current;
-  readonly stores: Stores;
-  /** Undefined without `postgres`. */
-  readonly controlPlane: ControlPlane | undefined;
-  readonly follower: RevocationFollower;
   /** Revokes durably; undefined without `postgres`. */
   readonly revoker: DurableRevoker | undefined;
-  readonly index: RevocationIndex;
   /** Tells of changes to clients; undefined without `postgres`. */
   readonly announcer: ClientAnnouncer | undefined;
   /** Undefined without `proxy.endpoints.oauth`. */
   readonly grants: GrantDesk | undefined;
   readonly plane: DataPlane;
-  readonly open: OpenExchanges;
   readonly reload: () => ReloadOutcome;
   readonly drain: () => Promise<void>;
-  readonly isDraining: () => boolean;
 }
 
 /** The private ports. */
@@ -150,104 +129,4 @@ function dependenciesOf(parts: AdminParts, opened: AsyncDisposableStack): AdminD
     counts: () => countsOf(parts),
     beforeScrape: () => setGauges(parts),
   };
-}
-
-function readinessFacts({ current, stores, controlPlane, follower, isDraining }: AdminParts): ReadinessFacts {
-  const { issuers } = current();
-  const { backend, redis } = stores;
-  const { up, warnings } = backend.health();
-  const issuerStates = [...issuers].map(([name, { keys }]) => [name, keys.state()] as const);
-  const down = issuerStates.filter(([, state]) => !state.ready).map(([name]) => name);
-  const status = up ? (warnings.length > 0 ? 'degraded' : 'up') : 'down';
-  return {
-    draining: isDraining(),
-    revocationsLoaded: follower.loadedOnce,
-    issuersConfigured: issuers.size,
-    issuersWithKeys: issuerStates.length - down.length,
-    configurationValid: true,
-    components: {
-      store: {
-        status,
-        detail: { backend: backend.name, replicas: backend.replicas(), warnings },
-      },
-      revocations: {
-        status: follower.state() === 'ready' || redis === undefined ? 'up' : 'degraded',
-        detail: { state: follower.state(), pending: follower.pending().length },
-      },
-      ...(controlPlane && { postgres: postgresComponent(controlPlane) }),
-      ...(controlPlane && { audit: auditComponent(controlPlane.audit.trail.state()) }),
-      issuers: { status: down.length === 0 ? 'up' : 'degraded', detail: { without_keys: down } },
-    },
-  };
-}
-
-function postgresComponent({ postgres }: ControlPlane): ReadinessFacts['components'][string] {
-  const { status } = postgres.state();
-  if (status === 'up') return { status, detail: { ...postgres.pool.size() } };
-  return status === 'down'
-    ? { status, detail: { state: 'away' } }
-    : { status: 'degraded', detail: { state: 'schema' } };
-}
-
-function countsOf({ current, index, follower, open }: AdminParts): Readonly<Record<string, number>> {
-  const { verifier, upstreams } = current();
-  const { verified, refused } = verifier.sizes();
-  let streams = 0;
-  for (const upstream of upstreams.values()) streams += upstream.streams;
-  return {
-    requests_open: open.size,
-    streams_open: streams,
-    tokens_cached: verified,
-    refusals_cached: refused,
-    revocations: index.size,
-    revocations_pending: follower.pending().length,
-  };
-}
-
-/** Gauges that are read at the scrape rather than kept up to date. */
-function setGauges({ current, stores, controlPlane, follower, index, metrics, stateDir, clock }: AdminParts): void {
-  const { backend, redis } = stores;
-  const health = backend.health();
-  metrics.storeUp.labels(backend.name).set(health.up ? 1 : 0);
-  metrics.degraded.reset();
-  for (const warning of health.warnings) metrics.degraded.labels('store', warning).set(1);
-  if (!health.up) metrics.degraded.labels('store', 'away').set(1);
-  if (follower.state() !== 'ready' && redis !== undefined)
-    metrics.degraded.labels('revocation', follower.state()).set(1);
-  metrics.revocationEntries.set(index.size);
-  const made = statSync(join(stateDir, 'signing-key.pem'), { throwIfNoEntry: false })?.mtimeMs;
-  if (made !== undefined) metrics.signingKeyAge.set((clock.nowMs() - made) / 1000);
-  const facts = redis?.serverFacts();
-  if (facts !== undefined) metrics.redisEvictedKeys.set(facts.evictedKeys);
-  metrics.redisConnections.set(redis === undefined ? 0 : health.up ? 3 : 0);
-  if (controlPlane !== undefined) {
-    setPostgresGauges(controlPlane, metrics);
-    setKeyGauges(controlPlane, current(), metrics, clock.nowMs());
-  }
-  for (const [name, { keys }] of current().issuers) {
-    const { ageSeconds } = keys.state();
-    if (ageSeconds !== undefined) metrics.jwksAge.labels(name).set(ageSeconds);
-  }
-}
-
-function setPostgresGauges({ postgres, audit }: ControlPlane, metrics: Metrics): void {
-  const { trouble, waitingBytes } = audit.trail.state();
-  metrics.auditWaiting.set(waitingBytes);
-  if (trouble !== undefined) metrics.degraded.labels('audit', trouble).set(1);
-  const { status } = postgres.state();
-  metrics.storeUp.labels('postgres').set(status === 'down' ? 0 : 1);
-  if (status === 'down') metrics.degraded.labels('postgres', 'away').set(1);
-  if (status === 'refused') metrics.degraded.labels('postgres', 'schema').set(1);
-  for (const [state, count] of Object.entries(postgres.pool.size())) metrics.postgresPool.labels(state).set(count);
-}
-
-function setKeyGauges({ sealing, ownKeys }: ControlPlane, { loaded }: Current, metrics: Metrics, nowMs: number): void {
-  metrics.dataKeySeals.set(sealing.seals);
-  metrics.signingKeys.reset();
-  for (const [name, issuer] of Object.entries(loaded.config.issuers).filter(([, block]) => hasRotatingKeys(block))) {
-    const keys = ownKeys.ring(issuer.issuer).state?.keys ?? [];
-    for (const { state } of keys) metrics.signingKeys.labels(name, state).inc();
-    const active = keys.find(({ state }) => state === 'active');
-    if (active !== undefined) metrics.signingKeyAge.set((nowMs - active.activateAtMs) / 1000);
-  }
 }
