@@ -6,6 +6,7 @@ import type { AddressInfo, Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { requestId } from '../core/ids.ts';
 import type { Reason } from '../core/reasons.ts';
+import { endWith, hasEnded, mayBegin } from './last-request.ts';
 import { problem } from './problem.ts';
 import { isRefused, REALM, writeRefusal } from './raw-answer.ts';
 import type { ListenerTls } from './tls.ts';
@@ -87,26 +88,13 @@ function serverOptions(limits: ListenerLimits, handlers: ListenerHandlers) {
     requireHostHeader: false,
     noDelay: true,
     shouldUpgradeCallback: (request: IncomingMessage) => {
-      if (lastRequests.has(request.socket)) return false;
+      if (hasEnded(request.socket)) return false;
       const taken = handlers.onWebSocket !== undefined && request.headers.upgrade?.toLowerCase() === 'websocket';
-      if (!taken) lastRequests.set(request.socket, request);
+      // Node drops what follows it in the same read, and would take the next read for the beginning of a request.
+      if (!taken) endWith(request);
       return taken;
     },
   };
-}
-
-/**
- * Connections on which an upgrade was asked for that we do not take, and the request that asked. Node drops what follows it
- * in the same read; the next read would be taken for the beginning of a request, wherever it begins (attack 47).
- */
-const lastRequests = new WeakMap<Duplex, IncomingMessage>();
-
-/** False for what stands behind the last request of a connection. */
-function mayBegin(request: IncomingMessage, response: ServerResponse): boolean {
-  const last = lastRequests.get(request.socket);
-  if (last === undefined) return true;
-  response.shouldKeepAlive = false;
-  return last === request;
 }
 
 /** Returns the sockets that have left HTTP, which node's server no longer closes by itself. */
@@ -121,6 +109,7 @@ function connectHandlers(server: Server, handlers: ListenerHandlers): ReadonlySe
     const id = requestId();
     handlers.onRefused?.(reason, id, request.socket.remoteAddress);
     const answer = problem(reason, id, REALM);
+    endWith(request);
     response.writeHead(answer.status, [...answer.headers, 'Connection', 'close']).end(answer.body);
   };
   const begin = (request: IncomingMessage, response: ServerResponse, expectsContinue: boolean) => {

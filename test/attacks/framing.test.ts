@@ -14,6 +14,7 @@ import {
   eventually,
   head,
   valuesOf,
+  warmWorld,
   world,
 } from './world.ts';
 
@@ -34,7 +35,7 @@ const framings: Record<string, readonly string[]> = {
 };
 for (const [name, fields] of Object.entries(framings)) {
   test(`attack 44: ${name} is refused and the connection closed`, async () => {
-    await using at = await world();
+    await using at = await warmWorld();
     for (const path of ['/public', '/admin']) {
       const bytes = `${head(`POST ${path}`, fields)}0\r\n\r\n${smuggled}`;
       await assertRefused(at, bytes, 400, { closed: true, what: name });
@@ -43,14 +44,14 @@ for (const [name, fields] of Object.entries(framings)) {
 }
 
 test('attack 44: Transfer-Encoding from an HTTP/1.0 client is refused and the connection closed', async () => {
-  await using at = await world();
+  await using at = await warmWorld();
   const bytes = `${head('POST /public', ['Transfer-Encoding: chunked', 'Connection: keep-alive'], 'HTTP/1.0')}0\r\n\r\n${smuggled}`;
   await assertRefused(at, bytes, 400, { closed: true });
 });
 
 for (const value of ['', '+5', '-5', '5,5', '5 5', '0x5', '5\x0b', '1e1', '99999999999999999999', '5, 6']) {
   test(`attack 45: Content-Length ${JSON.stringify(value)} is refused and the connection closed`, async () => {
-    await using at = await world();
+    await using at = await warmWorld();
     await assertRefused(at, `${head('POST /public', [`Content-Length: ${value}`])}hello${smuggled}`, 400, {
       closed: true,
     });
@@ -58,7 +59,7 @@ for (const value of ['', '+5', '-5', '5,5', '5 5', '0x5', '5\x0b', '1e1', '99999
 }
 
 test('attack 45: a repeated Content-Length is refused, in every spelling, and never emitted', async () => {
-  await using at = await world();
+  await using at = await warmWorld();
   for (const second of ['Content-Length: 5', 'content-length: 6', 'CONTENT-LENGTH: 5']) {
     const bytes = `${head('POST /public', ['Content-Length: 5', second])}hello${smuggled}`;
     await assertRefused(at, bytes, 400, { closed: true, what: second });
@@ -94,7 +95,7 @@ const broken: Record<string, string> = {
 };
 for (const [name, bytes] of Object.entries(broken)) {
   test(`attack 46: ${name} is refused and the connection closed`, async () => {
-    await using at = await world();
+    await using at = await warmWorld();
     await assertRefused(at, bytes + smuggled, 400, { closed: true, what: name });
   });
 }
@@ -111,7 +112,7 @@ const chunks: Record<string, string> = {
 };
 for (const [name, body] of Object.entries(chunks)) {
   test(`attack 46: a chunked body with ${name} ends the exchange and completes no request upstream`, async () => {
-    await using at = await world();
+    await using at = await warmWorld();
     const { responses, closed } = await sendRaw(
       at.port,
       head('POST /public', ['Transfer-Encoding: chunked']) + body + smuggled,

@@ -3,6 +3,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Clock } from '../../core/clock.ts';
 import { type Reason, reasons } from '../../core/reasons.ts';
+import { endWith } from '../../http/last-request.ts';
 import { problem } from '../../http/problem.ts';
 import type { Decision, DecisionRecorder } from '../../telemetry/decision.ts';
 import type { Metrics } from '../../telemetry/metrics.ts';
@@ -180,7 +181,10 @@ export function writeRefusal(
   expectsContinue = false,
 ): void {
   const unread = hasBody(request) && !request.complete;
-  if (unread || status === 400 || status === 408 || status === 413) headers.push('Connection', 'close');
+  if (unread || status === 400 || status === 408 || status === 413) {
+    headers.push('Connection', 'close');
+    endWith(request);
+  }
   response.writeHead(status, headers);
   if (!unread || expectsContinue) {
     response.end(body);
