@@ -135,7 +135,7 @@ class Replica implements Sidecar {
     for (const warning of first.warnings)
       this.#log.warn({ problem: warning.message, place: warning.place }, 'config_warning');
     let follower: RevocationFollower | undefined;
-    const stores = await openStores(first, this.#clock, () => follower?.doubt());
+    const stores = await openStores(first, this.#clock, () => follower?.refresh());
     this.#closing.use(stores.backend);
     const controlPlane = await this.#openControlPlane(first);
     const index = new RevocationIndex();

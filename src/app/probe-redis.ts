@@ -1,7 +1,10 @@
 // Reaches the configured Redis once, for `doorward check --online`: the composition root alone names concrete stores.
 import type { LoadedConfig } from '../config/loaded.ts';
-import { becomesReady, connect } from '../stores/redis/connection.ts';
+import { openLink } from '../stores/redis/backend.ts';
+import { keyspace } from '../stores/redis/keyspace.ts';
 import { parseInfo, warningsFor } from '../stores/redis/server-watch.ts';
+import { isReplicated } from '../stores/redis/settings.ts';
+import { redisSettings } from './stores.ts';
 
 /** What came of it; `detail` never holds the URL, which may carry a password. */
 export interface RedisProbe {
@@ -11,22 +14,21 @@ export interface RedisProbe {
 
 const WAIT_MS = 3000;
 
-/** PING, then role, eviction policy and memory by INFO. Undefined when no Redis is configured; never rejects. */
+/** Role, eviction policy, memory and replicas of every server, by INFO. Undefined without Redis; never rejects. */
 export async function probeRedis(loaded: LoadedConfig): Promise<RedisProbe | undefined> {
-  const { redis: config } = loaded.config;
-  if (config === undefined) return undefined;
-  const { url, prefix, timeout, tls } = config;
-  const ca = tls?.ca === undefined ? {} : { ca: loaded.secrets.get(tls.ca) };
-  const redis = connect({ url: loaded.secrets.get(url), prefix, timeoutMs: timeout, ...ca }, 'slow');
+  const settings = redisSettings(loaded);
+  if (settings === undefined) return undefined;
+  const link = openLink(settings, 'slow', keyspace(settings.prefix), () => undefined);
   try {
-    if (!(await becomesReady(redis, WAIT_MS))) return { ok: false, detail: 'does not answer' };
-    await redis.ping();
-    const facts = parseInfo(await redis.info());
-    const warnings = warningsFor(facts, undefined);
-    return { ok: warnings.length === 0, detail: warnings.join(', ') || `${facts.role}, ${facts.policy}` };
+    if (!(await link.becomesReady(WAIT_MS)))
+      return { ok: false, detail: ['does not answer', ...link.warnings()].join(', ') };
+    const servers = [...(await link.info()).values()].map(parseInfo);
+    const warnings = new Set(servers.flatMap((facts) => warningsFor(facts, undefined, isReplicated(settings))));
+    const facts = [...new Set(servers.map(({ role, policy }) => `${role}, ${policy}`))].join('; ');
+    return { ok: warnings.size === 0, detail: [...warnings].join(', ') || facts };
   } catch (error) {
     return { ok: false, detail: error instanceof Error ? error.message : 'failed' };
   } finally {
-    redis.disconnect();
+    link.close();
   }
 }

@@ -1,4 +1,5 @@
 // Opens the ephemeral stores that a configuration asks for: memory for one replica, Redis for several.
+import type { SecretReference } from '../config/fields.ts';
 import type { LoadedConfig } from '../config/loaded.ts';
 import type { Clock } from '../core/clock.ts';
 import type { CheckStore } from '../stores/contracts/checks.ts';
@@ -8,6 +9,7 @@ import type { PublishedStore } from '../stores/contracts/published.ts';
 import type { RevocationLog } from '../stores/contracts/revocations.ts';
 import { openMemory } from '../stores/memory/backend.ts';
 import { openRedis, type RedisBackend } from '../stores/redis/backend.ts';
+import type { NodeAddress, RedisSettings, TlsSettings } from '../stores/redis/settings.ts';
 
 /** The stores of one replica. */
 export interface Stores {
@@ -26,11 +28,49 @@ const START_WAIT_MS = 2000;
 
 /** Opens them; with Redis away it resolves after two seconds and the stores go on trying. */
 export async function openStores(loaded: LoadedConfig, clock: Clock, onReplaced: () => void): Promise<Stores> {
-  const { redis } = loaded.config;
-  if (redis === undefined) return { backend: openMemory(clock), redis: undefined };
-  const ca = redis.tls?.ca === undefined ? {} : { ca: loaded.secrets.get(redis.tls.ca) };
-  const settings = { url: loaded.secrets.get(redis.url), prefix: redis.prefix, timeoutMs: redis.timeout, ...ca };
+  const settings = redisSettings(loaded);
+  if (settings === undefined) return { backend: openMemory(clock), redis: undefined };
   const backend = openRedis(settings, { onReplaced });
   await backend.ready(START_WAIT_MS);
   return { backend, redis: backend };
+}
+
+/** How the configured Redis is reached, secrets resolved; undefined when there is none. */
+export function redisSettings(loaded: LoadedConfig): RedisSettings | undefined {
+  const { redis } = loaded.config;
+  if (redis === undefined) return undefined;
+  const { prefix, timeout: timeoutMs, url, sentinel, cluster } = redis;
+  const shared = { prefix, timeoutMs, ...access(loaded, redis) };
+  if (url !== undefined) return { ...shared, url: loaded.secrets.get(url) };
+  if (cluster !== undefined) return { ...shared, cluster: { nodes: cluster.nodes.map(nodeAddress) } };
+  if (sentinel === undefined) throw new TypeError('checks/redis.ts lets no configuration without a place through');
+  const nodes = sentinel.nodes.map(nodeAddress);
+  return { ...shared, sentinel: { name: sentinel.name, nodes, ...access(loaded, sentinel) } };
+}
+
+interface Access {
+  readonly user?: string | undefined;
+  readonly password?: SecretReference | undefined;
+  readonly tls?: { readonly ca?: SecretReference | undefined; readonly server_name?: string | undefined } | undefined;
+}
+
+function access(
+  { secrets }: LoadedConfig,
+  { user, password, tls }: Access,
+): Partial<Pick<RedisSettings, 'user' | 'password' | 'tls'>> {
+  const trust: TlsSettings = {
+    ...(tls?.ca !== undefined && { ca: secrets.get(tls.ca) }),
+    ...(tls?.server_name !== undefined && { serverName: tls.server_name }),
+  };
+  return {
+    ...(user !== undefined && { user }),
+    ...(password !== undefined && { password: secrets.get(password) }),
+    ...(tls !== undefined && { tls: trust }),
+  };
+}
+
+/** `host:port`, with or without the brackets of IPv6. */
+function nodeAddress(text: string): NodeAddress {
+  const colon = text.lastIndexOf(':');
+  return { host: text.slice(0, colon).replace(/^\[|\]$/g, ''), port: Number(text.slice(colon + 1)) };
 }

@@ -99,15 +99,17 @@ export class RevocationFollower implements AsyncDisposable {
 
   /**
    * Compares the head of a batch with the index. `current`: the index answers for this batch. A promise: it is being
-   * brought up to date; `lost` when that failed or takes too long, then {@link policy} decides.
+   * brought up to date; `lost` when that failed or takes too long, then {@link policy} decides. `askedMs`: what the batch has
+   * waited already; both together are never longer than `waitMs`.
    */
-  observe(head: RevocationHead | undefined): 'current' | Promise<'current' | 'lost'> {
+  observe(head: RevocationHead | undefined, askedMs = 0): 'current' | Promise<'current' | 'lost'> {
     const mine = this.#head;
-    if (head !== undefined && mine !== undefined && (head === mine || same(head, mine))) {
+    // While in doubt an equal head proves nothing: another server may have given the same number to another entry.
+    if (!this.#doubted && head !== undefined && mine !== undefined && (head === mine || same(head, mine))) {
       this.#contactMs = this.#options.clock.monotonicMs();
       return 'current';
     }
-    return this.#reach(head);
+    return this.#reach(head, Math.max(0, this.#options.waitMs - askedMs));
   }
 
   /** What is known now: `ready` in step; `known` complete once, and within known_for of the last contact; `unknown`. */
@@ -176,9 +178,9 @@ export class RevocationFollower implements AsyncDisposable {
     await this.#syncing?.catch(() => undefined);
   }
 
-  async #reach(head: RevocationHead | undefined): Promise<'current' | 'lost'> {
+  async #reach(head: RevocationHead | undefined, waitMs: number): Promise<'current' | 'lost'> {
     const patience = new AbortController();
-    const late = delay(this.#options.waitMs, false, { ref: false, signal: patience.signal }).catch(() => false);
+    const late = delay(waitMs, false, { ref: false, signal: patience.signal }).catch(() => false);
     const reached = await Promise.race([this.#reachHead(head), late]);
     patience.abort();
     return reached ? 'current' : 'lost';

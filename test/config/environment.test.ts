@@ -111,8 +111,24 @@ const SAMPLES: Readonly<Record<string, string>> = {
   'log.decisions.deny': '0.5',
 };
 
+/** A Redis that Sentinels know, in place of the URL. */
+const BY_SENTINEL = {
+  cut: 'url: {env: REDIS_URL}',
+  env: {
+    DOORWARD__REDIS__SENTINEL__NAME: 'main',
+    DOORWARD__REDIS__SENTINEL__NODES__0: 'sentinel:26379',
+    DOORWARD__REDIS__PASSWORD__ENV: 'REDIS_URL',
+    DOORWARD__REDIS__SENTINEL__PASSWORD__ENV: 'REDIS_URL',
+  },
+};
+
 /** What else has to change for a setting that contradicts others of EVERYTHING. */
 const BESIDE: Readonly<Record<string, { readonly cut?: string; readonly env?: Readonly<Record<string, string>> }>> = {
+  'redis.sentinel.name': BY_SENTINEL,
+  'redis.sentinel.user': BY_SENTINEL,
+  'redis.sentinel.tls.server_name': BY_SENTINEL,
+  'redis.user': BY_SENTINEL,
+  'redis.tls.server_name': BY_SENTINEL,
   'postgres.embedded': {
     cut: 'redis: {url: {env: REDIS_URL}}\npostgres: {url: {env: POSTGRES_URL}}\ncontrol_plane: {public_key: {env: PUBLISHING_PUBLIC_PEM}}\n',
   },
@@ -216,7 +232,12 @@ test('the table has the settings of the reference', () => {
     'issuers.<name>.sign.key',
     'identity_assertion.keys',
     'redis.url',
-    'redis.tls',
+    'redis.sentinel.nodes',
+    'redis.sentinel.password',
+    'redis.sentinel.tls.ca',
+    'redis.cluster',
+    'redis.cluster.nodes',
+    'redis.password',
     'redis.tls.ca',
     'postgres.url',
     'postgres.tls',
@@ -236,7 +257,7 @@ test('the table has the settings of the reference', () => {
 test('the environment names a secret, and replaces where it comes from', () => {
   const env = { ...configEnvironment, OTHER_URL: 'redis://other', DOORWARD__REDIS__URL__ENV: 'OTHER_URL' };
   const { config, secrets } = parseText(EVERYTHING.replace('{env: REDIS_URL}', '{file: /nowhere}'), env);
-  assert.equal(secrets.get(config.redis!.url), 'redis://other');
+  assert.equal(secrets.get(config.redis!.url!), 'redis://other');
 });
 
 test('the environment adds blocks, and a header keeps the case of the default', () => {

@@ -85,7 +85,7 @@ test('redis that comes, goes or gets another password waits for a restart', () =
   goes.write(`name: shop\n${SMALLEST}`);
   assert.deepEqual(goes.holder.reload(), { ok: true, changed: false, restartNeeded: ['redis'] });
   const kept = goes.holder.current();
-  assert.equal(kept.secrets.get(kept.config.redis!.url), configEnvironment.REDIS_URL);
+  assert.equal(kept.secrets.get(kept.config.redis!.url!), configEnvironment.REDIS_URL);
 
   using rotated = held(withRedis, { REDIS_URL: 'redis://:old@redis' });
   rotated.env.REDIS_URL = 'redis://:new@redis';

@@ -281,7 +281,7 @@ test('L6: a revocation reaches another replica by notice, without traffic, and l
 test('L12: a user with exactly the documented ACL can do everything, and nothing outside its prefix', async () => {
   await using server = await startRedis();
   using admin = await raw(server.url);
-  const source = readFileSync(new URL('../../src/stores/redis/connection.ts', import.meta.url), 'utf8');
+  const source = readFileSync(new URL('../../src/stores/redis/backend.ts', import.meta.url), 'utf8');
   const [, words = ''] = /ACL SETUSER doorward (on [^.]*?)\nimport/s.exec(source) ?? [];
   const rules = words.replaceAll('//', ' ').replace('PASSWORD', 's3cret').split(/\s+/).filter(Boolean);
   await admin.call('ACL', 'SETUSER', 'doorward', ...rules);

@@ -4,6 +4,7 @@ import { createSecureContext } from 'node:tls';
 import type { SecretReference } from '../fields.ts';
 import { type Check, withSecret } from './context.ts';
 import { signingKeyProblem } from './key-material.ts';
+import { checkRedis } from './redis.ts';
 import { certificateProblem } from './upstreams.ts';
 
 /** Checks `redis`, `postgres`, `audit`, `admin.tls` and `revocation`. */
@@ -11,16 +12,11 @@ export const checkStores: Check = (context) => {
   checkPostgres(context);
   checkAudit(context);
   checkAdminTls(context);
-  const { redis, name, revocation } = context.config;
+  const { revocation } = context.config;
   if (revocation.on_store_down === 'allow') {
     context.warn(['revocation', 'on_store_down'], 'allow accepts revoked tokens while Redis is away');
   }
-  if (!redis) return;
-  if (name === undefined)
-    context.problem(['redis'], 'needs name: limit keys of applications on one Redis must not meet');
-  withSecret(context, ['redis', 'tls', 'ca'], redis.tls?.ca, certificateProblem);
-  const tls = redis.tls !== undefined;
-  withSecret(context, ['redis', 'url'], redis.url, (url) => redisUrlProblem(url, tls));
+  checkRedis(context);
 };
 
 const checkPostgres: Check = (context) => {
@@ -77,10 +73,4 @@ function postgresUrlProblem(text: string): string | undefined {
   const form = 'needs a postgres:// URL with host and database, such as postgres://user@host:5432/doorward';
   if (!url || !/^postgres(ql)?:$/.test(url.protocol) || url.hostname === '') return form;
   return /^\/[^/]+$/.test(url.pathname) ? undefined : form;
-}
-
-function redisUrlProblem(text: string, tls: boolean): string | undefined {
-  const url = URL.parse(text);
-  if (!url || !/^rediss?:$/.test(url.protocol) || url.hostname === '') return 'needs a redis:// or rediss:// URL';
-  return tls && url.protocol === 'redis:' ? 'needs rediss:// with tls' : undefined;
 }

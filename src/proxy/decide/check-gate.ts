@@ -142,9 +142,11 @@ class Gate implements CheckGate {
     };
     (store.check(requests) as Promise<CheckReply>).then(
       (reply) => {
-        metrics.storeSeconds.observe((clock.monotonicMs() - startedAtMs) / 1000);
-        const state = follower.observe(reply.head);
-        if (state === 'current') settleAll(true, reply);
+        const askedMs = clock.monotonicMs() - startedAtMs;
+        metrics.storeSeconds.observe(askedMs / 1000);
+        const state = reply.headAway ? 'lost' : follower.observe(reply.head, askedMs);
+        if (state === 'lost') settleAll(false, reply);
+        else if (state === 'current') settleAll(true, reply);
         else void state.then((reached) => settleAll(reached === 'current', reply));
       },
       () => settleAll(false, undefined),

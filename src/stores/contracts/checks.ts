@@ -27,6 +27,8 @@ export type RateStates = readonly number[];
 export interface CheckReply {
   /** Undefined when the store holds no revocation log: it was lost, or never made. */
   readonly head: RevocationHead | undefined;
+  /** True where the limits were counted and the log could not be asked (its node of a Cluster is away): `head` says nothing. */
+  readonly headAway?: true;
   readonly results: readonly (RateStates | Error)[];
 }
 
@@ -34,7 +36,8 @@ export interface CheckReply {
  * Guarantees every backend gives:
  * - atomic per batch: N parallel requests at limit L in a fresh window admit exactly L, over all replicas;
  * - all or nothing: a request refused by any enforced rate charges none of its rates, shadow ones included; a shadow
- *   charge that is over any of its own rates is not charged and refuses nobody;
+ *   charge that is over any of its own rates is not charged and refuses nobody. Over a Cluster each limit is exact on its own,
+ *   and what other lanes charged to a refused request is given back a moment later, best effort;
  * - a window index never goes back and elapsed time is clamped to the window, so a failover to a skewed clock neither
  *   frees nor blocks;
  * - nothing is kept longer than twice its window;

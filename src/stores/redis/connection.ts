@@ -1,31 +1,19 @@
-// Connections to Redis: how they are opened, how long anything may take, and what the server says about itself. A command
-// is never sent twice and never waits in a queue: a lost answer is an error for the caller's fail mode, not a second charge.
-//
-// The ACL line that Doorward needs (prefix `doorward`), tested in test/faults/redis.test.ts:
-//   ACL SETUSER doorward on >PASSWORD ~doorward:* &doorward:* -@all +auth +hello +select +ping +info +time +evalsha +eval
-//     +get +set +psetex +setrange +del +hget +hset +hdel +hscan +zadd +zrem +zrangebyscore +zremrangebyscore +zcard
-//     +lindex +llen +ltrim +rpush +pexpire +xadd +xrange +xrevrange +publish +subscribe +unsubscribe
+// Connections to Redis: how they are opened, how long anything may take, and how they come back. A command is never sent
+// twice and never waits in a queue: a lost answer is an error for the caller's fail mode, not a second charge.
 import { Redis, type RedisOptions } from 'ioredis';
 import { redisCode } from './errors.ts';
+import { sentinelOptions, tlsOptions } from './sentinel.ts';
+import type { NodeAddress, RedisSettings } from './settings.ts';
 
-/** What a connection is made of; secrets already resolved. */
-export interface RedisSettings {
-  /** `redis://` or `rediss://`; may carry user, password and database. */
-  readonly url: string;
-  /** First part of every key. */
-  readonly prefix: string;
-  /** Longest a request waits for an answer. */
-  readonly timeoutMs: number;
-  /** PEM of the only CA to trust, for `rediss`. */
-  readonly ca?: string;
-}
+/** `fast` is for the request path, `slow` for what may take longer, `subscriber` for notices. */
+export type Purpose = 'fast' | 'slow' | 'subscriber';
 
 const CONNECT_TIMEOUT_MS = 2000;
 const RETRY_BASE_MS = 50;
 const RETRY_MAX_MS = 2000;
 const SLOW_TIMEOUT_MS = 2000;
-/** A connection on which every command has failed for this long is made anew. */
-const HOPELESS_MS = 2000;
+/** A subscriber hears nothing for hours: only asking shows that its connection still is one. */
+const SUBSCRIBER_PING_MS = 5000;
 
 /** Wait before attempt n: exponential with full jitter below it, so that replicas do not come back all at once. */
 export function retryDelay(attempt: number): number {
@@ -33,13 +21,48 @@ export function retryDelay(attempt: number): number {
   return Math.round(ceiling * (0.5 + Math.random() / 2));
 }
 
+/** Longest that a command of this purpose waits for its answer. */
+export function timeoutOf({ timeoutMs }: RedisSettings, purpose: Purpose): number {
+  return purpose === 'fast' ? timeoutMs : Math.max(SLOW_TIMEOUT_MS, timeoutMs);
+}
+
 /**
- * Opens a connection that keeps reconnecting until it is closed. `fast` is for the request path (the configured timeout),
- * `slow` for what may take longer (appending, snapshots, heartbeats), `subscriber` for notices.
+ * Opens a connection that keeps reconnecting until it is closed. `addresses` are those of a Cluster, asked at every attempt:
+ * each attempt takes the next one.
  */
-export function connect(settings: RedisSettings, purpose: 'fast' | 'slow' | 'subscriber'): Redis {
-  const timeout = purpose === 'fast' ? settings.timeoutMs : Math.max(SLOW_TIMEOUT_MS, settings.timeoutMs);
-  const options: RedisOptions = {
+export function connect(
+  settings: RedisSettings,
+  purpose: Purpose,
+  addresses: () => readonly NodeAddress[] = () => [],
+): Redis {
+  let attempts = 0;
+  const next = (): Partial<NodeAddress> => {
+    const known = addresses();
+    return known[attempts++ % Math.max(1, known.length)] ?? {};
+  };
+  const retry = (attempt: number) => {
+    Object.assign(redis.options, next());
+    return retryDelay(attempt);
+  };
+  const options = { ...placeOptions(settings), ...next(), ...sharedOptions(settings, purpose), retryStrategy: retry };
+  const redis = 'url' in settings ? new Redis(settings.url, options) : new Redis(options);
+  // Without a listener ioredis prints to the console; the state is read from `status`, errors come from commands.
+  redis.on('error', () => undefined);
+  redis.on('connect', () => guardReplies(redis));
+  keepTrying(redis);
+  if (purpose === 'subscriber') keepAsking(redis);
+  return redis;
+}
+
+function placeOptions(settings: RedisSettings): RedisOptions {
+  if (!('sentinel' in settings)) return {};
+  return sentinelOptions(settings.sentinel, settings.tls, retryDelay, timeoutOf(settings, 'slow'));
+}
+
+function sharedOptions(settings: RedisSettings, purpose: Purpose): RedisOptions {
+  const timeout = timeoutOf(settings, purpose);
+  const { user, password, tls } = settings;
+  return {
     autoResendUnfulfilledCommands: false,
     enableOfflineQueue: false,
     // 0 flushes what is under way at the first disconnect; the default of 20 would keep it for 20 reconnects.
@@ -49,17 +72,15 @@ export function connect(settings: RedisSettings, purpose: 'fast' | 'slow' | 'sub
     // A peer that stalls without closing is given up, or every request would wait its full timeout for ever.
     socketTimeout: Math.max(1000, 4 * timeout),
     connectTimeout: CONNECT_TIMEOUT_MS,
+    disconnectTimeout: 200,
     keepAlive: 10_000,
-    retryStrategy: retryDelay,
+    // While it loads its data the server is asked again this often; its own estimate is often "a second".
+    maxLoadingRetryTime: 250,
     disableClientInfo: true,
-    ...(settings.ca !== undefined && { tls: { ca: settings.ca } }),
+    ...(user !== undefined && { username: user }),
+    ...(password !== undefined && { password }),
+    ...(tls !== undefined && { tls: tlsOptions(tls) }),
   };
-  const redis = new Redis(settings.url, options);
-  // Without a listener ioredis prints to the console; the state is read from `status`, errors come from commands.
-  redis.on('error', () => undefined);
-  redis.on('connect', () => guardReplies(redis));
-  watchAnswers(redis);
-  return redis;
 }
 
 /**
@@ -79,26 +100,39 @@ function guardReplies({ stream }: Redis): void {
   }
 }
 
-/**
- * Answers belong to commands by their order alone. Once one was lost, each command gets the answer of the one before or none
- * in time, though bytes keep coming: only a new connection ends that.
- */
-function watchAnswers(redis: Redis): void {
-  let failingSinceMs: number | undefined;
-  const onAnswer = () => {
-    failingSinceMs = undefined;
+/** ioredis gives up for good when a connection is cut while Sentinels are being asked; only a close of ours is for good. */
+function keepTrying(redis: Redis): void {
+  let closed = false;
+  let attempts = 0;
+  let timer: NodeJS.Timeout | undefined;
+  const disconnect = redis.disconnect.bind(redis);
+  redis.disconnect = (reconnect = false) => {
+    if (!reconnect) closed = true;
+    if (closed) clearTimeout(timer);
+    disconnect(reconnect);
   };
-  const onFailure = (error: unknown) => {
-    if (redisCode(error) !== '' || redis.status !== 'ready') return onAnswer();
-    failingSinceMs ??= performance.now();
-    if (performance.now() - failingSinceMs < HOPELESS_MS) return;
-    failingSinceMs = undefined;
-    redis.disconnect(true);
-  };
-  const send = redis.sendCommand.bind(redis);
-  redis.sendCommand = (command, stream) => {
-    command.promise.then(onAnswer, onFailure);
-    return send(command, stream);
+  redis.on('ready', () => {
+    attempts = 0;
+  });
+  redis.on('end', () => {
+    if (closed) return;
+    attempts += 1;
+    timer = setTimeout(() => void redis.connect().catch(() => undefined), retryDelay(attempts));
+  });
+}
+
+/** A connection that went away without a word (a partition, a NAT that forgot it) is seen by its silence. */
+function keepAsking(redis: Redis): void {
+  const timer = setInterval(() => {
+    if (redis.status !== 'ready') return;
+    redis.ping().catch((error: unknown) => {
+      if (redisCode(error) === '' && redis.status === 'ready') redis.stream?.destroy();
+    });
+  }, SUBSCRIBER_PING_MS).unref();
+  const disconnect = redis.disconnect.bind(redis);
+  redis.disconnect = (reconnect = false) => {
+    if (!reconnect) clearInterval(timer);
+    disconnect(reconnect);
   };
 }
 

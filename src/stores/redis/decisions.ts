@@ -1,10 +1,10 @@
 // Kept refusals: this replica's own in memory, and all replicas' in a capped stream, so that any of them can answer `why`.
 // Sent in bundles a few times a second: a flood of refusals must not become a flood of writes.
-import type { Redis } from 'ioredis';
 import { parseStrictObject } from '../../core/strict-json.ts';
 import type { DecisionStore, KeptDecision } from '../contracts/decisions.ts';
-import { storeError } from './errors.ts';
+import { badReply } from './errors.ts';
 import type { Keyspace } from './keyspace.ts';
+import type { Link } from './link.ts';
 
 const MAX_DECISIONS = 1000;
 const BUNDLE_MS = 100;
@@ -13,22 +13,22 @@ const MAX_BUNDLE = 100;
 
 /** {@link DecisionStore} over Redis, capped at about 1,000 in all and 1,000 of this replica. */
 export class RedisDecisions implements DecisionStore {
-  readonly #redis: Redis;
+  readonly #link: Link;
   readonly #names: Keyspace;
   readonly #own: KeptDecision[] = [];
   #next = 0;
   #bundle: KeptDecision[] = [];
   #timer: NodeJS.Timeout | undefined;
 
-  constructor(redis: Redis, names: Keyspace) {
-    this.#redis = redis;
+  constructor(link: Link, names: Keyspace) {
+    this.#link = link;
     this.#names = names;
   }
 
   keep(decision: KeptDecision): void {
     this.#own[this.#next] = decision;
     this.#next = (this.#next + 1) % MAX_DECISIONS;
-    if (this.#bundle.length >= MAX_BUNDLE || this.#redis.status !== 'ready') return;
+    if (this.#bundle.length >= MAX_BUNDLE || !this.#link.ready) return;
     this.#bundle.push(decision);
     this.#timer ??= setTimeout(() => this.#send(), BUNDLE_MS).unref();
   }
@@ -52,26 +52,24 @@ export class RedisDecisions implements DecisionStore {
     this.#timer = undefined;
     const bundle = this.#bundle;
     this.#bundle = [];
-    const commands = this.#redis.pipeline();
     for (const decision of bundle) {
-      commands.xadd(this.#names.decisions, 'MAXLEN', '~', MAX_DECISIONS, '*', 'd', JSON.stringify(decision));
+      const rest = ['MAXLEN', '~', MAX_DECISIONS, '*', 'd', JSON.stringify(decision)];
+      // Nobody waits for it: a refusal that could not be kept is still in the log.
+      this.#link.command('xadd', this.#names.decisions, ...rest).catch(() => undefined);
     }
-    // Nobody waits for it: a refusal that could not be kept is still in the log.
-    commands.exec().catch(() => undefined);
   }
 
   async #stream(): Promise<KeptDecision[]> {
-    try {
-      const rows = await this.#redis.xrevrange(this.#names.decisions, '+', '-', 'COUNT', 2 * MAX_DECISIONS);
-      return rows.map(([, fields]) => decode(fields[1])).filter((decision) => decision !== undefined);
-    } catch (error) {
-      throw storeError(error);
-    }
+    const rows = await this.#link.command('xrevrange', this.#names.decisions, '+', '-', 'COUNT', 2 * MAX_DECISIONS);
+    if (!Array.isArray(rows)) throw badReply('xrevrange');
+    return rows.map((row: unknown) => decode(row)).filter((decision) => decision !== undefined);
   }
 }
 
 /** Undefined for what no release of ours writes: one bad entry must not hide the others. */
-function decode(text: string | undefined): KeptDecision | undefined {
-  const decision = parseStrictObject(Buffer.from(text ?? ''));
+function decode(row: unknown): KeptDecision | undefined {
+  const [, fields] = Array.isArray(row) ? (row as unknown[]) : [];
+  const [, text] = Array.isArray(fields) ? (fields as unknown[]) : [];
+  const decision = parseStrictObject(Buffer.from(typeof text === 'string' ? text : ''));
   return typeof decision?.request_id === 'string' ? (decision as unknown as KeptDecision) : undefined;
 }

@@ -2,9 +2,10 @@
 import type { Redis } from 'ioredis';
 import { parseStrictObject } from '../../core/strict-json.ts';
 import type { PublicationKind, PublicationNotice, PublicationPage, PublishedStore } from '../contracts/published.ts';
-import { storeError } from './errors.ts';
+import { badReply } from './errors.ts';
 import type { Keyspace } from './keyspace.ts';
-import { loadScript, run } from './scripts.ts';
+import type { Link } from './link.ts';
+import { loadScript } from './scripts.ts';
 
 const publish = loadScript('publish');
 /** Fields that one HSCAN looks at: a few hundred KiB. */
@@ -14,13 +15,13 @@ const documentOf = (held: string) => held.slice(held.indexOf(' ') + 1);
 
 /** {@link PublishedStore} over Redis. */
 export class RedisPublished implements PublishedStore {
-  readonly #redis: Redis;
+  readonly #link: Link;
   readonly #names: Keyspace;
   readonly #subscribe: () => Redis;
 
-  /** `redis` for commands; `subscribe` opens a connection for notices, which is closed with the watch. */
-  constructor(redis: Redis, names: Keyspace, subscribe: () => Redis) {
-    this.#redis = redis;
+  /** `link` for commands; `subscribe` opens a connection for notices, which is closed with the watch. */
+  constructor(link: Link, names: Keyspace, subscribe: () => Redis) {
+    this.#link = link;
     this.#names = names;
     this.#subscribe = subscribe;
   }
@@ -28,34 +29,23 @@ export class RedisPublished implements PublishedStore {
   async put(kind: PublicationKind, name: string, seq: number, document: string): Promise<boolean> {
     const { publishedChannel: channel } = this.#names;
     const notice = JSON.stringify({ kind, name });
-    const reply = await run(
-      this.#redis,
-      publish,
-      [this.#names.published(kind)],
-      [name, seq, document, channel, notice],
-    );
-    return reply === 1;
+    const args = [name, seq, document, channel, notice];
+    return (await this.#link.script(publish, [this.#names.published(kind)], args)) === 1;
   }
 
   async get(kind: PublicationKind, name: string): Promise<string | undefined> {
-    try {
-      const held = await this.#redis.hget(this.#names.published(kind), name);
-      return held === null ? undefined : documentOf(held);
-    } catch (error) {
-      throw storeError(error);
-    }
+    const held = await this.#link.command('hget', this.#names.published(kind), name);
+    return typeof held === 'string' ? documentOf(held) : undefined;
   }
 
   async page(kind: PublicationKind, cursor: string): Promise<PublicationPage> {
-    try {
-      const from = cursor === '' ? '0' : cursor;
-      const [next, flat] = await this.#redis.hscan(this.#names.published(kind), from, 'COUNT', PAGE);
-      const documents = new Map<string, string>();
-      for (let at = 0; at < flat.length; at += 2) documents.set(flat[at] as string, documentOf(flat[at + 1] as string));
-      return next === '0' ? { documents } : { documents, next };
-    } catch (error) {
-      throw storeError(error);
-    }
+    const from = cursor === '' ? '0' : cursor;
+    const reply = await this.#link.command('hscan', this.#names.published(kind), from, 'COUNT', PAGE);
+    const [next, flat] = Array.isArray(reply) ? (reply as unknown[]) : [];
+    if (typeof next !== 'string' || !Array.isArray(flat)) throw badReply('hscan');
+    const documents = new Map<string, string>();
+    for (let at = 0; at < flat.length; at += 2) documents.set(flat[at] as string, documentOf(flat[at + 1] as string));
+    return next === '0' ? { documents } : { documents, next };
   }
 
   async watch(onNotice: (notice: PublicationNotice | undefined) => void): Promise<AsyncDisposable> {

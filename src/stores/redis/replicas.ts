@@ -1,7 +1,7 @@
 // Heartbeats: how many replicas share this Redis, for the local share of limits while Redis is away.
-import type { Redis } from 'ioredis';
 import type { Keyspace } from './keyspace.ts';
-import { loadScript, run } from './scripts.ts';
+import type { Link } from './link.ts';
+import { loadScript } from './scripts.ts';
 
 const EVERY_MS = 5000;
 const LIFETIME_MS = 15_000;
@@ -15,11 +15,11 @@ export interface Heartbeat extends AsyncDisposable {
 }
 
 /** Starts beating under `instanceId`; disposing takes this replica out of the count at once. */
-export function startHeartbeat(redis: Redis, names: Keyspace, instanceId: string): Heartbeat {
+export function startHeartbeat(link: Link, names: Keyspace, instanceId: string): Heartbeat {
   const script = loadScript('heartbeat');
   let replicas = 1;
   const call = async (lifetimeMs: number) =>
-    Math.max(1, Number(await run(redis, script, [names.replicas], [instanceId, lifetimeMs])) || 1);
+    Math.max(1, Number(await link.script(script, [names.replicas], [instanceId, lifetimeMs])) || 1);
   const beat = async () => {
     try {
       replicas = await call(LIFETIME_MS);
@@ -28,14 +28,15 @@ export function startHeartbeat(redis: Redis, names: Keyspace, instanceId: string
     }
   };
   const timer = setInterval(beat, EVERY_MS).unref();
-  redis.on('ready', beat);
+  let ended = false;
+  link.onReady(() => void (ended || beat()));
   return {
     count: () => replicas,
     beat,
     async [Symbol.asyncDispose]() {
       clearInterval(timer);
-      redis.off('ready', beat);
-      if (redis.status === 'ready') await call(0).catch(() => undefined);
+      ended = true;
+      if (link.ready) await call(0).catch(() => undefined);
     },
   };
 }

@@ -13,11 +13,12 @@ import type {
   StoreNotice,
 } from '../contracts/revocations.ts';
 import { decodeEntry, encodeDraft, encodeUntil, makeEntry } from './entries.ts';
-import { badReply, storeError } from './errors.ts';
+import { badReply } from './errors.ts';
 import { parseHead } from './head.ts';
 import type { Keyspace } from './keyspace.ts';
+import type { Link } from './link.ts';
 import { type Notices, watchNotices } from './notices.ts';
-import { loadScript, run } from './scripts.ts';
+import { loadScript } from './scripts.ts';
 
 const EVENTS_KEPT = 10_000;
 /** Farther behind than this a snapshot is cheaper. */
@@ -30,9 +31,9 @@ const SNAPSHOT_ATTEMPTS = 3;
 /** What a Redis log is made of. */
 export interface RedisRevocationsOptions {
   /** The connection of the request path: head and catching up. */
-  readonly fast: Redis;
+  readonly fast: Link;
   /** The connection for everything longer. */
-  readonly slow: Redis;
+  readonly slow: Link;
   readonly names: Keyspace;
   readonly subscribe: () => Redis;
   /** Given only by tests; otherwise Redis' own time counts. */
@@ -41,8 +42,8 @@ export interface RedisRevocationsOptions {
 
 /** {@link RevocationLog} over Redis. */
 export class RedisRevocations implements RevocationLog {
-  readonly #fast: Redis;
-  readonly #slow: Redis;
+  readonly #fast: Link;
+  readonly #slow: Link;
   readonly #names: Keyspace;
   readonly #subscribe: () => Redis;
   readonly #now: () => number | string;
@@ -69,7 +70,7 @@ export class RedisRevocations implements RevocationLog {
     const seen = [this.#seen?.epoch ?? '', this.#seen?.seq ?? 0];
     const args = [this.#now(), channel, EVENTS_KEPT, ...seen, entry.entryId, encodeUntil(draft.untilMs)];
     const keys = [head, entries, expiry, log];
-    const reply = await run(this.#slow, this.#scripts.append, keys, [...args, encodeDraft(draft)]);
+    const reply = await this.#slow.replicatedScript(this.#scripts.append, keys, [...args, encodeDraft(draft)]);
     if (reply === null) throw storeUnavailable('there is no revocation log, or it lost its end');
     const [seq, revokedAtMs, epoch] = Array.isArray(reply) ? (reply as unknown[]) : [];
     if (typeof seq !== 'number' || typeof revokedAtMs !== 'number') throw badReply('append');
@@ -80,22 +81,18 @@ export class RedisRevocations implements RevocationLog {
   async undo(entryId: string): Promise<boolean> {
     const { head, entries, expiry, log, channel } = this.#names;
     const args = [channel, EVENTS_KEPT, entryId];
-    const reply = await run(this.#slow, this.#scripts.undo, [head, entries, expiry, log], args);
+    const reply = await this.#slow.script(this.#scripts.undo, [head, entries, expiry, log], args);
     if (reply === null) throw storeUnavailable('there is no revocation log');
     return reply === 1;
   }
 
   async head(): Promise<RevocationHead | undefined> {
-    try {
-      return parseHead(await this.#fast.get(this.#names.head));
-    } catch (error) {
-      throw storeError(error);
-    }
+    return parseHead(await this.#fast.command('get', this.#names.head));
   }
 
   async since(head: RevocationHead): Promise<readonly RevocationEvent[] | undefined> {
     const keys = [this.#names.head, this.#names.log];
-    const reply = await run(this.#fast, this.#scripts.since, keys, [head.epoch, head.seq, MOST_EVENTS]);
+    const reply = await this.#fast.script(this.#scripts.since, keys, [head.epoch, head.seq, MOST_EVENTS]);
     if (reply === null) return undefined;
     if (!Array.isArray(reply)) throw badReply('since');
     const events = reply.map((fields: unknown, at) => decodeEvent(fields, head.seq + 1 + at));
@@ -135,7 +132,7 @@ export class RedisRevocations implements RevocationLog {
         encodeDraft(entry),
       ]);
       const final = at >= entries.length ? 1 : 0;
-      reply = await run(this.#slow, this.#scripts.rebuild, [head, hash, expiry, log], [...common, final, ...rows]);
+      reply = await this.#slow.script(this.#scripts.rebuild, [head, hash, expiry, log], [...common, final, ...rows]);
     } while (at < entries.length);
     const [epoch, seq, visible] = Array.isArray(reply) ? (reply as unknown[]) : [];
     if (typeof epoch !== 'string' || typeof seq !== 'number') throw badReply('rebuild');
@@ -151,16 +148,16 @@ export class RedisRevocations implements RevocationLog {
   /** Removes expired entries; answers how many left. One call may leave some for the next. */
   async sweep(): Promise<number> {
     const keys = [this.#names.entries, this.#names.expiry];
-    return Number(await run(this.#slow, this.#scripts.sweep, keys, [this.#now(), SWEEP_COUNT]));
+    return Number(await this.#slow.script(this.#scripts.sweep, keys, [this.#now(), SWEEP_COUNT]));
   }
 
   async #scan(): Promise<Map<string, RevocationEntry>> {
     const held = new Map<string, RevocationEntry>();
+    const { entries } = this.#names;
+    const scan = this.#slow.pinned(entries);
     let cursor = '0';
     do {
-      const reply: unknown = await this.#slow.hscan(this.#names.entries, cursor, 'COUNT', SCAN_COUNT).catch((error) => {
-        throw storeError(error);
-      });
+      const reply = await scan('hscan', entries, cursor, 'COUNT', SCAN_COUNT);
       const [next, rows] = Array.isArray(reply) ? (reply as unknown[]) : [];
       if (typeof next !== 'string' || !Array.isArray(rows)) throw badReply('hscan');
       for (let row = 1; row < rows.length; row += 2) {

@@ -1,6 +1,6 @@
-// Watches what the Redis server says about itself (INFO, at every connect and each minute): eviction, memory, role and
-// identity. Managed services forbid CONFIG, so INFO it is. Problems become warnings of the store's health.
-import type { Redis } from 'ioredis';
+// Watches what the Redis servers say about themselves (INFO, at every connect and each minute): eviction, memory, role and
+// replicas. Managed services forbid CONFIG, so INFO it is. Problems become warnings of the store's health.
+import type { Link } from './link.ts';
 
 const EVERY_MS = 60_000;
 const MEMORY_ALARM = 0.8;
@@ -13,6 +13,8 @@ export interface ServerFacts {
   readonly evictedKeys: number;
   readonly usedMemory: number;
   readonly maxMemory: number;
+  /** Whether `min-replicas-to-write` is set: INFO counts good replicas only then. */
+  readonly needsReplicas: boolean;
 }
 
 /** Reads `name:value` lines; missing ones are '' and 0. */
@@ -26,53 +28,64 @@ export function parseInfo(text: string): ServerFacts {
     evictedKeys: count('evicted_keys'),
     usedMemory: count('used_memory'),
     maxMemory: count('maxmemory'),
+    needsReplicas: fields.has('min_slaves_good_slaves'),
   };
 }
 
-/** Warnings as a closed list of words; `before` is what the same server said last. */
-export function warningsFor(facts: ServerFacts, before: ServerFacts | undefined): string[] {
+/** Warnings as a closed list of words; `before` is what the same server said last, `replicated` whether failovers happen. */
+export function warningsFor(facts: ServerFacts, before: ServerFacts | undefined, replicated: boolean): string[] {
   const warnings: string[] = [];
   if (facts.policy !== '' && facts.policy !== 'noeviction') warnings.push('redis_eviction_policy');
   if (facts.maxMemory > 0 && facts.usedMemory > MEMORY_ALARM * facts.maxMemory) warnings.push('redis_memory');
   if (before?.runId === facts.runId && facts.evictedKeys > before.evictedKeys) warnings.push('redis_evicted_keys');
   if (facts.role !== '' && facts.role !== 'master') warnings.push('redis_role');
+  if (replicated && facts.role === 'master' && !facts.needsReplicas) warnings.push('redis_min_replicas');
   return warnings;
 }
 
 /** The running watch. */
 export interface ServerWatch extends Disposable {
   warnings(): readonly string[];
+  /** Of a Cluster: the master that is fullest, with the evicted keys of all. */
   facts(): ServerFacts | undefined;
   /** Asks now. */
   refresh(): Promise<void>;
 }
 
-/** Starts watching; `onReplaced` is told when another server (or a restarted one) answers, or keys were evicted. */
-export function watchServer(redis: Redis, onReplaced: () => void): ServerWatch {
-  let facts: ServerFacts | undefined;
+/** Starts watching; `onEvicted` is told when keys were evicted since it was last asked. */
+export function watchServer(link: Link, replicated: boolean, onEvicted: () => void): ServerWatch {
+  let known: ReadonlyMap<string, ServerFacts> = new Map();
   let warnings: readonly string[] = [];
+  let ended = false;
   const refresh = async () => {
     try {
-      const before = facts;
-      facts = parseInfo(await redis.info());
-      warnings = warningsFor(facts, before);
-      const evicted = warnings.includes('redis_evicted_keys');
-      if (before !== undefined && (before.runId !== facts.runId || evicted)) onReplaced();
+      const before = known;
+      const told = await link.info();
+      known = new Map([...told].map(([name, text]) => [name, parseInfo(text)]));
+      const found = new Set([...known].flatMap(([name, facts]) => warningsFor(facts, before.get(name), replicated)));
+      warnings = [...found];
+      if (found.has('redis_evicted_keys')) onEvicted();
     } catch {
       // Away is seen elsewhere; a user that may not INFO is a degradation worth naming.
-      if (redis.status === 'ready') warnings = ['redis_info_unavailable'];
+      if (link.ready) warnings = ['redis_info_unavailable'];
     }
   };
-  const onReady = () => void refresh();
-  redis.on('ready', onReady);
+  const onReady = () => void (ended || refresh());
+  link.onReady(onReady);
   const timer = setInterval(onReady, EVERY_MS).unref();
   return {
     warnings: () => warnings,
-    facts: () => facts,
+    facts: () => fullest([...known.values()]),
     refresh,
     [Symbol.dispose]() {
+      ended = true;
       clearInterval(timer);
-      redis.off('ready', onReady);
     },
   };
+}
+
+function fullest(all: readonly ServerFacts[]): ServerFacts | undefined {
+  const share = ({ usedMemory, maxMemory }: ServerFacts) => (maxMemory === 0 ? 0 : usedMemory / maxMemory);
+  const [first] = [...all].sort((a, b) => share(b) - share(a));
+  return first && { ...first, evictedKeys: all.reduce((sum, { evictedKeys }) => sum + evictedKeys, 0) };
 }

@@ -1,13 +1,15 @@
 -- Purpose: the check of a whole event-loop turn: the revocation head, and all limits of up to 256 requests.
 -- Guarantee: atomic; per request all or nothing over its enforced rates; a request whose key is broken is spoiled alone;
 --   requests of one batch on one key are charged one after the other; no counter lives longer than two windows.
+--   A lane of a Cluster holds counters only: its call reads no head, and says at what time it charged (give-back.lua).
 --   When Redis refuses writes (OOM, MISCONF, NOREPLICAS, READONLY) nothing is charged and the head is still answered.
 --   Arithmetic as in stores/memory/window.ts, operation by operation, so that both answer alike.
--- KEYS: 1 head; then one counter per rate, in the order of requests, charges, rates.
--- ARGV: 1 time in ms or '' for Redis' own; 2 '1' to charge, '0' only to look; 3 number of shapes; per shape: number of rates, then per rate
+-- KEYS: 1 head (none for a lane); then one counter per rate, in the order of requests, charges, rates.
+-- ARGV: 1 time in ms or '' for Redis' own; 2 '1' to charge, '0' only to look, '3' and '2' the same for a lane; 3 number of
+--   shapes; per shape: number of rates, then per rate
 --   algorithm (0 sliding, 1 log), group (0 enforced, n the n-th shadow charge), limit, window in ms;
 --   then one shape number per request.
--- Reply: head or nil; per request either (remaining, reset) per rate, or one string with its error.
+-- Reply: head or nil (for a lane the time in ms); per request either (remaining, reset) per rate, or one string with its error.
 local call, pack, unpack_bytes = redis.call, struct.pack, struct.unpack
 local floor, ceil, max, min = math.floor, math.ceil, math.max, math.min
 local FORMAT, BYTES = '<I6I4I4', 14
@@ -18,7 +20,8 @@ if not now then
   now = time[1] * 1000 + floor(time[2] / 1000)
 end
 
-local charging = ARGV[2] == '1'
+local mode = tonumber(ARGV[2])
+local charging, lane = mode % 2 == 1, mode >= 2
 local shapes, arg = {}, 4
 for s = 1, tonumber(ARGV[3]) do
   local rates = {}
@@ -165,7 +168,7 @@ local function decide(rates, first_key)
   end
 end
 
-local key = 2
+local key = lane and 1 or 2
 for request = arg, #ARGV do
   local rates = shapes[tonumber(ARGV[request])]
   local before = #reply
@@ -202,6 +205,10 @@ for d = 1, #dirty do
   end
 end
 
+if lane then
+  reply[1] = now
+  return reply
+end
 local head = redis.pcall('GET', KEYS[1])
 if type(head) == 'string' then reply[1] = head end
 return reply

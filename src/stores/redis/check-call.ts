@@ -1,0 +1,107 @@
+// One call of lua/check.lua: requests to keys and arguments, and its reply back to results. Encodes compactly (few shapes,
+// many requests) and checks every element of the reply.
+import { storeUnavailable } from '../../core/errors.ts';
+import type { Charge, RateStates } from '../contracts/checks.ts';
+import { badReply, codeOf } from './errors.ts';
+import type { Keyspace } from './keyspace.ts';
+
+/** What never changes about a list of charges: callers reuse lists, so this is worked out once. */
+interface Encoded {
+  readonly keys: readonly string[];
+  /** Number of rates, then algorithm, group, limit, window of each; the same for most requests. */
+  readonly shape: readonly (string | number)[];
+  readonly shapeId: string;
+}
+
+/** Keys and arguments of one call, with the number of rates of each request. */
+export interface CheckCall {
+  readonly keys: string[];
+  readonly args: (string | number)[];
+  readonly sizes: number[];
+}
+
+/** What came back, in the order of the requests. */
+export interface CheckResults {
+  /** What stands first: the head, or the time of a lane. */
+  readonly first: unknown;
+  readonly results: (RateStates | Error)[];
+  /** Why Redis takes no writes (`READONLY`, `OOM`, …); '' when it does. */
+  readonly refused: string;
+}
+
+/** Encodes and decodes calls; remembers lists of charges that are used again. */
+export class CheckCalls {
+  readonly #names: Keyspace;
+  readonly #encoded = new WeakMap<readonly Charge[], Encoded>();
+
+  constructor(names: Keyspace) {
+    this.#names = names;
+  }
+
+  /** `head`: its key, or undefined for a lane of a Cluster. `nowMs` is given only by tests. */
+  encode(
+    requests: readonly (readonly Charge[])[],
+    head: string | undefined,
+    charging: boolean,
+    nowMs: number | undefined,
+  ): CheckCall {
+    const keys = head === undefined ? [] : [head];
+    const shapes = new Map<string, number>();
+    const mode = (head === undefined ? 2 : 0) + (charging ? 1 : 0);
+    const args: (string | number)[] = [nowMs ?? '', mode, 0];
+    const tail: number[] = [];
+    const sizes: number[] = [];
+    for (const charges of requests) {
+      const encoded = this.#encode(charges);
+      for (const key of encoded.keys) keys.push(key);
+      sizes.push(encoded.keys.length);
+      let shape = shapes.get(encoded.shapeId);
+      if (shape === undefined) {
+        shape = shapes.size + 1;
+        shapes.set(encoded.shapeId, shape);
+        args.push(...encoded.shape);
+      }
+      tail.push(shape);
+    }
+    args[2] = shapes.size;
+    for (const shape of tail) args.push(shape);
+    return { keys, args, sizes };
+  }
+
+  #encode(charges: readonly Charge[]): Encoded {
+    const kept = this.#encoded.get(charges);
+    if (kept) return kept;
+    let shadows = 0;
+    const rates = charges.flatMap((charge) => {
+      const group = charge.shadow ? ++shadows : 0;
+      return charge.rates.map((rate) => [charge.algorithm === 'log' ? 1 : 0, group, rate.limit, rate.windowMs]);
+    });
+    const shape = [rates.length, ...rates.flat()];
+    const keys = charges.flatMap((charge) => this.#names.counters(charge));
+    const encoded = { keys, shape, shapeId: shape.join(' ') };
+    this.#encoded.set(charges, encoded);
+    return encoded;
+  }
+}
+
+/** Throws `store_unavailable` for a reply of another shape: it is that of another command. */
+export function decodeReply(reply: unknown, sizes: readonly number[]): CheckResults {
+  if (!Array.isArray(reply)) throw badReply('check');
+  const results: (RateStates | Error)[] = [];
+  let refused = '';
+  let at = 1;
+  for (const size of sizes) {
+    if (size > 0 && typeof reply[at] === 'string') {
+      refused ||= codeOf(reply[at] as string);
+      results.push(storeUnavailable(`a limit could not be counted: ${String(reply[at])}`));
+      at += 1;
+    } else {
+      const states: unknown[] = reply.slice(at, at + 2 * size);
+      if (states.length !== 2 * size || !states.every(Number.isInteger)) throw badReply('check');
+      results.push(states as number[]);
+      at += 2 * size;
+    }
+  }
+  if (at !== reply.length) throw badReply('check');
+  return { first: reply[0], results, refused };
+}
