@@ -8,6 +8,7 @@ import type { ControlPlane } from './app/control-plane.ts';
 import { routeRows } from './app/desks.ts';
 import { type Current, type Generations, generations } from './app/generations.ts';
 import type { OpenedOAuth } from './app/oauth.ts';
+import { openProxyPort, type ProxyPort } from './app/proxy-port.ts';
 import { openPublishing } from './app/publishing.ts';
 import { claimSocketPath } from './app/socket-path.ts';
 import { openStores, type Stores } from './app/stores.ts';
@@ -19,7 +20,6 @@ import { type ConfigHolder, holdConfig, type ReloadOutcome } from './config/relo
 import { resolveBeside } from './config/secrets.ts';
 import { type ConfigWatch, watchConfig } from './config/watch.ts';
 import { type Clock, systemClock } from './core/clock.ts';
-import { type Listener, type ListenerLimits, listen, listenAddress } from './http/listener.ts';
 import { KnownClients } from './limits/clients.ts';
 import { DeniedKeys } from './limits/denied.ts';
 import { LocalLimits } from './limits/local.ts';
@@ -97,7 +97,7 @@ class Replica implements Sidecar {
   #plane!: DataPlane;
   #open!: OpenExchanges;
   #denied!: DeniedKeys;
-  #proxy!: Listener;
+  #proxy!: ProxyPort;
   #admin!: Awaited<ReturnType<typeof openAdmin>>;
   #watch!: ConfigWatch;
   #draining: Promise<void> | undefined;
@@ -115,7 +115,7 @@ class Replica implements Sidecar {
   }
 
   get proxyUrl(): string {
-    return `http://${this.#proxy.address}`;
+    return this.#proxy.url;
   }
 
   get adminUrl(): string | undefined {
@@ -162,7 +162,7 @@ class Replica implements Sidecar {
     await Promise.all([...this.#current.issuers.values()].map(({ keys }) => keys.warm()));
     await this.#openOAuth(stores, controlPlane, { follower, index, revoker, announcer });
     this.#openPlane(stores, gate, index);
-    this.#proxy = await listen(listenAddress(first.config.proxy.listen), this.#limits(), this.#plane.handlers);
+    this.#proxy = await openProxyPort(first, this.#plane.handlers);
     this.#closing.use(this.#proxy);
     await this.#openAdmin(stores, controlPlane, { follower, index, revoker, announcer });
     this.#followFiles();
@@ -321,6 +321,7 @@ class Replica implements Sidecar {
       clock: this.#clock,
       site: this.#oauth?.site,
       onParserRefusal: (reason, requestId, peer) => answers.parserRefused(reason, requestId, peer),
+      onHandshakeFailed: (cause) => this.#metrics.handshakesFailed.labels(cause).inc(),
     });
   }
 
@@ -380,6 +381,7 @@ class Replica implements Sidecar {
   #apply(loaded: LoadedConfig): void {
     try {
       this.#current = this.#generations.next(loaded);
+      this.#proxy.use(loaded);
     } catch (cause) {
       const message = cause instanceof Error ? cause.message : 'cannot be used';
       throw new ConfigError([{ place: loaded.file, path: '', message, nearest: undefined }], { cause });
@@ -391,25 +393,15 @@ class Replica implements Sidecar {
     if (this.#options.log === undefined) this.#log.level = loaded.config.log.level;
   }
 
-  #limits(): ListenerLimits {
-    const { header_size, header_timeout, keep_alive, max_connections } = this.#holder.current().config.proxy;
-    return {
-      headerBytes: header_size,
-      headerTimeoutMs: header_timeout,
-      keepAliveMs: keep_alive,
-      maxConnections: max_connections,
-    };
-  }
-
   async #drainOnce(): Promise<void> {
     const { delay, timeout } = this.#current.loaded.config.proxy.drain;
     this.#log.info({ delay_ms: delay, timeout_ms: timeout }, 'drain_began');
     await new Promise((resolve) => setTimeout(resolve, delay));
-    const closed = this.#proxy.close();
+    const closed = this.#proxy.listener.close();
     this.#plane.endStreams();
     const deadline = new Promise<'late'>((resolve) => setTimeout(resolve, timeout, 'late').unref());
     const outcome = await Promise.race([Promise.all([this.#plane.idle(), closed]), deadline]);
-    if (outcome === 'late') this.#proxy.destroy();
+    if (outcome === 'late') this.#proxy.listener.destroy();
     this.#log.info({ complete: outcome !== 'late' }, 'drain_ended');
   }
 }

@@ -1,6 +1,7 @@
 // Settings of the proxy port: addresses, limits before any of our code runs, what we serve there ourselves, and the drain.
 import { z } from 'zod';
 import { doc, duration, listenAddress, rate, size } from './fields.ts';
+import { proxyTls } from './schema-proxy-tls.ts';
 
 const drain = z.strictObject({
   delay: duration({ zero: true })
@@ -14,6 +15,7 @@ const drain = z.strictObject({
 /** The block `proxy`. */
 export const proxy = z.strictObject({
   listen: listenAddress().prefault('0.0.0.0:8080').meta(doc('Address of the proxy port.', 'restart')),
+  tls: proxyTls.optional().meta(doc('TLS of the proxy port; without it plain HTTP.', 'restart')),
   trusted_proxies: z
     .array(z.string())
     .prefault([])

@@ -33,6 +33,9 @@ export interface GenerationParts {
   readonly assertions: AssertionPlan | undefined;
 }
 
+/** What proxies that end TLS tell of a client certificate: where TLS ends with us, nobody else may (RFC 9440 section 2.4). */
+const CERTIFICATE_FIELDS = ['Client-Cert', 'Client-Cert-Chain'];
+
 /** Compiles `config`; throws only on what config/validate.ts should have refused. */
 export function compileGeneration(config: SidecarConfig, parts: GenerationParts): Generation {
   const { clock, log, metrics, upstreams, verifier, gate, clients, assertions } = parts;
@@ -46,10 +49,16 @@ export function compileGeneration(config: SidecarConfig, parts: GenerationParts)
   return {
     config,
     table: routeTable(routes),
-    readFields: fieldReader([...Object.keys(config.identity_headers), config.identity_assertion.header]),
+    readFields: fieldReader(
+      Object.keys(config.identity_headers).concat(
+        config.identity_assertion.header,
+        proxy.tls ? CERTIFICATE_FIELDS : [],
+      ),
+    ),
     addresses: addressReader(proxy.trusted_proxies, proxy.client_address),
     readsForwarded: proxy.client_address === 'forwarded',
     reservedPrefix: proxy.reserved_prefix,
+    scheme: proxy.tls === undefined ? 'http' : 'https',
     identity: identityPlan(config.identity_headers, assertions, clock),
     assertionKeys: assertions?.jwks,
     identityNames: Object.keys(config.identity_headers).concat(assertions?.header ?? []),

@@ -6,6 +6,7 @@ import type { ClientAddress } from '../core/address.ts';
 import type { Reason } from '../core/reasons.ts';
 import type { Peer } from '../http/client-address.ts';
 import type { ProblemDetails } from '../http/problem.ts';
+import type { SecureConnection } from '../http/secure-connection.ts';
 import type { RequestCharges } from '../limits/plan.ts';
 import type { RateStates } from '../stores/contracts/checks.ts';
 import type { VerifiedToken } from '../token/verified-token.ts';
@@ -36,6 +37,8 @@ export class Exchange {
   readonly socket: Duplex | undefined;
   readonly upgradeHead: Buffer | undefined;
   readonly peer: Peer;
+  /** The TLS connection of the caller; undefined without TLS, and for verdicts, whose caller is somewhere else. */
+  secure: SecureConnection | undefined = undefined;
   readonly startedAtMs: number;
   expectsContinue = false;
 

@@ -20,6 +20,8 @@ export interface Generation {
   /** True when `client_address: forwarded`. */
   readonly readsForwarded: boolean;
   readonly reservedPrefix: string;
+  /** Of the proxy port. */
+  readonly scheme: 'http' | 'https';
   readonly identity: IdentityPlan;
   /** All headers that `identity` may set. */
   readonly identityNames: readonly string[];

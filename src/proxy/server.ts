@@ -10,6 +10,8 @@ import { requestId } from '../core/ids.ts';
 import type { Reason } from '../core/reasons.ts';
 import { addressReader } from '../http/client-address.ts';
 import type { ListenerHandlers } from '../http/listener.ts';
+import { secureConnectionOf } from '../http/secure-connection.ts';
+import type { HandshakeFailure } from '../http/tls-server.ts';
 import { JWKS_TYPE } from '../token/jwks.ts';
 import { type Ending, Exchange, type ExchangeKind } from './exchange.ts';
 import type { Generation } from './generation.ts';
@@ -46,6 +48,7 @@ export function dataPlane(options: {
     | { serve(request: IncomingMessage, response: ServerResponse, expectsContinue: boolean): boolean }
     | undefined;
   readonly onParserRefusal: (reason: Reason, requestId: string, peer: string | undefined) => void;
+  readonly onHandshakeFailed: (cause: HandshakeFailure) => void;
 }): DataPlane {
   const { answerer, clock, open, site } = options;
   let current = options.generation;
@@ -59,7 +62,9 @@ export function dataPlane(options: {
     sink: { response?: ServerResponse; socket?: Duplex; head?: Buffer },
   ) => {
     const peer = current.addresses.peer(request.socket.remoteAddress);
-    return new Exchange(current, kind, ending, request, sink, peer, requestId(), clock.monotonicMs());
+    const exchange = new Exchange(current, kind, ending, request, sink, peer, requestId(), clock.monotonicMs());
+    if (current.scheme === 'https' && kind !== 'verdict') exchange.secure = secureConnectionOf(request.socket);
+    return exchange;
   };
   const onRequest = (request: IncomingMessage, response: ServerResponse, expectsContinue: boolean) => {
     if (site?.serve(request, response, expectsContinue) || serveAssertionKeys(current, request, response)) return;
@@ -75,6 +80,7 @@ export function dataPlane(options: {
       onRequest,
       onWebSocket: (request, socket, head) => run(begin('websocket', websocket, request, { socket, head })),
       onRefused: options.onParserRefusal,
+      onHandshakeFailed: options.onHandshakeFailed,
     },
     use(generation) {
       current = generation;

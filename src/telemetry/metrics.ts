@@ -51,6 +51,9 @@ export function openMetrics(options: { readonly processMetrics: boolean } = { pr
     jwksAge: gauge('jwks_age_seconds', 'Since the last good key set.', ['issuer']),
     jwksRefresh: counter('jwks_refresh_total', 'Fetches of key sets.', ['issuer', 'outcome']),
     tokenCache: tallies('token_cache_total', 'Look-ups in the verified-token cache.', ['outcome']),
+    handshakesFailed: counter('tls_handshakes_failed_total', 'TLS handshakes of clients that failed, and why.', [
+      'cause',
+    ]),
     streamsOpen: gauge('streams_open', 'WebSockets and event streams.'),
     streamsClosed: counter('streams_closed_total', 'Streams ended by us, and why.', ['reason']),
     configReloadSuccess: gauge('config_reload_success', '1 when the last reload took effect.'),

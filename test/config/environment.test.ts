@@ -8,12 +8,18 @@ import { referenceRows } from '../../src/config/reference.ts';
 import { sidecarSchema } from '../../src/config/schema.ts';
 import { isSecret, shapesOf } from '../../src/config/shape.ts';
 import { valueAt } from '../../src/config/tree.ts';
+import { testAuthority } from '../support/certificates.ts';
 import { configEnvironment } from '../support/config-keys.ts';
 import { parseText, problemsOf, SMALLEST } from '../support/config-text.ts';
 
 const EVERYTHING = `version: 1
 name: shop
-proxy: {trusted_proxies: [10.0.0.0/8]}
+proxy:
+  trusted_proxies: [10.0.0.0/8]
+  tls:
+    certificates: [{certificate: {env: TLS_PEM}, key: {env: TLS_KEY}, hosts: [app.example.com]}]
+    client_certificate: optional
+    client_ca: {env: CLIENT_CA_PEM}
 upstreams:
   app: {url: "https://127.0.0.1:3000", tls: {server_name: app}}
   other: {url: "http://127.0.0.1:3001"}
@@ -186,7 +192,16 @@ function sampleFor({ path, schema }: Setting): string {
   throw new Error(`no sample for ${path}`);
 }
 
-const base = parseText(EVERYTHING, { ...configEnvironment });
+const authority = testAuthority();
+const server = authority.issue('app', 'DNS:app.example.com', 'serverAuth');
+authority[Symbol.dispose]();
+const variables = {
+  ...configEnvironment,
+  TLS_PEM: server.certificate,
+  TLS_KEY: server.key,
+  CLIENT_CA_PEM: authority.certificate,
+};
+const base = parseText(EVERYTHING, variables);
 /** One block of each section is enough, and blocks that exist for one setting only serve that one. */
 function counts({ path, steps }: Setting): boolean {
   if (/keys\.(file|inline)/.test(path)) return false;
@@ -203,7 +218,7 @@ for (const setting of table) {
   test(`beat-list 21: ${variable} sets ${setting.steps.join('.')}`, () => {
     const { cut = '', env = {} } = BESIDE[setting.path] ?? {};
     const sample = sampleFor(setting);
-    const loaded = parseText(EVERYTHING.replace(cut, ''), { ...configEnvironment, ...env, [variable]: sample });
+    const loaded = parseText(EVERYTHING.replace(cut, ''), { ...variables, ...env, [variable]: sample });
     const given = valueAt(loaded.effective, setting.steps);
     assert.equal(String(given), sample);
     if (setting.path === 'version') return;
@@ -214,12 +229,15 @@ for (const setting of table) {
 
 test('the table has the settings of the reference', () => {
   assert.ok(table.length > 100, `only ${table.length}`);
-  const documented = referenceRows().map(({ path }) => path);
+  const documented = referenceRows().map(({ path }) => path.replaceAll('[]', ''));
   const covered = new Set(table.map(({ path }) => path.replace(/\[\d+\]/g, '')));
   const missing = documented.filter(
     (path) => ![...covered].some((known) => known === path || known.startsWith(`${path}.`)),
   );
   assert.deepEqual(missing, [
+    'proxy.tls.certificates.certificate',
+    'proxy.tls.certificates.key',
+    'proxy.tls.client_ca',
     'admin.tls',
     'admin.tls.certificate',
     'admin.tls.key',
@@ -255,7 +273,7 @@ test('the table has the settings of the reference', () => {
 });
 
 test('the environment names a secret, and replaces where it comes from', () => {
-  const env = { ...configEnvironment, OTHER_URL: 'redis://other', DOORWARD__REDIS__URL__ENV: 'OTHER_URL' };
+  const env = { ...variables, OTHER_URL: 'redis://other', DOORWARD__REDIS__URL__ENV: 'OTHER_URL' };
   const { config, secrets } = parseText(EVERYTHING.replace('{env: REDIS_URL}', '{file: /nowhere}'), env);
   assert.equal(secrets.get(config.redis!.url!), 'redis://other');
 });
@@ -288,7 +306,7 @@ const refusals: readonly (readonly [string, string, string])[] = [
   ['DOORWARD__PROXY__LISTEN', '', 'DOORWARD__PROXY__LISTEN proxy.listen: needs host:port, such as 127.0.0.1:8080'],
   ['DOORWARD__PROXY__MAX_CONNECTIONS', 'many', 'DOORWARD__PROXY__MAX_CONNECTIONS proxy.max_connections: needs a number (got text)'],
   ['DOORWARD__PROXY__MAX_CONNECTIONS', '[1]', 'DOORWARD__PROXY__MAX_CONNECTIONS proxy.max_connections: needs one YAML scalar (a number, true, false or text)'],
-  ['DOORWARD__PROXY', 'x', 'DOORWARD__PROXY proxy: is not a single value; set one of its settings (listen, trusted_proxies, client_address, reserved_prefix, endpoints, header_size, header_timeout, keep_alive, max_connections, drain, bad_tokens, error_detail)'],
+  ['DOORWARD__PROXY', 'x', 'DOORWARD__PROXY proxy: is not a single value; set one of its settings (listen, tls, trusted_proxies, client_address, reserved_prefix, endpoints, header_size, header_timeout, keep_alive, max_connections, drain, bad_tokens, error_detail)'],
   ['DOORWARD__PROXI__LISTEN', 'x', 'DOORWARD__PROXI__LISTEN: is not a setting (nearest name DOORWARD__PROXY)'],
   ['DOORWARD__ROUTES__ALL__AUT', 'none', 'DOORWARD__ROUTES__ALL__AUT: is not a setting (nearest name DOORWARD__ROUTES__ALL__AUTH)'],
   ['DOORWARD__ROUTES__ALL__AUTH', 'non', 'DOORWARD__ROUTES__ALL__AUTH routes.all.auth: needs one of required, optional, none (nearest name none)'],

@@ -1,6 +1,7 @@
 // The three listeners, draining, and what they must not share.
 import { checkAddresses } from './addresses.ts';
 import type { Check, CheckContext } from './context.ts';
+import { checkProxyTls } from './proxy-tls.ts';
 
 const KUBERNETES_GRACE_MS = 30_000;
 const NGINX_KEEP_ALIVE_MS = 60_000;
@@ -11,6 +12,7 @@ export const checkProxy: Check = (context) => {
   const { proxy } = context.config;
   checkAddresses(context, proxy.trusted_proxies, ['proxy', 'trusted_proxies']);
   checkListeners(context);
+  checkProxyTls(context);
   if (/^\/\.{1,2}$/.test(proxy.reserved_prefix)) {
     context.problem(['proxy', 'reserved_prefix'], 'needs a name, not a dot segment');
   }

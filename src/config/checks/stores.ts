@@ -1,7 +1,5 @@
 // Redis and PostgreSQL, and what is allowed while they are away.
-import { X509Certificate } from 'node:crypto';
-import { createSecureContext } from 'node:tls';
-import type { SecretReference } from '../fields.ts';
+import { authoritiesProblem, checkCertificate } from './certificates.ts';
 import { type Check, withSecret } from './context.ts';
 import { signingKeyProblem } from './key-material.ts';
 import { checkRedis } from './redis.ts';
@@ -33,32 +31,13 @@ const checkPostgres: Check = (context) => {
 
 const LEAST_RETENTION_MS = 7 * 86_400_000;
 
-/** Certificate, key and authorities must be usable together: TLS that cannot work refuses the start (attack 128). */
-const checkAdminTls: Check = ({ config, secrets, problem }) => {
-  const { tls } = config.admin;
+/** TLS that cannot work refuses the start (attack 128). */
+const checkAdminTls: Check = (context) => {
+  const { tls } = context.config.admin;
   if (!tls) return;
-  const text = (reference: SecretReference) => (secrets.has(reference) ? secrets.get(reference) : undefined);
-  const [cert, key, ca] = [text(tls.certificate), text(tls.key), tls.client_ca && text(tls.client_ca)];
-  if (ca !== undefined && !isCertificates(ca))
-    problem(['admin', 'tls', 'client_ca'], 'holds no PEM certificates that can be read');
-  if (cert === undefined || key === undefined) return;
-  try {
-    createSecureContext({ cert, key });
-  } catch {
-    // The words of OpenSSL help nobody, and the key must not be quoted.
-    problem(['admin', 'tls'], 'has a certificate and key that cannot be read or do not belong together');
-  }
+  withSecret(context, ['admin', 'tls', 'client_ca'], tls.client_ca, authoritiesProblem);
+  checkCertificate(context, ['admin', 'tls'], tls);
 };
-
-/** Every certificate is read: a bundle whose second one is broken would otherwise be half trusted. */
-function isCertificates(pem: string): boolean {
-  const blocks = pem.match(/-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g) ?? [];
-  try {
-    return blocks.length > 0 && blocks.every((block) => new X509Certificate(block).ca);
-  } catch {
-    return false;
-  }
-}
 
 const checkAudit: Check = (context) => {
   const { audit, postgres } = context.config;

@@ -28,8 +28,9 @@ export function canonicalise(exchange: Exchange): StageResult {
   if (fields.repeated !== undefined) return repeatedField(fields.repeated);
   const host = fields.host === undefined ? undefined : cachedHostName(fields.host);
   if (host === undefined) return 'host_malformed';
-  if (target.authority !== undefined && !sameAuthority(target.authority, fields.host as string))
+  if (target.authority !== undefined && !isSameOrigin(exchange, target.authority, fields.host as string))
     return 'host_malformed';
+  if (exchange.secure?.isMisdirected(host)) return 'host_misdirected';
   exchange.host = host;
   exchange.authority = fields.host as string;
   if (exchange.method === 'TRACE') return methodRefused(exchange);
@@ -76,8 +77,19 @@ function cachedHostName(authority: string): string | undefined {
   return name;
 }
 
-const sameAuthority = (a: string, b: string) => withoutDefaultPort(a) === withoutDefaultPort(b);
-const withoutDefaultPort = (authority: string) => authority.toLowerCase().replace(/\.?(?::80)?$/, '');
+/**
+ * Whether an absolute-form target names what Host names (attack 7). Over TLS it must say https; without, TLS may have ended
+ * before us and either scheme be true.
+ */
+function isSameOrigin({ rawTarget, generation }: Exchange, authority: string, host: string): boolean {
+  const isHttps = rawTarget.slice(0, 6).toLowerCase() === 'https:';
+  if (generation.scheme === 'https' && !isHttps) return false;
+  const port = isHttps ? HTTPS_PORT : HTTP_PORT;
+  return authority.toLowerCase().replace(port, '') === host.toLowerCase().replace(port, '');
+}
+
+const HTTP_PORT = /\.?(?::80)?$/;
+const HTTPS_PORT = /\.?(?::443)?$/;
 
 /** Framing that the parser let pass but that two servers could read differently (attacks 44, 45; RFC 9112 6.1). */
 function isFramingSound(exchange: Exchange, fields: InboundFields): boolean {

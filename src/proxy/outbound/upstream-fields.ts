@@ -43,7 +43,7 @@ function withoutIdentity(exchange: Exchange): string[] {
     'X-Forwarded-For',
     chainStart,
     'X-Forwarded-Proto',
-    (peer.trusted ? read.forwardedProto : undefined) ?? 'http',
+    (peer.trusted ? read.forwardedProto : undefined) ?? generation.scheme,
     'X-Forwarded-Host',
     (peer.trusted ? read.forwardedHost : undefined) ?? exchange.authority,
     'X-Request-Id',
