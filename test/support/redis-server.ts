@@ -39,6 +39,8 @@ export interface RedisServer extends AsyncDisposable {
   stop(signal?: NodeJS.Signals): Promise<void>;
   /** Starts it again on the same port; it loads what it had saved. */
   start(): Promise<void>;
+  /** Sends a signal, such as SIGSTOP and SIGCONT, and waits for nothing. */
+  signal(signal: NodeJS.Signals): void;
 }
 
 async function answers(port: number): Promise<boolean> {
@@ -47,7 +49,8 @@ async function answers(port: number): Promise<boolean> {
     await once(socket, 'connect');
     socket.write('PING\r\n');
     const [reply] = await once(socket, 'data');
-    return String(reply).startsWith('+PONG');
+    // LOADING and MASTERDOWN are answers too: it listens.
+    return /^(\+PONG|-)/.test(String(reply));
   } catch {
     return false;
   } finally {
@@ -57,25 +60,21 @@ async function answers(port: number): Promise<boolean> {
 
 /** Starts a private redis-server with `extra` arguments, and resolves once it answers. */
 export async function startRedis(...extra: string[]): Promise<RedisServer> {
-  const dir = mkdtempSync(join(tmpdir(), 'doorward-redis-'));
   const port = await freePort();
-  const args = [
-    '--port',
-    String(port),
-    '--bind',
-    '127.0.0.1',
-    '--dir',
-    dir,
-    '--save',
-    '',
-    '--appendonly',
-    'no',
-    ...extra,
-  ];
+  return launchRedis(port, (dir) => [
+    ...['--port', String(port), '--bind', '127.0.0.1', '--dir', dir],
+    ...['--save', '', '--appendonly', 'no', ...extra],
+  ]);
+}
+
+/** Starts redis-server with exactly these arguments, made from its own folder, and resolves once it answers on `port`. */
+export async function launchRedis(port: number, args: (dir: string) => readonly string[]): Promise<RedisServer> {
+  const dir = mkdtempSync(join(tmpdir(), 'doorward-redis-'));
+  const given = args(dir);
   let child: ChildProcess | undefined;
   const start = async () => {
-    child = spawn('redis-server', args, { stdio: 'ignore' });
-    for (let attempt = 0; attempt < 200; attempt += 1) {
+    child = spawn('redis-server', given, { stdio: 'ignore' });
+    for (let attempt = 0; attempt < 400; attempt += 1) {
       if (await answers(port)) return;
       await sleep(25);
     }
@@ -95,6 +94,7 @@ export async function startRedis(...extra: string[]): Promise<RedisServer> {
     url: `redis://127.0.0.1:${port}/0`,
     start,
     stop,
+    signal: (signal) => void child?.kill(signal),
     async [Symbol.asyncDispose]() {
       await stop();
       rmSync(dir, { recursive: true, force: true });

@@ -1,5 +1,5 @@
-// Scripts of lua/*.lua. They run by digest; their source is handed over when Redis does not know them (after a restart, a
-// failover or SCRIPT FLUSH): NOSCRIPT means that nothing ran, so asking again cannot charge twice.
+// Scripts of lua/*.lua. They run by digest; their source is handed over once a connection, and again when Redis has forgotten
+// it (SCRIPT FLUSH): NOSCRIPT means that nothing ran, so asking again cannot charge twice.
 import { hash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 

@@ -24,6 +24,8 @@ export class ServerLink implements Link {
   readonly #replicated: boolean;
   readonly #bySentinel: boolean;
   readonly #timer: NodeJS.Timeout | undefined;
+  /** Digests of scripts whose source went out on this connection. */
+  readonly #told = new Set<string>();
   #isolated = false;
 
   /** `address`: a node of a Cluster; otherwise the settings say where the server is. */
@@ -36,6 +38,7 @@ export class ServerLink implements Link {
     this.#redis.on('ready', () => {
       this.#isolated = false;
     });
+    this.#redis.on('close', () => this.#told.clear());
     if (this.#bySentinel) this.#timer = setInterval(() => void this.#doubtMaster(), TRUST_EVERY_MS).unref();
   }
 
@@ -93,11 +96,15 @@ export class ServerLink implements Link {
   ): Promise<unknown> {
     const startedAtMs = performance.now();
     const rest = [keys.length, ...keys, ...args];
-    try {
-      return await this.send('evalsha', [sha, ...rest], leftMs, asking);
-    } catch (error) {
-      if (redisCode(error) !== 'NOSCRIPT') throw error;
+    // The first call on a connection brings the source: no round trip is lost to NOSCRIPT after a failover.
+    if (this.#told.has(sha)) {
+      try {
+        return await this.send('evalsha', [sha, ...rest], leftMs, asking);
+      } catch (error) {
+        if (redisCode(error) !== 'NOSCRIPT') throw error;
+      }
     }
+    this.#told.add(sha);
     return this.send('eval', [source, ...rest], leftMs - (performance.now() - startedAtMs), asking);
   }
 
