@@ -1,13 +1,11 @@
 // What the admin port is handed: the replica's parts behind the plain functions that admin/dependencies.ts names.
 import type { AdminDependencies, LimitDesk, RevocationDesk, TokenDesk } from '../admin/dependencies.ts';
 import { SidecarError } from '../core/errors.ts';
-import type { Principal } from '../core/principal.ts';
 import { compileLimit, type LimitSettings } from '../limits/compile.ts';
 import { subjectFromText } from '../limits/from-text.ts';
 import type { RevocationFollower } from '../revocation/follower.ts';
-import { RevocationIndex } from '../revocation/index.ts';
+import { type RevocationIndex, wouldRefuse } from '../revocation/index.ts';
 import type { CheckStore } from '../stores/contracts/checks.ts';
-import type { RevocationDraft, RevocationEntry } from '../stores/contracts/revocations.ts';
 import type { Current } from './generations.ts';
 
 /** Tokens: issuing, and what one is worth now. */
@@ -52,13 +50,6 @@ export function revocationDesk(
     isKnown: () => follower.state() !== 'unknown' || follower.policy() === 'index',
     wouldRefuse: (draft, principal) => wouldRefuse(draft, principal, nowMs()),
   };
-}
-
-/** The answer of an index that holds nothing else. */
-function wouldRefuse(draft: RevocationDraft, principal: Principal, nowMs: number): boolean {
-  const alone = new RevocationIndex();
-  alone.put({ ...draft, entryId: '', seq: 0, revokedAtMs: nowMs } as RevocationEntry);
-  return alone.refuses(principal, nowMs) !== undefined;
 }
 
 /** Limits by name and key text. */

@@ -41,3 +41,8 @@ export function unauthenticated(reason: Reason, message: string, options?: Error
 export function storeUnavailable(message: string, options?: ErrorOptions): SidecarError {
   return new SidecarError('store_unavailable', 'store_unavailable', message, options);
 }
+
+/** True for what {@link storeUnavailable} makes. */
+export function isStoreUnavailable(error: unknown): boolean {
+  return error instanceof SidecarError && error.kind === 'store_unavailable';
+}

@@ -3,7 +3,7 @@
 // shared log that lost entries gets them back from here (design 5 and 7). What a replica without a durable store told the
 // log is remembered too.
 import type { Clock } from '../core/clock.ts';
-import { SidecarError } from '../core/errors.ts';
+import { isStoreUnavailable } from '../core/errors.ts';
 import type { DurableRevocation, DurableRevocations } from '../stores/contracts/durable-revocations.ts';
 import type { EndedGrants } from '../stores/contracts/grants.ts';
 import type {
@@ -12,8 +12,9 @@ import type {
   RevocationHead,
   RevocationLog,
 } from '../stores/contracts/revocations.ts';
-import type { RememberedRevocations, RevocationFollower, RevokeAnswer } from './follower.ts';
+import type { RevocationFollower, RevokeAnswer } from './follower.ts';
 import type { RevocationIndex } from './index.ts';
+import type { RememberedRevocations } from './recovery.ts';
 
 /** What it is made of. */
 export interface DurableRevokerOptions {
@@ -34,19 +35,19 @@ const ADOPT_MS = 2000;
 /** What is younger is still on its way by the call that made it. */
 const YOUNG_MS = 3000;
 const SEND_COUNT = 500;
-const PAGE = 2000;
+const PAGE = 500;
 
-/** Everything remembered, for a follower whose log lost data. Rejects with `store_unavailable`. */
-export async function rememberedRevocations(
+/** Everything remembered, page by page, for a follower whose log lost data. Iterating rejects with `store_unavailable`. */
+export async function* rememberedRevocations(
   store: DurableRevocations,
   clock: Pick<Clock, 'nowMs'>,
-): Promise<RememberedRevocations> {
-  const entries: RevocationEntry[] = [];
-  const undone: RevocationEntry[] = [];
+): AsyncGenerator<RememberedRevocations> {
   for (let after = ''; ; ) {
     const page = await store.page(after, PAGE, clock.nowMs());
-    for (const { entry, undoneAtMs } of page) (undoneAtMs === undefined ? entries : undone).push(entry);
-    if (page.length < PAGE) return { entries, undone };
+    const inForce = page.filter(({ undoneAtMs }) => undoneAtMs === undefined);
+    const undone = page.filter(({ undoneAtMs }) => undoneAtMs !== undefined);
+    yield { entries: inForce.map(({ entry }) => entry), undone: undone.map(({ entry }) => entry) };
+    if (page.length < PAGE) return;
     after = (page.at(-1) as DurableRevocation).entry.entryId;
   }
 }
@@ -89,8 +90,8 @@ export class DurableRevoker implements AsyncDisposable {
       if (made !== undefined) this.#settle(made, made.entry.revokedAtMs);
       return undone || made !== undefined;
     } catch (error) {
-      if (made === undefined || !isAway(error)) throw error;
-      follower.withdraw(entryId);
+      if (made === undefined || !isStoreUnavailable(error)) throw error;
+      follower.withdraw(made.entry);
       return true;
     }
   }
@@ -103,7 +104,7 @@ export class DurableRevoker implements AsyncDisposable {
     try {
       return await sending;
     } catch (error) {
-      if (isAway(error)) return 0;
+      if (isStoreUnavailable(error)) return 0;
       throw error;
     } finally {
       this.#sending = undefined;
@@ -114,7 +115,7 @@ export class DurableRevoker implements AsyncDisposable {
   adopt(): Promise<void> {
     this.#adopting ??= this.#adoptAll()
       .catch((error: unknown) => {
-        if (!isAway(error)) throw error;
+        if (!isStoreUnavailable(error)) throw error;
       })
       .finally(() => {
         this.#adopting = undefined;
@@ -129,29 +130,33 @@ export class DurableRevoker implements AsyncDisposable {
 
   /** From the last place on; from the whole of it at first and where the log does not reach back that far. */
   async #adoptAll(): Promise<void> {
-    const { store, log, clock } = this.#options;
+    const { log } = this.#options;
     const head = await log.head();
     if (head === undefined || (head.epoch === this.#adopted?.epoch && head.seq === this.#adopted.seq)) return;
     const events = this.#adopted === undefined ? undefined : await log.since(this.#adopted);
-    if (events === undefined) {
-      const snapshot = await log.snapshot();
-      const known = new Map((await rememberedRevocations(store, clock)).entries.map((one) => [one.entryId, one]));
-      for (const entry of snapshot?.entries ?? []) {
-        if ((known.get(entry.entryId)?.revokedAtMs ?? -1) < entry.revokedAtMs) await this.#adoptEntry(entry);
-      }
-      this.#adopted = snapshot?.head;
-      return;
-    }
+    if (events === undefined) return this.#adoptSnapshot();
     for (const event of events) {
       if (event.type === 'put') await this.#adoptEntry(event.entry);
-      else await store.adoptUndo(event.entry, clock.nowMs());
+      else await this.#options.store.adoptUndo(event.entry, this.#options.clock.nowMs());
     }
     const last = events.at(-1);
     if (last !== undefined) this.#adopted = { epoch: head.epoch, seq: last.type === 'put' ? last.entry.seq : last.seq };
   }
 
+  /** What happens while it is read is adopted from its events at the next turn. */
+  async #adoptSnapshot(): Promise<void> {
+    const { store, log, endGrants } = this.#options;
+    const snapshot = await log.snapshot();
+    if (snapshot === undefined) return;
+    for await (const batch of snapshot.batches) {
+      const news = new Set(await store.adopt(batch));
+      for (const entry of batch) if (news.has(entry.entryId)) await endGrants?.(entry);
+    }
+    this.#adopted = snapshot.from;
+  }
+
   async #adoptEntry(entry: RevocationEntry): Promise<void> {
-    await this.#options.store.adopt(entry);
+    await this.#options.store.adopt([entry]);
     await this.#options.endGrants?.(entry);
   }
 
@@ -180,8 +185,6 @@ export class DurableRevoker implements AsyncDisposable {
     this.#options.store.settle(revocation, loggedAtMs).catch(() => undefined);
   }
 }
-
-const isAway = (error: unknown) => error instanceof SidecarError && error.kind === 'store_unavailable';
 
 const alike = (a: RevocationEntry, b: RevocationEntry) =>
   a.untilMs === b.untilMs && a.notBeforeMs === b.notBeforeMs && a.reason === b.reason;

@@ -2,7 +2,7 @@
 // this replica knows, and says what holds while the store is away (design 5). Sends local revocations until they are in.
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Clock } from '../core/clock.ts';
-import { SidecarError, storeUnavailable } from '../core/errors.ts';
+import { isStoreUnavailable, storeUnavailable } from '../core/errors.ts';
 import type { EndedGrants } from '../stores/contracts/grants.ts';
 import type {
   RevocationDraft,
@@ -14,16 +14,12 @@ import type {
 } from '../stores/contracts/revocations.ts';
 import type { RevocationIndex } from './index.ts';
 import { localEntry, PendingRevocations } from './pending.ts';
+import { type ReadLog, readLog } from './reading.ts';
+import { Recovery, type RememberedRevocations } from './recovery.ts';
 import { Tombstones } from './tombstones.ts';
 
 const RETRY_MS = 1000;
 const SWEEP_MS = 1000;
-
-/** What a durable store remembers: entries in force, and those that were taken back. */
-export interface RememberedRevocations {
-  readonly entries: readonly RevocationEntry[];
-  readonly undone: readonly RevocationEntry[];
-}
 
 /** How a follower is set up. */
 export interface FollowerOptions {
@@ -36,8 +32,8 @@ export interface FollowerOptions {
   readonly knownForMs: number;
   /** Longest `observe` makes a request wait; what it started goes on. */
   readonly waitMs: number;
-  /** Asked when the log was lost or is met for the first time; rejects with `store_unavailable` when it cannot tell. */
-  readonly remembered?: () => Promise<RememberedRevocations>;
+  /** Asked when the log was lost or is met for the first time; iterating rejects with `store_unavailable` when it cannot tell. */
+  readonly remembered?: () => AsyncIterable<RememberedRevocations>;
   /** Told of limit resets by any replica. */
   readonly onLimitReset?: (key: string) => void;
   /** Ms from revoking on another replica to refusing here, for the metric. */
@@ -59,6 +55,9 @@ export class RevocationFollower implements AsyncDisposable {
   readonly #index: RevocationIndex;
   readonly #pending = new PendingRevocations();
   readonly #tombstones = new Tombstones();
+  /** In the log, but by what was read of it last not in the index yet: a reload that began before must not drop them. */
+  readonly #landing = new Set<RevocationEntry>();
+  readonly #recovery: Recovery;
   readonly #timers: NodeJS.Timeout[] = [];
   #head: RevocationHead | undefined;
   #contactMs = Number.NEGATIVE_INFINITY;
@@ -66,12 +65,17 @@ export class RevocationFollower implements AsyncDisposable {
   #syncing: Promise<boolean> | undefined;
   #watch: AsyncDisposable | undefined;
   #doubted = false;
-  #closed = false;
+  readonly #closing = new AbortController();
 
   constructor(options: FollowerOptions) {
     this.#options = options;
     this.#log = options.log;
     this.#index = options.index;
+    this.#recovery = new Recovery({
+      ...options,
+      tombstones: this.#tombstones,
+      closing: this.#closing.signal,
+    });
   }
 
   /** True once the index was complete, since start: what `/readyz` waits for. */
@@ -141,38 +145,50 @@ export class RevocationFollower implements AsyncDisposable {
   /** Takes an entry back; false when there is none. Rejects with `store_unavailable` when the log cannot be changed. */
   async undo(entryId: string): Promise<boolean> {
     const waiting = this.#pending.get(entryId);
-    const held = this.#index.find(entryId);
     const undone = await this.#log.undo(entryId);
     const dropped = this.#pending.drop(entryId);
-    if (held && undone) this.#tombstones.add(held);
-    if (undone) await this.#sync();
+    if (undone !== undefined) {
+      this.#tombstones.add(undone);
+      await this.#sync();
+    }
     if (dropped && waiting) this.#index.remove(waiting);
-    return undone || dropped;
+    return undone !== undefined || dropped;
+  }
+
+  /** The entry with this id, in the log or waiting; with the store away, or behind, what this replica knows. */
+  async find(entryId: string): Promise<RevocationEntry | undefined> {
+    const waiting = this.#pending.get(entryId);
+    if (waiting !== undefined) return waiting;
+    try {
+      const logged = await this.#log.get(entryId);
+      if (logged !== undefined || this.state() === 'ready') return logged;
+    } catch (error) {
+      if (!isStoreUnavailable(error)) throw error;
+    }
+    return this.#index.find(entryId);
   }
 
   /** Takes back here what is in force here, where the log cannot be told now: it must be told later. */
-  withdraw(entryId: string): void {
-    this.#pending.drop(entryId);
-    const held = this.#index.find(entryId);
+  withdraw(entry: RevocationEntry): void {
+    this.#pending.drop(entry.entryId);
+    const held = this.#index.get(entry.kind, entry.issuer, entry.id);
     if (held === undefined) return;
     this.#tombstones.add(held);
     this.#index.remove(held);
   }
 
-  /** Loads everything anew, and puts into the log what it lacks: the durable store can be asked again. */
+  /**
+   * Compares everything anew, and puts into the log what it lacks: the durable store can be asked again, or another server
+   * answers or keys were evicted, and then an equal head proves nothing.
+   */
   refresh(): void {
     this.#doubted = true;
     // One that is under way may have looked already.
     void this.#sync().then(() => (this.#doubted ? this.#sync() : undefined));
   }
 
-  /** Another server answers or keys were evicted: looks at the head now instead of at the next batch. */
-  doubt(): void {
-    void this.#sync();
-  }
-
   async [Symbol.asyncDispose](): Promise<void> {
-    this.#closed = true;
+    this.#closing.abort();
     for (const timer of this.#timers) clearInterval(timer);
     await this.#watch?.[Symbol.asyncDispose]();
     await this.#syncing?.catch(() => undefined);
@@ -215,7 +231,7 @@ export class RevocationFollower implements AsyncDisposable {
       this.#contactMs = this.#options.clock.monotonicMs();
       return true;
     } catch (error) {
-      if (!isAway(error)) throw error;
+      if (!isStoreUnavailable(error)) throw error;
       if (!this.#loadedOnce) await this.#fill();
       return false;
     }
@@ -223,20 +239,9 @@ export class RevocationFollower implements AsyncDisposable {
 
   /** Started while the log is away: what the durable store remembers is known, for `known_for`. */
   async #fill(): Promise<void> {
-    const remembered = await this.#remembered();
-    if (remembered === undefined) return;
-    for (const entry of remembered.entries) this.#index.put(entry);
+    if (!(await this.#recovery.remember((entry) => this.#index.put(entry)))) return;
     this.#contactMs = this.#options.clock.monotonicMs();
     this.#loadedOnce = true;
-  }
-
-  async #remembered(): Promise<RememberedRevocations | undefined> {
-    try {
-      return await this.#options.remembered?.();
-    } catch (error) {
-      if (isAway(error)) return undefined;
-      throw error;
-    }
   }
 
   async #catchUp(mine: RevocationHead): Promise<boolean> {
@@ -247,39 +252,30 @@ export class RevocationFollower implements AsyncDisposable {
     return true;
   }
 
-  /** Loads everything. Unless the log merely ran ahead it lost data: what only this replica holds is put in first. */
+  /**
+   * Reads everything into a second index, and exchanges them: until then the old one answers, which also hears of what is
+   * new. Unless the log merely ran ahead it lost data: what only this replica or the durable store holds is put in first.
+   */
   async #reload(follows: boolean): Promise<void> {
-    const mine = this.#head;
-    let snapshot = await this.#log.snapshot();
-    if (!follows) {
-      const behind = snapshot?.head.epoch === mine?.epoch && (snapshot?.head.seq ?? 0) < (mine?.seq ?? 0);
-      const remembered = await this.#remembered();
-      for (const entry of remembered?.undone ?? []) this.#tombstones.add(entry);
-      const missing = this.#missingFrom(snapshot?.entries ?? [], remembered?.entries ?? []);
-      if (snapshot === undefined || behind || missing.length > 0) {
-        await this.#log.rebuild(missing, mine);
-        snapshot = await this.#log.snapshot();
-      }
-    }
-    if (snapshot === undefined) throw storeUnavailable('the revocation log vanished while it was read');
-    const raised = follows ? [] : snapshot.entries.filter((entry) => this.#tombstones.covers(entry));
-    this.#index.replace(snapshot.entries);
-    for (const entry of this.#pending.list()) this.#index.put(entry);
-    this.#head = snapshot.head;
-    this.#loadedOnce = true;
-    if (!follows) this.#doubted = false;
-    this.#takeBack(raised);
+    const hear = (event: RevocationEvent) => this.#apply(event);
+    let read = await readLog(this.#log, hear);
+    const whole = follows && read !== undefined;
+    if (!whole && (await this.#recovery.putBack(read, this.#head, this.#loadedOnce)))
+      read = await readLog(this.#log, hear);
+    if (read === undefined) throw storeUnavailable('the revocation log vanished while it was read');
+    if (!whole) this.#doubted = false;
+    this.#exchange(read, whole);
   }
 
-  #missingFrom(entries: readonly RevocationEntry[], remembered: readonly RevocationEntry[]): RevocationEntry[] {
-    const nowMs = this.#options.clock.nowMs();
-    const held = new Map(entries.map(({ entryId, revokedAtMs }) => [entryId, revokedAtMs]));
-    const lives = ({ untilMs }: RevocationEntry) => untilMs === 'forever' || untilMs > nowMs;
-    const lacks = ({ entryId, revokedAtMs }: RevocationEntry) => (held.get(entryId) ?? -1) < revokedAtMs;
-    const known = new Map(remembered.map((entry) => [entry.entryId, entry]));
-    // Entries of seq 0 are pending: they are sent by themselves.
-    for (const entry of this.#index.entries()) if (entry.seq > 0) known.set(entry.entryId, entry);
-    return [...known.values()].filter((entry) => lives(entry) && lacks(entry) && !this.#tombstones.covers(entry));
+  #exchange({ index, head }: ReadLog, whole: boolean): void {
+    const raised = whole ? [] : this.#tombstones.raisedIn(index);
+    const begunBefore = ({ seq }: RevocationEntry) => head.epoch !== this.#head?.epoch || seq > head.seq;
+    for (const entry of this.#landing) if (begunBefore(entry)) index.put(entry);
+    for (const entry of this.#pending.list()) index.put(entry);
+    this.#index.take(index);
+    this.#head = head;
+    this.#loadedOnce = true;
+    this.#takeBack(raised);
   }
 
   #apply(event: RevocationEvent): void {
@@ -307,14 +303,9 @@ export class RevocationFollower implements AsyncDisposable {
   async #send(local: RevocationEntry): Promise<RevocationEntry | undefined> {
     for (let attempt = 0; attempt < 2; attempt += 1) {
       try {
-        const entry = await this.#log.append(local);
-        this.#pending.settle(local);
-        this.#index.put(entry);
-        // A reload that began before the append would have dropped it again.
-        if (!(await this.#reachHead(undefined))) this.#index.put(entry);
-        return entry;
+        return await this.#land(local, await this.#log.append(local));
       } catch (error) {
-        if (!isAway(error)) throw error;
+        if (!isStoreUnavailable(error)) throw error;
       }
       // There may be a store without a log: making one is what sync does.
       if (attempt === 0 && !(await this.#sync())) return undefined;
@@ -322,16 +313,29 @@ export class RevocationFollower implements AsyncDisposable {
     return undefined;
   }
 
+  /** A reload that began before the append must not drop it again. */
+  async #land(local: RevocationEntry, entry: RevocationEntry): Promise<RevocationEntry> {
+    this.#landing.add(entry);
+    this.#pending.settle(local);
+    this.#index.put(entry);
+    try {
+      if (!(await this.#reachHead(undefined))) this.#index.put(entry);
+      return entry;
+    } finally {
+      this.#landing.delete(entry);
+    }
+  }
+
   async #retry(): Promise<void> {
     if (this.#pending.size === 0 && this.#sinceContactMs() < RETRY_MS) return;
     if (!(await this.#sync())) return;
     for (const local of this.#pending.list()) {
-      if (this.#closed || (await this.#send(local)) === undefined) return;
+      if (this.#closing.signal.aborted || (await this.#send(local)) === undefined) return;
     }
   }
 
   #onNotice(notice: StoreNotice): void {
-    if (this.#closed) return;
+    if (this.#closing.signal.aborted) return;
     if (notice.type === 'limit_reset') this.#options.onLimitReset?.(notice.key);
     else void this.observe(notice.head);
   }
@@ -355,5 +359,4 @@ export class RevocationFollower implements AsyncDisposable {
   }
 }
 
-const isAway = (error: unknown) => error instanceof SidecarError && error.kind === 'store_unavailable';
 const same = (a: RevocationHead, b: RevocationHead) => a.seq === b.seq && a.epoch === b.epoch;

@@ -1,5 +1,6 @@
 // The in-memory index of all active revocation entries: what a request is held against, without a look into any store.
-// Keeping it in step with the log is follower.ts's work. Design 5.
+// Keeping it in step with the log is follower.ts's work; how entries are kept is packed-entries.ts's. Design 5.
+import { setImmediate as turn } from 'node:timers/promises';
 import type { Principal } from '../core/principal.ts';
 import {
   type RevocationEntry,
@@ -7,41 +8,91 @@ import {
   type RevocationKind,
   revocationKinds,
 } from '../stores/contracts/revocations.ts';
+import type { Ref } from './arena.ts';
+import { PARTS, PackedEntries } from './packed-entries.ts';
+import type { Hash } from './seeded-hash.ts';
 
-type ByIssuer = Map<string, Map<string, RevocationEntry>>;
-
-const idOf: Readonly<Record<RevocationKind, (principal: Principal) => string | undefined>> = {
-  token: (principal) => principal.tokenId,
-  session: (principal) => principal.session,
-  family: (principal) => principal.family,
-  subject: (principal) => principal.subject,
-  client: (principal) => principal.client,
-  tenant: (principal) => principal.tenant,
-  key: (principal) => principal.keyId,
-};
+const idOf: readonly ((principal: Principal) => string | undefined)[] = revocationKinds.map(
+  (kind) =>
+    ({
+      token: (principal: Principal) => principal.tokenId,
+      session: (principal: Principal) => principal.session,
+      family: (principal: Principal) => principal.family,
+      subject: (principal: Principal) => principal.subject,
+      client: (principal: Principal) => principal.client,
+      tenant: (principal: Principal) => principal.tenant,
+      key: (principal: Principal) => principal.keyId,
+    })[kind],
+);
 
 const SWEEP_STEP = 10_000;
+const BATCH = 500;
 
-const isExpired = (entry: RevocationEntry, nowMs: number) => entry.untilMs !== 'forever' && entry.untilMs <= nowMs;
+/** What can be known of an entry without making it: for walks over many that want few. */
+export interface EntryGlance {
+  readonly kind: RevocationKind;
+  /** Infinity for ever. */
+  readonly untilMs: number;
+  readonly revokedAtMs: number;
+  /** 0 while the entry has no place in the log. */
+  readonly seq: number;
+}
 
-function concerns(entry: RevocationEntry, principal: Principal, nowMs: number): boolean {
-  if (isExpired(entry, nowMs)) return false;
+/** Whether an entry with these bounds refuses what was issued at `issuedAtMs`. Infinity is for ever. */
+export function isRefused(
+  untilMs: number,
+  notBeforeMs: number | undefined,
+  issuedAtMs: number | undefined,
+  nowMs: number,
+): boolean {
+  if (untilMs <= nowMs) return false;
   // Without iat nobody can tell that the token is newer than the revocation.
-  return (
-    entry.notBeforeMs === undefined || principal.issuedAtMs === undefined || principal.issuedAtMs < entry.notBeforeMs
+  return notBeforeMs === undefined || issuedAtMs === undefined || issuedAtMs < notBeforeMs;
+}
+
+/** Whether `draft` would refuse this principal now. */
+export function wouldRefuse(
+  {
+    kind,
+    issuer,
+    id,
+    untilMs,
+    notBeforeMs,
+  }: Pick<RevocationEntry, 'kind' | 'issuer' | 'id' | 'untilMs' | 'notBeforeMs'>,
+  principal: Principal,
+  nowMs: number,
+): boolean {
+  const idOfKind = idOf[revocationKinds.indexOf(kind)];
+  if (issuer !== principal.issuer || idOfKind?.(principal) !== id) return false;
+  return isRefused(
+    untilMs === 'forever' ? Number.POSITIVE_INFINITY : untilMs,
+    notBeforeMs,
+    principal.issuedAtMs,
+    nowMs,
   );
 }
 
 /** All active entries, looked up by (kind, issuer, id). */
 export class RevocationIndex {
-  readonly #kinds = new Map<RevocationKind, ByIssuer>();
-  #size = 0;
+  readonly #hash: Hash | undefined;
+  #entries: PackedEntries;
   #generation = 0;
-  #sweeping: Iterator<RevocationEntry> | undefined;
+  #swept = 0;
+
+  /** `hash` is given only by tests of what happens when hashes are equal. */
+  constructor(hash?: Hash) {
+    this.#hash = hash;
+    this.#entries = new PackedEntries(hash);
+  }
 
   /** Entries held, expired ones included until the next sweep. */
   get size(): number {
-    return this.#size;
+    return this.#entries.size;
+  }
+
+  /** Bytes of the packed entries, without the table of about 12 bytes an entry. */
+  get arenaBytes(): number {
+    return this.#entries.arenaBytes;
   }
 
   /**
@@ -52,48 +103,38 @@ export class RevocationIndex {
     return this.#generation;
   }
 
+  /** Whether any entry refuses this principal now. Allocates nothing when none does: asked in the request path. */
+  isRefused(principal: Principal, nowMs: number): boolean {
+    return this.#refusing(principal, nowMs) !== 0;
+  }
+
   /** The entry that refuses this principal now, or undefined. */
   refuses(principal: Principal, nowMs: number): RevocationEntry | undefined {
-    for (const [kind, issuers] of this.#kinds) {
-      const id = idOf[kind](principal);
-      if (id === undefined) continue;
-      const entry = issuers.get(principal.issuer)?.get(id);
-      if (entry !== undefined && concerns(entry, principal, nowMs)) return entry;
-    }
-    return undefined;
+    const ref = this.#refusing(principal, nowMs);
+    return ref === 0 ? undefined : this.#entries.entryOf(ref);
   }
 
   /** The entry for exactly this (kind, issuer, id). */
   get(kind: RevocationKind, issuer: string, id: string): RevocationEntry | undefined {
-    return this.#kinds.get(kind)?.get(issuer)?.get(id);
+    const ref = this.#entries.find(revocationKinds.indexOf(kind), issuer, id);
+    return ref === 0 ? undefined : this.#entries.entryOf(ref);
+  }
+
+  /** When the entry for (kind, issuer, id) was revoked; -1 when there is none. */
+  revokedAtMs({ kind, issuer, id }: Pick<RevocationEntry, 'kind' | 'issuer' | 'id'>): number {
+    const ref = this.#entries.find(revocationKinds.indexOf(kind), issuer, id);
+    return ref === 0 ? -1 : this.#entries.revokedAtMs(ref);
   }
 
   /** Adds an entry, in place of an older one for the same (kind, issuer, id). */
   put(entry: RevocationEntry): void {
-    let issuers = this.#kinds.get(entry.kind);
-    if (issuers === undefined) {
-      issuers = new Map();
-      this.#kinds.set(entry.kind, issuers);
-    }
-    let ids = issuers.get(entry.issuer);
-    if (ids === undefined) {
-      ids = new Map();
-      issuers.set(entry.issuer, ids);
-    }
-    if (!ids.has(entry.id)) this.#size += 1;
-    ids.set(entry.id, entry);
+    this.#entries.put(entry);
     this.#generation += 1;
   }
 
   /** Removes the entry for (kind, issuer, id); false when there is none. */
   remove({ kind, issuer, id }: Pick<RevocationEntry, 'kind' | 'issuer' | 'id'>): boolean {
-    const issuers = this.#kinds.get(kind);
-    const ids = issuers?.get(issuer);
-    if (issuers === undefined || ids === undefined || !ids.delete(id)) return false;
-    this.#size -= 1;
-    if (ids.size === 0) issuers.delete(issuer);
-    if (issuers.size === 0) this.#kinds.delete(kind);
-    return true;
+    return this.#entries.remove(kind, issuer, id);
   }
 
   /** Applies one step of the log. */
@@ -104,36 +145,84 @@ export class RevocationIndex {
 
   /** Holds exactly `entries` from now on. */
   replace(entries: Iterable<RevocationEntry>): void {
-    this.#kinds.clear();
-    this.#sweeping = undefined;
-    this.#size = 0;
+    const next = new RevocationIndex(this.#hash);
+    for (const entry of entries) next.put(entry);
+    this.take(next);
+  }
+
+  /** Holds what `other` held from now on, in one step; `other` is empty afterwards. */
+  take(other: RevocationIndex): void {
+    this.#entries = other.#entries;
     this.#generation += 1;
-    for (const entry of entries) this.put(entry);
+    this.#swept = 0;
+    other.#entries = new PackedEntries(other.#hash);
   }
 
-  /** All entries, in the order of kinds. */
+  /** All entries, in no order. For tests and for few; many are walked with {@link walk}. */
   *entries(): Generator<RevocationEntry> {
-    for (const kind of revocationKinds) {
-      for (const ids of this.#kinds.get(kind)?.values() ?? []) yield* ids.values();
-    }
+    for (let part = 0; part < PARTS; part += 1) yield* this.#read(part, undefined);
   }
 
-  /** The entry with this id, found by walking: for operators, not for requests. */
-  find(entryId: string): RevocationEntry | undefined {
-    for (const entry of this.entries()) if (entry.entryId === entryId) return entry;
+  /**
+   * All entries for which `wanted` holds, in no order, in batches of at most 500 made in turns of their own, so that requests
+   * go on meanwhile. What is put or removed during the walk may or may not be among them; nothing comes twice that stays.
+   */
+  async *walk(wanted?: (glance: EntryGlance) => boolean): AsyncGenerator<readonly RevocationEntry[]> {
+    let looked = 0;
+    let batch: RevocationEntry[] = [];
+    for (let part = 0; part < PARTS; part += 1) {
+      for (const entry of this.#read(part, wanted)) batch.push(entry);
+      looked += this.#entries.size / PARTS;
+      for (; batch.length >= BATCH; batch = batch.slice(BATCH)) yield batch.slice(0, BATCH);
+      if (looked < BATCH) continue;
+      looked = 0;
+      await turn();
+    }
+    if (batch.length > 0) yield batch;
+  }
+
+  /** The entry with this id, found by walking in turns: for operators while no store can be asked, never for requests. */
+  async find(entryId: string): Promise<RevocationEntry | undefined> {
+    for await (const batch of this.walk()) {
+      const found = batch.find((entry) => entry.entryId === entryId);
+      if (found !== undefined) return found;
+    }
     return undefined;
   }
 
-  /** Frees expired entries, a bounded number a call, so that no request waits for a million of them. */
+  /** Frees expired entries and what memory they leave, about 10,000 entries a call, so that no request waits for a million. */
   sweep(nowMs: number): void {
-    this.#sweeping ??= this.entries();
-    for (let step = 0; step < SWEEP_STEP; step += 1) {
-      const next = this.#sweeping.next();
-      if (next.done) {
-        this.#sweeping = undefined;
-        return;
-      }
-      if (isExpired(next.value, nowMs)) this.remove(next.value);
+    for (let looked = 0, parts = 0; looked < SWEEP_STEP && parts < PARTS; parts += 1) {
+      looked += this.#entries.sweep(this.#swept, nowMs);
+      this.#swept = (this.#swept + 1) % PARTS;
     }
   }
+
+  #refusing(principal: Principal, nowMs: number): Ref {
+    const entries = this.#entries;
+    for (let kind = 0; kind < idOf.length; kind += 1) {
+      if (!entries.has(kind)) continue;
+      const id = (idOf[kind] as (typeof idOf)[number])(principal);
+      const ref = id === undefined ? 0 : entries.find(kind, principal.issuer, id);
+      if (ref !== 0 && isRefused(entries.untilMs(ref), entries.notBeforeMs(ref), principal.issuedAtMs, nowMs))
+        return ref;
+    }
+    return 0;
+  }
+
+  #read(part: number, wanted: ((glance: EntryGlance) => boolean) | undefined): RevocationEntry[] {
+    const read: RevocationEntry[] = [];
+    const entries = this.#entries;
+    for (const ref of entries.refsIn(part)) {
+      if (wanted === undefined || wanted(glanceAt(entries, ref))) read.push(entries.entryOf(ref));
+    }
+    return read;
+  }
 }
+
+const glanceAt = (entries: PackedEntries, ref: Ref): EntryGlance => ({
+  kind: entries.kindOf(ref),
+  untilMs: entries.untilMs(ref),
+  revokedAtMs: entries.revokedAtMs(ref),
+  seq: entries.seqOf(ref),
+});

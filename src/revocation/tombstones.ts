@@ -1,17 +1,18 @@
 // Remembers what was undone, so that a replica which had not seen it cannot bring it back with a rebuild. Bounded: the
 // oldest are forgotten first.
 import type { RevocationEntry } from '../stores/contracts/revocations.ts';
+import type { RevocationIndex } from './index.ts';
 
 const MAX_TOMBSTONES = 10_000;
 
 /** Undone entries, by id and moment of revocation. */
 export class Tombstones {
-  readonly #undone = new Map<string, number>();
+  readonly #undone = new Map<string, RevocationEntry>();
 
   /** This revocation was taken back. */
-  add({ entryId, revokedAtMs }: RevocationEntry): void {
-    this.#undone.delete(entryId);
-    this.#undone.set(entryId, revokedAtMs);
+  add(entry: RevocationEntry): void {
+    this.#undone.delete(entry.entryId);
+    this.#undone.set(entry.entryId, entry);
     if (this.#undone.size > MAX_TOMBSTONES) {
       for (const oldest of this.#undone.keys()) {
         this.#undone.delete(oldest);
@@ -21,13 +22,27 @@ export class Tombstones {
   }
 
   /** True for the revocation that was taken back, false for a later one of the same thing. */
-  covers({ entryId, revokedAtMs }: RevocationEntry): boolean {
-    const undoneAtMs = this.#undone.get(entryId);
-    return undoneAtMs !== undefined && revokedAtMs <= undoneAtMs;
+  covers({ entryId, revokedAtMs }: Pick<RevocationEntry, 'entryId' | 'revokedAtMs'>): boolean {
+    const undone = this.#undone.get(entryId);
+    return undone !== undefined && revokedAtMs <= undone.revokedAtMs;
   }
 
   /** It was revoked again. */
   remove(entryId: string): void {
     this.#undone.delete(entryId);
+  }
+
+  /** Entries of `index` that were taken back and came again with a rebuild. */
+  raisedIn(index: RevocationIndex): RevocationEntry[] {
+    const raised: RevocationEntry[] = [];
+    for (const undone of this.#undone.values()) {
+      const revokedAtMs = index.revokedAtMs(undone);
+      const held =
+        revokedAtMs < 0 || revokedAtMs > undone.revokedAtMs
+          ? undefined
+          : index.get(undone.kind, undone.issuer, undone.id);
+      if (held !== undefined) raised.push(held);
+    }
+    return raised;
   }
 }

@@ -16,19 +16,17 @@ import type { World } from './world.ts';
 export const revokedName = 'doorward-revoked';
 
 const HOUR_MS = 3_600_000;
+const BATCH = 500;
 
-function entries(count: number): readonly RevocationEntry[] {
+function* entries(count: number): Generator<readonly RevocationEntry[]> {
   const revokedAtMs = systemClock.nowMs();
-  return Array.from({ length: count }, (_unused, at) => {
-    const draft = {
-      kind: 'token' as const,
-      issuer,
-      id: randomUUID(),
-      untilMs: revokedAtMs + 6 * HOUR_MS,
-      reason: 'bench',
-    };
-    return { ...draft, entryId: revocationEntryId(draft.kind, draft.issuer, draft.id), seq: at + 1, revokedAtMs };
-  });
+  const common = { kind: 'token' as const, issuer, untilMs: revokedAtMs + 6 * HOUR_MS, reason: 'bench', revokedAtMs };
+  for (let made = 0; made < count; made += BATCH) {
+    yield Array.from({ length: Math.min(BATCH, count - made) }, (_unused, at) => {
+      const id = randomUUID();
+      return { ...common, id, entryId: revocationEntryId('token', issuer, id), seq: made + at + 1 };
+    });
+  }
 }
 
 async function fill(world: World, count: number): Promise<void> {

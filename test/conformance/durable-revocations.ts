@@ -54,11 +54,13 @@ export function durableRevocationsConformance(backend: string, open: () => Promi
       const entryId = revocationEntryId(given.kind, given.issuer, given.id);
       return { ...given, entryId, seq: 7, revokedAtMs };
     };
-    await store.adopt(elsewhere('new', NOW));
-    await store.adopt(elsewhere('new', NOW));
+    const fresh = elsewhere('new', NOW);
+    assert.deepEqual(await store.adopt([elsewhere('new', NOW - 1), fresh]), [fresh.entryId], 'the last of two counts');
+    assert.deepEqual(await store.adopt([fresh]), []);
+    assert.deepEqual(await store.adopt([]), []);
     assert.deepEqual(await store.unsent(NOW + HOUR, 10), [], 'the log knows it already');
     const waiting = await store.put(draft('mine', { reason: 'mine' }), NOW);
-    await store.adopt(elsewhere('mine', NOW + 1));
+    await store.adopt([elsewhere('mine', NOW + 1)]);
     assert.deepEqual(await store.unsent(NOW + HOUR, 10), [waiting], 'what still waits to be told wins');
     const reasons = async () =>
       new Map((await all(store)).map(({ entry, undoneAtMs }) => [entry.id, undoneAtMs ?? entry.reason]));
@@ -69,14 +71,14 @@ export function durableRevocationsConformance(backend: string, open: () => Promi
         ['mine', 'mine'],
       ]),
     );
-    await store.adopt(elsewhere('new', NOW + 10, 'again'));
+    await store.adopt([elsewhere('new', NOW + 10, 'again')]);
     await store.adoptUndo(elsewhere('new', NOW), NOW + 20);
     assert.equal((await reasons()).get('new'), 'again', 'an undo of the older entry does not reach the newer one');
     await store.adoptUndo(elsewhere('new', NOW + 10), NOW + 20);
     assert.equal((await reasons()).get('new'), NOW + 20);
-    await store.adopt(elsewhere('new', NOW + 10));
+    await store.adopt([elsewhere('new', NOW + 10)]);
     assert.equal((await reasons()).get('new'), NOW + 20, 'an entry that was taken back does not come back');
-    await store.adopt(elsewhere('new', NOW + 30, 'later'));
+    await store.adopt([elsewhere('new', NOW + 30, 'later')]);
     assert.equal((await reasons()).get('new'), 'later');
   });
 

@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { Redis } from 'ioredis';
 import { Agent, request } from 'undici';
+import { revocationEntryId } from '../../src/stores/contracts/entry-id.ts';
 import { scratchFolder, start } from '../cli/processes.ts';
 import { eventually } from '../rows/eventually.ts';
 import { openTestDatabase, postgresConfig, type TestDatabase } from '../support/postgres-server.ts';
@@ -131,7 +132,10 @@ test('with Redis away a revocation is pending and in force; kill -9, and another
   await eventually(async () => (await asks(other, 'alice')) === 401, SOON);
   assert.deepEqual(await listed(other), ['alice']);
   using redis = Object.assign(new Redis(all.server.url), { [Symbol.dispose]: () => redis.disconnect() });
-  await eventually(async () => (await redis.hlen('doorward:v1:{rev}:entries')) === 1, SOON);
+  await eventually(
+    async () => (await redis.hexists('doorward:v1:{rev}:entries', revocationEntryId('subject', ISSUER, 'alice'))) === 1,
+    SOON,
+  );
   await eventually(async () => (await all.database.sql`select 1 from revocation where unsent`).length === 0, SOON);
 });
 
@@ -156,7 +160,8 @@ test('a Redis that was flushed while nobody ran gets everything back from Postgr
   await redis.flushall();
   await using sidecar = await all.sidecar();
   assert.deepEqual(await listed(sidecar), ['alice', 'bob']);
-  assert.equal(await redis.hlen('doorward:v1:{rev}:entries'), 2);
+  const fields = ['alice', 'bob'].map((id) => revocationEntryId('subject', ISSUER, id));
+  assert.deepEqual((await redis.hkeys('doorward:v1:{rev}:entries')).sort(), [...fields, 'whole'].sort());
   assert.deepEqual([await asks(sidecar, 'alice'), await asks(sidecar, 'carol')], [401, 200]);
 });
 

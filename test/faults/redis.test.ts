@@ -11,7 +11,7 @@ import { RevocationIndex } from '../../src/revocation/index.ts';
 import { openRedis, type RedisBackend } from '../../src/stores/redis/backend.ts';
 import { keyspace } from '../../src/stores/redis/keyspace.ts';
 import { charge, hit } from '../conformance/checks.ts';
-import { draft } from '../conformance/revocations.ts';
+import { draft, wholeLog } from '../conformance/revocations.ts';
 import { until } from '../revocation/until.ts';
 import { recordingUpstream } from '../support/recording-upstream.ts';
 import { startRedis } from '../support/redis-server.ts';
@@ -131,7 +131,7 @@ test('a full Redis still answers the head, and limits are errors', async () => {
   await using server = await startRedis();
   await using a = await open(server.url);
   using admin = await raw(server.url);
-  const head = await a.backend.revocations.rebuild([], undefined);
+  const { head } = await a.backend.revocations.rebuild([], undefined);
   const limit = charge(5, 60_000);
   const log = charge(5, 60_000, { algorithm: 'log' });
   await a.backend.checks.check([[limit]]);
@@ -149,7 +149,7 @@ test('a full Redis still answers the head, and limits are errors', async () => {
   assert.equal((await replica.follower.revoke(draft('late'))).applied, 'pending');
   await admin.config('SET', 'maxmemory', '0');
   await until(async () => replica.follower.pending().length === 0);
-  assert.equal((await a.backend.revocations.snapshot())?.entries.length, 1);
+  assert.equal((await wholeLog(a.backend.revocations))?.entries.length, 1);
 });
 
 for (const [why, setting, value] of [
@@ -160,7 +160,7 @@ for (const [why, setting, value] of [
     await using server = await startRedis();
     await using a = await open(server.url);
     using admin = await raw(server.url);
-    const head = await a.backend.revocations.rebuild([], undefined);
+    const { head } = await a.backend.revocations.rebuild([], undefined);
     await admin.config('SET', setting, value);
     if (setting === 'save') {
       await admin.config('SET', 'stop-writes-on-bgsave-error', 'yes');
@@ -185,7 +185,7 @@ test('a Redis demoted to a replica still answers the head, limits are errors, an
   await using server = await startRedis();
   await using a = await open(server.url);
   using admin = await raw(server.url);
-  const head = await a.backend.revocations.rebuild([], undefined);
+  const { head } = await a.backend.revocations.rebuild([], undefined);
   await admin.replicaof('127.0.0.1', 1);
   const { head: seen, results } = await a.backend.checks.check([[charge(5, 60_000)]]);
   assert.deepEqual(seen, head);
@@ -254,7 +254,7 @@ test('attack 90: two replicas survive FLUSHALL and a restart of Redis with every
   assert.equal((await b.follower.revoke(draft('two'))).applied, 'pending');
   await server.start();
   await until(async () => a.ids().length === 2 && b.follower.pending().length === 0);
-  assert.deepEqual((await backendA.revocations.snapshot())?.entries.map(({ id }) => id).sort(), ['one', 'two']);
+  assert.deepEqual((await wholeLog(backendA.revocations))?.entries.map(({ id }) => id).sort(), ['one', 'two']);
 });
 
 test('L6: a revocation reaches another replica by notice, without traffic, and limit resets do too', async () => {

@@ -62,11 +62,11 @@ test('the generation changes with every put, so that a cleared token is looked a
   assert.notEqual(index.generation, before);
 });
 
-test('removing, replacing and sweeping keep the size true', () => {
+test('removing, replacing and sweeping keep the size true', async () => {
   const index = indexOf(entry(), entry({ reason: 'again' }), entry({ kind: 'tenant', untilMs: 'forever' }));
   assert.equal(index.size, 2);
   assert.equal(index.get('token', who.issuer, 'id')?.reason, 'again');
-  assert.equal(index.find(entry().entryId)?.reason, 'again');
+  assert.equal((await index.find(entry().entryId))?.reason, 'again');
   index.sweep(NOW + 5000);
   assert.deepEqual(
     [...index.entries()].map(({ kind }) => kind),

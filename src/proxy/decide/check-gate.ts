@@ -95,7 +95,7 @@ class Gate implements CheckGate {
     const { index, clock } = this.#options;
     const { generation } = index;
     if (token.clearedAt === generation) return false;
-    if (index.refuses(token.principal, clock.nowMs()) !== undefined) return true;
+    if (index.isRefused(token.principal, clock.nowMs())) return true;
     token.clearedAt = generation;
     return false;
   }

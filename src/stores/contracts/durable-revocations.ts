@@ -32,10 +32,10 @@ export interface DurableRevocations {
   /** Active and undone entries in the order of their ids, from the first after `afterId` ('' for the start). */
   page(afterId: string, limit: number, nowMs: number): Promise<readonly DurableRevocation[]>;
   /**
-   * Remembers what the shared log took from a replica that has no durable store. What is remembered already, or was changed
-   * here since, stays as it is.
+   * Remembers what the shared log took from a replica that has no durable store, and answers the ids of what was new. What
+   * is remembered already, or was changed here since, stays as it is. An entry that comes twice counts as the last of them.
    */
-  adopt(entry: RevocationEntry): Promise<void>;
+  adopt(entries: readonly RevocationEntry[]): Promise<readonly string[]>;
   /** The same for an entry that was taken back; nothing happens when it is not the one remembered. */
   adoptUndo(entry: RevocationEntry, nowMs: number): Promise<void>;
   /** Deletes some of what has expired, and undone entries after 30 days; answers how many. */

@@ -48,34 +48,58 @@ export type RevocationEvent =
   | { readonly type: 'put'; readonly entry: RevocationEntry; readonly restored: boolean }
   | { readonly type: 'undo'; readonly entry: RevocationEntry; readonly seq: number };
 
-/** All active entries at one head. */
+/** Entries in pieces, so that a million are never in memory at once as objects. */
+export type EntryBatches = AsyncIterable<readonly RevocationEntry[]> | Iterable<readonly RevocationEntry[]>;
+
+/**
+ * All active entries, read in batches while the log goes on. An entry may come twice, and what changes meanwhile may or may
+ * not be among them: the state at a later head is these batches with the events {@link RevocationLog.since} `from` on top. The
+ * events may also be read and applied between batches. Iterating rejects with `store_unavailable`.
+ */
 export interface RevocationSnapshot {
-  readonly head: RevocationHead;
-  readonly entries: readonly RevocationEntry[];
+  /** The head before the first batch. */
+  readonly from: RevocationHead;
+  readonly batches: AsyncIterable<readonly RevocationEntry[]>;
 }
+
+/** What a rebuild left. */
+export interface RebuiltLog {
+  readonly head: RevocationHead;
+  /** How many heard of it at once, this replica included if it watches; others that are there will add what they know. */
+  readonly listeners: number;
+}
+
+/** Beyond this a head is none: a new log begins at 0 again. Far below 2 ** 48, so that no arithmetic on a seq ever rounds. */
+export const MAX_SEQ = 1e14;
 
 /**
  * Guarantees: appends are ordered by `seq` without gaps; an entry is visible in the head of the next check on every
  * replica once `append` resolved; expired entries leave the store by themselves, without an event; every call rejects with
- * `store_unavailable` when the store is away.
+ * `store_unavailable` when the store is away. A log whose entries were lost as a whole while its head stayed is no log.
  */
 export interface RevocationLog {
   /** Rejects with `store_unavailable` where there is no log, or one behind what this replica has seen: rebuild first. */
   append(draft: RevocationDraft): Promise<RevocationEntry>;
-  /** Takes an entry back; false when there is none. */
-  undo(entryId: string): Promise<boolean>;
+  /** Takes an entry back and answers it; undefined when there is none. */
+  undo(entryId: string): Promise<RevocationEntry | undefined>;
+  /** The entry with this id; undefined when there is none. */
+  get(entryId: string): Promise<RevocationEntry | undefined>;
   /** The current head; undefined when the store holds no log. */
   head(): Promise<RevocationHead | undefined>;
-  /** Undefined when the store holds no log (lost, or never made). */
+  /**
+   * Undefined when the store holds no log (lost, or never made). Rejects with `store_unavailable` while another replica is
+   * still rebuilding it.
+   */
   snapshot(): Promise<RevocationSnapshot | undefined>;
   /** Events after `head.seq` in order; undefined when the stream no longer reaches back that far or the epoch differs. */
   since(head: RevocationHead): Promise<readonly RevocationEvent[] | undefined>;
   /**
    * Makes a log where there is none, or where the one there fell behind `last` (what this replica had seen), under a new
-   * epoch whose seq starts at or above `last.seq`, and puts `entries` that it does not hold yet, or holds from an earlier
-   * `revokedAtMs`. Replicas that race make one log; each may add what only it knew. Put entries get new seqs.
+   * epoch whose seq starts at or above `last.seq` (at 0 once that is far beyond any real one), and puts `entries` that it
+   * does not hold yet, or holds from an earlier `revokedAtMs`. Replicas that race make one log: while one makes it of several
+   * batches the others are refused with `store_unavailable`, and add afterwards what only they knew. Put entries get new seqs.
    */
-  rebuild(entries: readonly RevocationEntry[], last: RevocationHead | undefined): Promise<RevocationHead>;
+  rebuild(entries: EntryBatches, last: RevocationHead | undefined): Promise<RebuiltLog>;
   /** Calls back soon after any append, undo, rebuild or limit reset by any replica, also without traffic. */
   watch(onNotice: (notice: StoreNotice) => void): Promise<AsyncDisposable>;
 }

@@ -4,17 +4,21 @@ import type { Clock } from '../../core/clock.ts';
 import { storeUnavailable } from '../../core/errors.ts';
 import { randomId } from '../../core/ids.ts';
 import { revocationEntryId } from '../contracts/entry-id.ts';
-import type {
-  RevocationDraft,
-  RevocationEntry,
-  RevocationEvent,
-  RevocationHead,
-  RevocationLog,
-  RevocationSnapshot,
-  StoreNotice,
+import {
+  type EntryBatches,
+  MAX_SEQ,
+  type RebuiltLog,
+  type RevocationDraft,
+  type RevocationEntry,
+  type RevocationEvent,
+  type RevocationHead,
+  type RevocationLog,
+  type RevocationSnapshot,
+  type StoreNotice,
 } from '../contracts/revocations.ts';
 
 const MAX_EVENTS = 10_000;
+const BATCH = 500;
 
 /** {@link RevocationLog} in memory. It holds no log until the first rebuild, as an empty Redis does. */
 export class MemoryRevocations implements RevocationLog {
@@ -45,17 +49,21 @@ export class MemoryRevocations implements RevocationLog {
     return entry;
   }
 
-  async undo(entryId: string): Promise<boolean> {
+  async undo(entryId: string): Promise<RevocationEntry | undefined> {
     const entry = this.#entries.get(entryId);
-    if (entry === undefined || this.#head === undefined) return false;
+    if (entry === undefined || this.#head === undefined) return undefined;
     this.#entries.delete(entryId);
     this.#record({ type: 'undo', entry, seq: this.#nextSeq() });
     this.#notifyHead();
-    return true;
+    return entry;
+  }
+
+  async get(entryId: string): Promise<RevocationEntry | undefined> {
+    return this.#entries.get(entryId);
   }
 
   async snapshot(): Promise<RevocationSnapshot | undefined> {
-    return this.#head && { head: this.#head, entries: [...this.#entries.values()] };
+    return this.#head && { from: this.#head, batches: this.#batches() };
   }
 
   async since(head: RevocationHead): Promise<readonly RevocationEvent[] | undefined> {
@@ -64,18 +72,18 @@ export class MemoryRevocations implements RevocationLog {
     return events.length === this.#head.seq - head.seq ? events : undefined;
   }
 
-  async rebuild(entries: readonly RevocationEntry[], last: RevocationHead | undefined): Promise<RevocationHead> {
+  async rebuild(entries: EntryBatches, last: RevocationHead | undefined): Promise<RebuiltLog> {
     const behind = last !== undefined && this.#head?.epoch === last.epoch && this.#head.seq < last.seq;
     if (this.#head === undefined || behind) {
-      this.#head = { epoch: randomId(), seq: Math.max(last?.seq ?? 0, this.#head?.seq ?? 0) };
+      const seq = Math.max(last?.seq ?? 0, this.#head?.seq ?? 0);
+      this.#head = { epoch: randomId(), seq: seq < MAX_SEQ / 2 ? seq : 0 };
       this.#events = [];
     }
-    for (const entry of entries) {
-      const held = this.#entries.get(entry.entryId);
-      if (held === undefined || held.revokedAtMs < entry.revokedAtMs) this.#put(entry, entry.revokedAtMs, true);
+    for await (const batch of entries) {
+      for (const entry of batch) this.#restore(entry);
     }
     this.#notifyHead();
-    return this.#head;
+    return { head: this.#head, listeners: this.#watchers.size };
   }
 
   async watch(onNotice: (notice: StoreNotice) => void): Promise<AsyncDisposable> {
@@ -112,6 +120,22 @@ export class MemoryRevocations implements RevocationLog {
       else this.#entries.set(event.entry.entryId, event.entry);
       if (this.#head) this.#head = { epoch: this.#head.epoch, seq: this.#head.seq - 1 };
     }
+  }
+
+  /** A map goes on over what is put and removed while it is walked. */
+  async *#batches(): AsyncGenerator<readonly RevocationEntry[]> {
+    let batch: RevocationEntry[] = [];
+    for (const entry of this.#entries.values()) {
+      if (batch.push(entry) < BATCH) continue;
+      yield batch;
+      batch = [];
+    }
+    yield batch;
+  }
+
+  #restore(entry: RevocationEntry): void {
+    const held = this.#entries.get(entry.entryId);
+    if (held === undefined || held.revokedAtMs < entry.revokedAtMs) this.#put(entry, entry.revokedAtMs, true);
   }
 
   #put(draft: RevocationDraft, revokedAtMs: number, restored: boolean): RevocationEntry {

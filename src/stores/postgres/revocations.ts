@@ -94,32 +94,27 @@ export class PostgresRevocations implements DurableRevocations {
     return rows.map(revocationOf);
   }
 
-  async adopt({
-    entryId,
-    kind,
-    issuer,
-    id,
-    untilMs,
-    notBeforeMs,
-    reason,
-    revokedAtMs,
-  }: RevocationEntry): Promise<void> {
-    const until = untilMs === 'forever' ? null : timeOf(untilMs);
-    const notBefore = notBeforeMs === undefined ? null : timeOf(notBeforeMs);
-    const revokedAt = timeOf(revokedAtMs);
+  async adopt(entries: readonly RevocationEntry[]): Promise<readonly string[]> {
+    if (entries.length === 0) return [];
+    const rows = new Map(entries.map((entry) => [entry.entryId, adoptedRow(entry)]));
     // A row that waits to be sent is newer than the log; one that the log has at this time or later is this very entry.
-    await this.#postgres.run(
+    const adopted = await this.#postgres.run(
       'revocations.adopt',
-      (sql) => sql`
+      (sql) => sql<{ entry_id: string }[]>`
         insert into revocation
           (entry_id, kind, issuer, revoked_id, reason, until, not_before, revoked_at, logged_at, unsent)
-        values (${entryId}, ${kind}, ${issuer}, ${id}, ${reason}, ${until}, ${notBefore}, ${revokedAt}, ${revokedAt}, false)
+        select entry_id, kind, issuer, revoked_id, reason, until, not_before, revoked_at, revoked_at, false
+        from jsonb_to_recordset(${JSON.stringify([...rows.values()])}::text::jsonb) as given (entry_id text, kind text,
+          issuer text, revoked_id text, reason text, until timestamptz, not_before timestamptz, revoked_at timestamptz)
+        order by entry_id
         on conflict (entry_id) do update set reason = excluded.reason, until = excluded.until,
           not_before = excluded.not_before, revoked_at = excluded.revoked_at, logged_at = excluded.logged_at,
           undone_at = null
         where not revocation.unsent and coalesce(revocation.logged_at, revocation.revoked_at) < excluded.logged_at
-          and (revocation.undone_at is null or revocation.undone_at < excluded.logged_at)`,
+          and (revocation.undone_at is null or revocation.undone_at < excluded.logged_at)
+        returning entry_id`,
     );
+    return adopted.map(({ entry_id: entryId }) => entryId);
   }
 
   async adoptUndo({ entryId, revokedAtMs }: RevocationEntry, nowMs: number): Promise<void> {
@@ -143,6 +138,14 @@ export class PostgresRevocations implements DurableRevocations {
     );
     return gone.count;
   }
+}
+
+function adoptedRow({ entryId, kind, issuer, id, untilMs, notBeforeMs, reason, revokedAtMs }: RevocationEntry) {
+  return {
+    ...{ entry_id: entryId, kind, issuer, revoked_id: id, reason, revoked_at: timeOf(revokedAtMs) },
+    until: untilMs === 'forever' ? null : timeOf(untilMs),
+    not_before: notBeforeMs === undefined ? null : timeOf(notBeforeMs),
+  };
 }
 
 function revocationOf(row: Row): DurableRevocation {

@@ -1,9 +1,12 @@
 // The revocation log over Redis: a hash of entries, a set of expiries, a capped stream of events and the head. Each change
-// is one script; reading everything is a scan between two heads, so that a million entries never block the server.
+// is one script; reading everything is a scan, with the events since it began on top, so that a million entries never block
+// the server. A field of the hash marks which epoch it belongs to: without it the entries were lost while the head stayed.
 import type { Redis } from 'ioredis';
 import { storeUnavailable } from '../../core/errors.ts';
 import { randomId } from '../../core/ids.ts';
 import type {
+  EntryBatches,
+  RebuiltLog,
   RevocationDraft,
   RevocationEntry,
   RevocationEvent,
@@ -12,6 +15,7 @@ import type {
   RevocationSnapshot,
   StoreNotice,
 } from '../contracts/revocations.ts';
+import { MAX_SEQ } from '../contracts/revocations.ts';
 import { decodeEntry, encodeDraft, encodeUntil, makeEntry } from './entries.ts';
 import { badReply } from './errors.ts';
 import { parseHead } from './head.ts';
@@ -23,10 +27,10 @@ import { loadScript } from './scripts.ts';
 const EVENTS_KEPT = 10_000;
 /** Farther behind than this a snapshot is cheaper. */
 const MOST_EVENTS = 5000;
-const SCAN_COUNT = 1000;
-const REBUILD_COUNT = 500;
+const SCAN_COUNT = 500;
 const SWEEP_COUNT = 1000;
-const SNAPSHOT_ATTEMPTS = 3;
+/** Field of the hash that is no entry; its value is one that earlier releases can read and that refuses nobody. */
+const MARK = 'whole';
 
 /** What a Redis log is made of. */
 export interface RedisRevocationsOptions {
@@ -51,6 +55,7 @@ export class RedisRevocations implements RevocationLog {
     append: loadScript('append'),
     undo: loadScript('undo'),
     since: loadScript('since'),
+    whole: loadScript('whole'),
     rebuild: loadScript('rebuild'),
     sweep: loadScript('sweep'),
   };
@@ -70,7 +75,8 @@ export class RedisRevocations implements RevocationLog {
     const seen = [this.#seen?.epoch ?? '', this.#seen?.seq ?? 0];
     const args = [this.#now(), channel, EVENTS_KEPT, ...seen, entry.entryId, encodeUntil(draft.untilMs)];
     const keys = [head, entries, expiry, log];
-    const reply = await this.#slow.replicatedScript(this.#scripts.append, keys, [...args, encodeDraft(draft)]);
+    const rest = [encodeDraft(draft), MAX_SEQ];
+    const reply = await this.#slow.replicatedScript(this.#scripts.append, keys, [...args, ...rest]);
     if (reply === null) throw storeUnavailable('there is no revocation log, or it lost its end');
     const [seq, revokedAtMs, epoch] = Array.isArray(reply) ? (reply as unknown[]) : [];
     if (typeof seq !== 'number' || typeof revokedAtMs !== 'number') throw badReply('append');
@@ -78,12 +84,19 @@ export class RedisRevocations implements RevocationLog {
     return { ...entry, seq, revokedAtMs };
   }
 
-  async undo(entryId: string): Promise<boolean> {
+  async undo(entryId: string): Promise<RevocationEntry | undefined> {
     const { head, entries, expiry, log, channel } = this.#names;
-    const args = [channel, EVENTS_KEPT, entryId];
+    if (entryId === MARK) return undefined;
+    const args = [channel, EVENTS_KEPT, entryId, MAX_SEQ];
     const reply = await this.#slow.script(this.#scripts.undo, [head, entries, expiry, log], args);
     if (reply === null) throw storeUnavailable('there is no revocation log');
-    return reply === 1;
+    return reply === 0 ? undefined : decodeEntry(reply);
+  }
+
+  async get(entryId: string): Promise<RevocationEntry | undefined> {
+    if (entryId === MARK) return undefined;
+    const stored = await this.#slow.command('hget', this.#names.entries, entryId);
+    return stored === null ? undefined : decodeEntry(stored);
   }
 
   async head(): Promise<RevocationHead | undefined> {
@@ -91,8 +104,9 @@ export class RedisRevocations implements RevocationLog {
   }
 
   async since(head: RevocationHead): Promise<readonly RevocationEvent[] | undefined> {
-    const keys = [this.#names.head, this.#names.log];
-    const reply = await this.#fast.script(this.#scripts.since, keys, [head.epoch, head.seq, MOST_EVENTS]);
+    const keys = [this.#names.head, this.#names.log, this.#names.entries];
+    const args = [head.epoch, head.seq, MOST_EVENTS, MARK];
+    const reply = await this.#fast.script(this.#scripts.since, keys, args);
     if (reply === null) return undefined;
     if (!Array.isArray(reply)) throw badReply('since');
     const events = reply.map((fields: unknown, at) => decodeEvent(fields, head.seq + 1 + at));
@@ -101,44 +115,31 @@ export class RedisRevocations implements RevocationLog {
   }
 
   async snapshot(): Promise<RevocationSnapshot | undefined> {
-    for (let attempt = 0; attempt < SNAPSHOT_ATTEMPTS; attempt += 1) {
-      const before = await this.head();
-      if (before === undefined) return undefined;
-      const held = await this.#scan();
-      const events = await this.since(before);
-      if (events === undefined) continue;
-      for (const event of events) {
-        if (event.type === 'put') held.set(event.entry.entryId, event.entry);
-        else held.delete(event.entry.entryId);
-      }
-      return { head: { epoch: before.epoch, seq: before.seq + events.length }, entries: [...held.values()] };
-    }
-    throw storeUnavailable('the revocation log changes faster than it can be read');
+    const keys = [this.#names.head, this.#names.entries];
+    const reply = await this.#slow.script(this.#scripts.whole, keys, [this.#now(), MARK, MAX_SEQ]);
+    if (reply === 'building') throw storeUnavailable('another replica is still rebuilding the revocation log');
+    const from = parseHead(reply);
+    return from && { from, batches: this.#scan() };
   }
 
-  async rebuild(entries: readonly RevocationEntry[], last: RevocationHead | undefined): Promise<RevocationHead> {
-    const { head, entries: hash, expiry, log, channel } = this.#names;
+  async rebuild(entries: EntryBatches, last: RevocationHead | undefined): Promise<RebuiltLog> {
+    const { channel } = this.#names;
     const seen = [randomId(), last?.epoch ?? '', last?.seq ?? 0, randomId()];
-    const common = [this.#now(), channel, EVENTS_KEPT, ...seen];
-    let at = 0;
-    let reply: unknown;
-    do {
-      const part = entries.slice(at, at + REBUILD_COUNT);
-      at += REBUILD_COUNT;
-      const rows = part.flatMap((entry) => [
+    const common = [this.#now(), channel, EVENTS_KEPT, MARK, MAX_SEQ, ...seen];
+    // The last call is told so, which is known only when no batch follows.
+    let rows: (string | number)[] = [];
+    for await (const batch of entries) {
+      if (rows.length > 0) await this.#put([...common, 0, ...rows]);
+      rows = batch.flatMap((entry) => [
         entry.entryId,
         encodeUntil(entry.untilMs),
         entry.revokedAtMs,
         encodeDraft(entry),
       ]);
-      const final = at >= entries.length ? 1 : 0;
-      reply = await this.#slow.script(this.#scripts.rebuild, [head, hash, expiry, log], [...common, final, ...rows]);
-    } while (at < entries.length);
-    const [epoch, seq, visible] = Array.isArray(reply) ? (reply as unknown[]) : [];
-    if (typeof epoch !== 'string' || typeof seq !== 'number') throw badReply('rebuild');
-    if (visible !== 1) throw storeUnavailable('another replica is still rebuilding the revocation log');
+    }
+    const { epoch, seq, listeners } = await this.#put([...common, 1, ...rows]);
     this.#sees({ epoch, seq });
-    return { epoch, seq };
+    return { head: { epoch, seq }, listeners };
   }
 
   watch(onNotice: (notice: StoreNotice) => void): Promise<Notices> {
@@ -151,8 +152,17 @@ export class RedisRevocations implements RevocationLog {
     return Number(await this.#slow.script(this.#scripts.sweep, keys, [this.#now(), SWEEP_COUNT]));
   }
 
-  async #scan(): Promise<Map<string, RevocationEntry>> {
-    const held = new Map<string, RevocationEntry>();
+  /** One call of a rebuild. Who is not the one that makes a log of several calls stops at its first. */
+  async #put(args: readonly (string | number)[]): Promise<RevocationHead & { readonly listeners: number }> {
+    const { head, entries, expiry, log } = this.#names;
+    const reply = await this.#slow.script(this.#scripts.rebuild, [head, entries, expiry, log], args);
+    const [epoch, seq, state, listeners] = Array.isArray(reply) ? (reply as unknown[]) : [];
+    if (typeof epoch !== 'string' || typeof seq !== 'number') throw badReply('rebuild');
+    if (state === 'building') throw storeUnavailable('another replica is still rebuilding the revocation log');
+    return { epoch, seq, listeners: Number(listeners) || 0 };
+  }
+
+  async *#scan(): AsyncGenerator<readonly RevocationEntry[]> {
     const { entries } = this.#names;
     const scan = this.#slow.pinned(entries);
     let cursor = '0';
@@ -160,13 +170,13 @@ export class RedisRevocations implements RevocationLog {
       const reply = await scan('hscan', entries, cursor, 'COUNT', SCAN_COUNT);
       const [next, rows] = Array.isArray(reply) ? (reply as unknown[]) : [];
       if (typeof next !== 'string' || !Array.isArray(rows)) throw badReply('hscan');
-      for (let row = 1; row < rows.length; row += 2) {
-        const entry = decodeEntry(rows[row]);
-        held.set(entry.entryId, entry);
+      const batch: RevocationEntry[] = [];
+      for (let row = 0; row + 1 < rows.length; row += 2) {
+        if (rows[row] !== MARK) batch.push(decodeEntry(rows[row + 1], rows[row]));
       }
+      yield batch;
       cursor = next;
     } while (cursor !== '0');
-    return held;
   }
 
   /** Remembers how far the log was, so that an append never lands in a log that lost its end (lua/append.lua). */

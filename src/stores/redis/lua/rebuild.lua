@@ -1,10 +1,13 @@
 -- Purpose: makes a revocation log where there is none or where it lost its end, and adds entries it does not hold.
 -- Guarantee: replicas that race make one epoch; with several calls (more entries than fit one) the head stays hidden, as
---   '!token:until:epoch:seq', until the maker's last call, or until another replica takes over after `until`.
+--   '!token:until:epoch:seq', until the maker's last call, or until another replica takes over after `until`; the others add
+--   nothing meanwhile. The entries are marked with the epoch: that they were lost as a whole shows even when the head stayed.
 -- KEYS: 1 head; 2 entries; 3 expiry; 4 log.
--- ARGV: 1 time in ms or ''; 2 channel; 3 events kept; 4 new epoch; 5 epoch and 6 seq the caller has seen ('' and 0 for
---   none); 7 the caller's token; 8 '1' on its last call; then per entry: id, until in ms or '', revoked at in ms, JSON.
--- Reply: {epoch, seq, 1 when the head is visible}.
+-- ARGV: 1 time in ms or ''; 2 channel; 3 events kept; 4 field of the mark; 5 seq from which on a head is none; 6 new epoch;
+--   7 epoch and 8 seq the caller has seen ('' and 0 for none); 9 the caller's token; 10 '1' on its last call;
+--   then per entry: id, until in ms or '', revoked at in ms, JSON.
+-- Reply: {epoch, seq, 'building' while another replica makes it, 'hidden' before the last call of several, else 'made',
+--   how many were told}.
 local BUILD_MS = 10000
 local now = tonumber(ARGV[1])
 if not now then
@@ -20,15 +23,25 @@ if not epoch then
 end
 seq = tonumber(seq) or 0
 
-if not epoch or (epoch == ARGV[5] and seq < tonumber(ARGV[6])) then
-  epoch, seq = ARGV[4], math.max(seq, tonumber(ARGV[6]))
-  builder, expires = ARGV[7], now + BUILD_MS
+local mark = redis.pcall('HGET', KEYS[2], ARGV[4])
+-- Of another type: whoever wrote it, it is not ours.
+if type(mark) == 'table' then redis.call('DEL', KEYS[2]) end
+local marked = epoch and type(mark) == 'string' and string.find(mark, '"id":"' .. epoch .. '"', 1, true)
+local most = tonumber(ARGV[5])
+if not marked or seq >= most or (epoch == ARGV[7] and seq < tonumber(ARGV[8])) then
+  epoch, seq = ARGV[6], math.max(seq, tonumber(ARGV[8]))
+  if seq >= most / 2 then seq = 0 end
+  builder, expires = ARGV[9], now + BUILD_MS
   redis.call('DEL', KEYS[4])
-elseif builder and tonumber(expires) < now then
-  builder, expires = ARGV[7], now + BUILD_MS
+  if type(redis.pcall('ZCARD', KEYS[3])) == 'table' then redis.call('DEL', KEYS[3]) end
+  redis.call('HSET', KEYS[2], ARGV[4],
+    '0:0:{"kind":"key","issuer":"urn:doorward:log","id":"' .. epoch .. '","untilMs":"forever","reason":"marks a whole log"}')
+elseif builder and (builder == ARGV[9] or tonumber(expires) < now) then
+  builder, expires = ARGV[9], now + BUILD_MS
 end
+if builder and builder ~= ARGV[9] then return { epoch, seq, 'building', 0 } end
 
-for at = 9, #ARGV, 4 do
+for at = 11, #ARGV, 4 do
   local id, expiry, revoked = ARGV[at], ARGV[at + 1], tonumber(ARGV[at + 2])
   local held = redis.call('HGET', KEYS[2], id)
   if not held or tonumber(string.match(held, '^%d+:(%d+):')) < revoked then
@@ -44,12 +57,11 @@ for at = 9, #ARGV, 4 do
   end
 end
 
-if builder == ARGV[7] and ARGV[8] == '1' then builder = nil end
+if ARGV[10] == '1' then builder = nil end
 local head = string.format('%s:%.0f', epoch, seq)
 if builder then
   redis.call('SET', KEYS[1], string.format('!%s:%.0f:', builder, expires) .. head)
-else
-  redis.call('SET', KEYS[1], head)
-  redis.call('PUBLISH', ARGV[2], 'revocations ' .. head)
+  return { epoch, seq, 'hidden', 0 }
 end
-return { epoch, seq, builder and 0 or 1 }
+redis.call('SET', KEYS[1], head)
+return { epoch, seq, 'made', redis.call('PUBLISH', ARGV[2], 'revocations ' .. head) }

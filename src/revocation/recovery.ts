@@ -1,0 +1,102 @@
+// Puts back what a log lost: what this replica holds and, where there is one, what the durable store remembers. Replicas do
+// this together; one that holds nothing itself gives the others time (design 5).
+import { setTimeout as delay } from 'node:timers/promises';
+import type { Clock } from '../core/clock.ts';
+import { isStoreUnavailable, storeUnavailable } from '../core/errors.ts';
+import type { RevocationEntry, RevocationHead, RevocationLog } from '../stores/contracts/revocations.ts';
+import { RevocationIndex } from './index.ts';
+import type { ReadLog } from './reading.ts';
+import type { Tombstones } from './tombstones.ts';
+
+/** A part of what a durable store remembers: entries in force, and those that were taken back. */
+export interface RememberedRevocations {
+  readonly entries: readonly RevocationEntry[];
+  readonly undone: readonly RevocationEntry[];
+}
+
+/** What it is made of. */
+export interface RecoveryOptions {
+  readonly log: RevocationLog;
+  /** What this replica holds. */
+  readonly index: RevocationIndex;
+  readonly clock: Pick<Clock, 'nowMs'>;
+  readonly tombstones: Tombstones;
+  /** Ends waiting. */
+  readonly closing: AbortSignal;
+  /** Iterating rejects with `store_unavailable` when the durable store cannot tell. */
+  readonly remembered?: () => AsyncIterable<RememberedRevocations>;
+}
+
+/** The log has to be as it is for this long before it counts as put back by the others. */
+const CALM_MS = 3000;
+const LONGEST_MS = 60_000;
+const STEP_MS = 100;
+
+/** One replica's part in mending the log. */
+export class Recovery {
+  readonly #options: RecoveryOptions;
+
+  constructor(options: RecoveryOptions) {
+    this.#options = options;
+  }
+
+  /** Tells of every entry that the durable store remembers in force; false when there is none, or it could not tell all. */
+  async remember(onEntry: (entry: RevocationEntry) => void): Promise<boolean> {
+    const { remembered, tombstones } = this.#options;
+    if (remembered === undefined) return false;
+    try {
+      for await (const { entries, undone } of remembered()) {
+        for (const entry of undone) tombstones.add(entry);
+        for (const entry of entries) onEntry(entry);
+      }
+      return true;
+    } catch (error) {
+      if (isStoreUnavailable(error)) return false;
+      throw error;
+    }
+  }
+
+  /**
+   * Adds what the log lacks, and makes one where `read` is none or behind `mine`; true when it was changed and has to be read
+   * again. `complete`: this replica held all of it once. Rejects with `store_unavailable`.
+   */
+  async putBack(read: ReadLog | undefined, mine: RevocationHead | undefined, complete: boolean): Promise<boolean> {
+    const behind = mine !== undefined && read?.head.epoch === mine.epoch && read.head.seq < mine.seq;
+    const missing = new RevocationIndex();
+    const remembered = await this.#collect(missing, read?.index);
+    if (read !== undefined && !behind && missing.size === 0) return false;
+    const { head, listeners } = await this.#options.log.rebuild(this.#unlessUndone(missing), mine);
+    // Nothing here says what a lost log held, but others that are there put back what they know.
+    if (read === undefined && !complete && !remembered && listeners > 0) await this.#awaitOthers(head);
+    return true;
+  }
+
+  /** What lives here or in the durable store and `read` lacks, or has of an earlier time; true when that store could tell. */
+  async #collect(missing: RevocationIndex, read: RevocationIndex | undefined): Promise<boolean> {
+    const nowMs = this.#options.clock.nowMs();
+    const note = (entry: RevocationEntry) => {
+      const lives = entry.untilMs === 'forever' || entry.untilMs > nowMs;
+      if (lives && (read?.revokedAtMs(entry) ?? -1) < entry.revokedAtMs) missing.put(entry);
+    };
+    const remembered = await this.remember(note);
+    // Entries of seq 0 are pending: they are sent by themselves.
+    for await (const batch of this.#options.index.walk(({ seq }) => seq > 0)) for (const entry of batch) note(entry);
+    return remembered;
+  }
+
+  async *#unlessUndone(missing: RevocationIndex): AsyncGenerator<readonly RevocationEntry[]> {
+    for await (const batch of missing.walk()) yield batch.filter((entry) => !this.#options.tombstones.covers(entry));
+  }
+
+  async #awaitOthers(made: RevocationHead): Promise<void> {
+    let last: RevocationHead | undefined = made;
+    let calmMs = 0;
+    for (let waitedMs = 0; waitedMs < LONGEST_MS && calmMs < CALM_MS; waitedMs += STEP_MS) {
+      await delay(STEP_MS, undefined, { ref: false });
+      if (this.#options.closing.aborted) throw storeUnavailable('this replica is stopping');
+      const head = await this.#options.log.head();
+      calmMs = head?.epoch === last?.epoch && head?.seq === last?.seq ? calmMs + STEP_MS : 0;
+      last = head;
+    }
+  }
+}
