@@ -45,6 +45,9 @@ export function ensureAll(): void {
     () => ensureCommand('pgbouncer', '--version'),
     () => ensureCommand('nginx', '-v'),
     () => ensureCommand('openssl', 'version'),
+    () => ensureCommand('haproxy', '-v'),
+    () => ensureCommand('apache2', '-v', 'apache2-bin'),
+    () => ensureCommand('python3', '--version'),
   ];
   const missing = needs.flatMap((need) => {
     try {
