@@ -120,6 +120,7 @@ table client
   constraint client_version_check CHECK ((version > 0))
   CREATE INDEX client_by_id ON doorward.client USING btree (client_id) WHERE (removed_at IS NULL)
   CREATE INDEX client_newest ON doorward.client USING btree (created_at DESC, issuer, client_id) WHERE (removed_at IS NULL)
+  CREATE INDEX client_tenant ON doorward.client USING btree (tenant, created_at DESC, issuer, client_id) WHERE (tenant IS NOT NULL)
   CREATE INDEX client_unpublished ON doorward.client USING btree (updated_at) WHERE (published_version < version)
   CREATE INDEX client_updated ON doorward.client USING btree (updated_at)
 table client_secret
@@ -196,13 +197,24 @@ table operator
   created_by text not null
   expires_at timestamp with time zone
   last_used_at timestamp with time zone
+  tenant text  -- The one tenant whose rows the operator reaches; null: everything.
+  tenant_role text
+  tenant_permissions text[]
+  constraint operator_bound CHECK (
+CASE
+    WHEN (tenant IS NULL) THEN ((tenant_role IS NULL) AND (tenant_permissions IS NULL))
+    ELSE ((role IS NULL) AND (cardinality(permissions) = 0) AND (tenant_permissions IS NOT NULL))
+END)
   constraint operator_certificate UNIQUE (certificate)
   constraint operator_check CHECK (((token_digest IS NOT NULL) OR (certificate IS NOT NULL)))
   constraint operator_name UNIQUE (name)
   constraint operator_pkey PRIMARY KEY (id)
   constraint operator_role_check CHECK ((role = ANY (ARRAY['viewer'::text, 'editor'::text, 'admin'::text])))
+  constraint operator_tenant_check CHECK ((tenant <> ''::text))
+  constraint operator_tenant_role_check CHECK ((tenant_role = ANY (ARRAY['viewer'::text, 'editor'::text, 'admin'::text])))
   constraint operator_token UNIQUE (token_digest)
   constraint operator_token_digest_check CHECK ((token_digest ~ '^[0-9a-f]{64}$'::text))
+  CREATE INDEX operator_newest ON doorward.operator USING btree (created_at DESC, id)
   comment: Who may call the admin plane, by token or client certificate; removed rows are refused at once.
 table revocation
   entry_id text not null

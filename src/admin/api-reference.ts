@@ -21,6 +21,7 @@ interface Operation {
   >;
   readonly 'x-permission': string;
   readonly 'x-audit-event'?: string;
+  readonly 'x-tenant-operators'?: true;
 }
 
 type Content = Readonly<Record<string, { readonly schema: JsonObject }>>;
@@ -55,6 +56,7 @@ function section(title: string, row: Operation): string[] {
     `\`${row.operationId}\``,
     `permission \`${row['x-permission']}\``,
     ...(event ? [`audited as \`${event}\``] : []),
+    ...(row['x-tenant-operators'] ? ['also for operators of a tenant'] : []),
   ];
   return [
     '',

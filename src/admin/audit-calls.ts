@@ -40,7 +40,7 @@ export async function auditAnswer(
     type: answer.event ?? endpoint.event ?? 'admin.changed',
     subject: textOf(subject),
     client: textOf(client),
-    tenant: textOf(tenant),
+    tenant: call.operator.tenant ?? textOf(tenant),
     details: { what: what(endpoint), status: answer.status, ...details },
   });
 }
@@ -60,14 +60,14 @@ export async function auditFailure(dependencies: AdminDependencies, call: Audite
   });
 }
 
-/** Records that an operator lacks the permission of an endpoint. */
-export function auditForbidden(dependencies: AdminDependencies, call: AuditedCall): Promise<void> {
+/** Records that an operator may not call an endpoint. */
+export function auditForbidden(dependencies: AdminDependencies, call: AuditedCall, reason: Reason): Promise<void> {
   const { endpoint } = call;
   return quietly(dependencies, {
     ...drafted(call),
     type: 'auth.forbidden',
     outcome: 'failure',
-    reason: 'operator_forbidden',
+    reason,
     details: { what: what(endpoint), permission: endpoint.permission },
   });
 }
@@ -93,6 +93,8 @@ const drafted = ({ operator, address, requestId }: AuditedCall) => ({
   actor: { kind: 'operator' as const, id: operator.id },
   address,
   requestId,
+  // What an operator of a tenant does, or tries, is the tenant's to see.
+  tenant: operator.tenant,
 });
 
 const textOf = (value: unknown) => (typeof value === 'string' ? value : undefined);

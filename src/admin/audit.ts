@@ -84,6 +84,7 @@ export const listAudit = endpoint({
   method: 'GET',
   path: '/v1/audit',
   permission: 'audit:read',
+  reach: 'tenant',
   query: filters,
   answers: { 200: pageShape(shownEvent) },
   refusals: ['not_configured'],

@@ -34,11 +34,14 @@ import type { AdminDependencies, AdminIssuer } from './dependencies.ts';
 import { type AdminAnswer, type AdminCall, endpoint, FieldsError } from './endpoint.ts';
 import { pageQuery } from './pages.ts';
 import { pageShape } from './shapes.ts';
+import { refuseFields } from './tenant.ts';
 
 const OWN_ID = /^[A-Za-z0-9][A-Za-z0-9._-]{2,63}$/;
 const EXTERNAL_ID = /^[^\p{Cc}]{1,255}$/u;
 /** Segments under /v1/clients that are no ids. */
 const RESERVED_IDS = new Set(['initial-access-tokens']);
+/** What a tenant pays for. */
+const COMMERCIAL = ['tier', 'limits'];
 const CHANGE_REFUSALS = ['not_configured', 'client_ambiguous', 'precondition_failed'] as const;
 
 /** POST /v1/clients: 201 with the secret, which is shown nowhere else. */
@@ -46,12 +49,14 @@ export const addClient = endpoint({
   method: 'POST',
   path: '/v1/clients',
   permission: 'clients:write',
+  reach: 'tenant',
   event: 'client.registered',
   body: newClientFields,
   answers: { 201: changedClientShape.extend({ client_secret: z.string().optional() }) },
   refusals: ['not_configured', 'client_exists'],
   summary: 'Register a client; its secret is shown once.',
-  handler: async (dependencies, { body }) => {
+  handler: async (dependencies, { body, operator }) => {
+    refuseFields({ operator }, body, ['client_id', ...COMMERCIAL]);
     const desk = clientDeskOf(dependencies);
     const issuer = issuerNamed(dependencies, body.issuer);
     const { client, secret } = newClientOf(dependencies, issuer, body);
@@ -116,6 +121,7 @@ export const listClients = endpoint({
   method: 'GET',
   path: '/v1/clients',
   permission: 'clients:read',
+  reach: 'tenant',
   query: z.strictObject({
     ...pageQuery,
     ...issuerQuery,
@@ -175,6 +181,7 @@ export const showClient = endpoint({
   method: 'GET',
   path: '/v1/clients/{id}',
   permission: 'clients:read',
+  reach: 'tenant',
   query: z.strictObject(issuerQuery),
   answers: { 200: clientShape },
   refusals: ['not_configured', 'client_ambiguous'],
@@ -190,6 +197,7 @@ export const replaceClient = endpoint({
   method: 'PUT',
   path: '/v1/clients/{id}',
   permission: 'clients:write',
+  reach: 'tenant',
   event: 'client.updated',
   versioned: true,
   query: z.strictObject(issuerQuery),
@@ -199,6 +207,7 @@ export const replaceClient = endpoint({
   summary: 'Replace all properties of a client; makes the record of a foreign client where there is none.',
   handler: async (dependencies, call) => {
     const { path, query, body, ifMatch } = call;
+    refuseFields(call, body, COMMERCIAL);
     const foreign = query.issuer === undefined ? undefined : foreignIssuer(dependencies, query.issuer);
     if (foreign !== undefined && ifMatch === undefined) {
       return putExternal(dependencies, externalOf(foreign, path.id, body, dependencies.clock.nowMs()));
@@ -238,6 +247,7 @@ export const changeClient = endpoint({
   method: 'PATCH',
   path: '/v1/clients/{id}',
   permission: 'clients:write',
+  reach: 'tenant',
   event: 'client.updated',
   versioned: true,
   query: z.strictObject(issuerQuery),
@@ -246,6 +256,7 @@ export const changeClient = endpoint({
   refusals: CHANGE_REFUSALS,
   summary: 'Change some properties of a client; disabling refuses its tokens at once, everywhere.',
   handler: async (dependencies, call) => {
+    refuseFields(call, call.body, COMMERCIAL);
     const client = await clientNamed(dependencies, call.path.id as string, call.query.issuer);
     const beyond = client.external ? Object.keys(call.body).filter((name) => !externalFields.has(name)) : [];
     if (beyond.length > 0) {
@@ -318,6 +329,7 @@ export const removeClient = endpoint({
   method: 'DELETE',
   path: '/v1/clients/{id}',
   permission: 'clients:write',
+  reach: 'tenant',
   event: 'client.removed',
   versioned: true,
   query: z.strictObject(issuerQuery),

@@ -49,6 +49,7 @@ export const mintCode = endpoint({
   method: 'POST',
   path: '/v1/codes',
   permission: 'grants:write',
+  reach: 'tenant',
   event: 'code.minted',
   body: codeBody,
   answers: { 201: z.strictObject({ code: z.string(), expires_at: time, scopes: z.array(z.string()) }) },

@@ -7,7 +7,7 @@ import type { Clock } from '../core/clock.ts';
 import type { Explanation, Question } from '../core/explanation.ts';
 import type { Principal } from '../core/principal.ts';
 import type { AuditStore } from '../stores/contracts/audit.ts';
-import type { ClientNotice, ClientStore } from '../stores/contracts/clients.ts';
+import type { ClientNotice, TenantClients } from '../stores/contracts/clients.ts';
 import type { DecisionStore } from '../stores/contracts/decisions.ts';
 import type { IdempotentAnswers } from '../stores/contracts/idempotency.ts';
 import type { InitialAccessTokens } from '../stores/contracts/initial-access-tokens.ts';
@@ -61,10 +61,14 @@ export interface RevocationDesk {
   undo(entryId: string): Promise<boolean>;
   /** Every active entry, the pending ones included. Rejects with `store_unavailable` when nothing is known. */
   list(): Promise<readonly RevocationEntry[]>;
+  /** The active entry of this kind, issuer and id, as this replica knows it. */
+  held(named: Pick<RevocationDraft, 'kind' | 'issuer' | 'id'>): RevocationEntry | undefined;
   /** The entry that refuses the principal now, if any. */
   refuses(principal: Principal): RevocationEntry | undefined;
   /** False while this replica cannot tell what is revoked; introspection then answers 503. */
   isKnown(): boolean;
+  /** Rejects with `forbidden` where the caller may not make this entry; so does {@link revoke}, by itself. */
+  permit(draft: RevocationDraft): Promise<void>;
   /** Whether `draft`, as an entry, would refuse the principal. */
   wouldRefuse(draft: RevocationDraft, principal: Principal): boolean;
 }
@@ -117,7 +121,9 @@ export interface AuditDesk {
 
 /** Clients in PostgreSQL, and telling replicas of their changes. */
 export interface ClientDesk {
-  readonly store: ClientStore;
+  readonly store: Omit<TenantClients, 'owned'>;
+  /** The clients of one tenant. */
+  within(tenant: string): TenantClients;
   readonly initialTokens: InitialAccessTokens;
   /** In force here once it resolves; `all`: on every replica. Never rejects for a store that is away. */
   announce(notice: ClientNotice): Promise<'all' | 'pending'>;
@@ -155,7 +161,8 @@ export interface AdminDependencies {
   /** Host names beside the loopback ones and the listener's own address under which the admin port may be called. */
   readonly hostNames: readonly string[];
   readonly operators: OperatorCheck;
-  /** Undefined without `postgres`, as is the audit desk. */
+  /** Which token families are the tenant's. Undefined without `postgres`, as the next two. */
+  readonly ownedFamilies?: ((tenant: string, familyIds: readonly string[]) => Promise<readonly string[]>) | undefined;
   readonly operatorStore?: OperatorStore | undefined;
   readonly auditDesk?: AuditDesk | undefined;
   readonly clients?: ClientDesk | undefined;

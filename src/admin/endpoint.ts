@@ -45,6 +45,11 @@ export interface Endpoint {
   readonly permission: string;
   /** Type of the audit event of a call that has `audit` in its answer, or fails; default `admin.changed`. */
   readonly event?: AuditType;
+  /**
+   * `tenant`: operators of one tenant may call it, and are handed desks that hold nothing but their tenant (fence.ts). Without,
+   * they are refused.
+   */
+  readonly reach?: 'tenant';
   /** Schema of the JSON body; without one a body is refused. */
   readonly body?: z.ZodType | undefined;
   /** Schema of the query; without one every parameter is refused. */

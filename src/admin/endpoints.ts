@@ -26,6 +26,7 @@ const describeApi = endpoint({
   method: 'GET',
   path: '/v1/openapi.json',
   permission: 'status:read',
+  reach: 'tenant',
   answers: { 200: z.looseObject({ openapi: z.string(), paths: z.record(z.string(), z.unknown()) }) },
   summary: 'This API as an OpenAPI 3.1 document.',
   handler: ({ version }) => ({ status: 200, body: apiDocument(operations, version) }),

@@ -40,6 +40,8 @@ export type GrantsToEnd =
 
 /** Grants of our issuer. All reject with `store_unavailable` when PostgreSQL is away. */
 export interface GrantDesk {
+  /** The same for one tenant's clients and grants, as if there were no others. */
+  within(tenant: string): GrantDesk;
   /** The code, or every field that does not hold. */
   mint(asked: CodeAsked): Promise<
     | {

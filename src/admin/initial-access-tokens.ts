@@ -6,7 +6,8 @@ import { parseDuration } from '../core/units.ts';
 import { clientDeskOf } from './client-lookup.ts';
 import { lifetime } from './client-shapes.ts';
 import { endpoint, notFound } from './endpoint.ts';
-import { count, listShape, time } from './shapes.ts';
+import { pageFrom, pageQuery } from './pages.ts';
+import { count, pageShape, time } from './shapes.ts';
 
 const DEFAULT_LIFETIME = '24h';
 
@@ -69,12 +70,19 @@ export const listInitialTokens = endpoint({
   method: 'GET',
   path: '/v1/clients/initial-access-tokens',
   permission: 'clients:read',
-  answers: { 200: listShape(tokenShape) },
+  query: z.strictObject(pageQuery),
+  answers: { 200: pageShape(tokenShape) },
   refusals: ['not_configured'],
-  summary: 'Initial access tokens that can still be used, newest first; at most 1000.',
-  handler: async (dependencies) => {
-    const items = await clientDeskOf(dependencies).initialTokens.list(dependencies.clock.nowMs());
-    return { status: 200, body: { items: items.map(shown) } };
+  summary: 'Initial access tokens that can still be used, newest first, by cursor pages.',
+  handler: async (dependencies, { query }) => {
+    const { initialTokens } = clientDeskOf(dependencies);
+    const nowMs = dependencies.clock.nowMs();
+    const page = await pageFrom(
+      (after, limit) => initialTokens.page(nowMs, after && { createdAtMs: after.atMs, id: after.id }, limit),
+      ({ createdAtMs, id }) => ({ atMs: createdAtMs, id }),
+      query,
+    );
+    return { status: 200, body: { ...page, items: page.items.map(shown) } };
   },
 });
 

@@ -3,7 +3,8 @@ import { z } from 'zod';
 import type { AdminDependencies } from './dependencies.ts';
 import { type AdminAnswer, endpoint, notConfigured } from './endpoint.ts';
 import type { AdminSigningKey, SigningKeyDesk, SigningTimeline } from './key-desks.ts';
-import { applied, count, listShape, timeOrNull } from './shapes.ts';
+import { pageOf, pageQuery } from './pages.ts';
+import { applied, count, pageShape, timeOrNull } from './shapes.ts';
 
 function deskOf({ signingKeys }: AdminDependencies): SigningKeyDesk {
   if (signingKeys === undefined) throw notConfigured('signing keys that rotate need postgres');
@@ -56,13 +57,16 @@ export const listSigningKeys = endpoint({
   method: 'GET',
   path: '/v1/keys',
   permission: 'keys:read',
-  answers: { 200: listShape(shownKey).extend({ total_keys: count, active_keys: count }) },
+  query: z.strictObject(pageQuery),
+  answers: { 200: pageShape(shownKey).extend({ total_keys: count, active_keys: count }) },
   refusals: ['not_configured'],
-  summary: 'Signing keys of our own issuers, with states and times.',
-  handler: async (dependencies) => {
+  summary: 'Signing keys of our own issuers, with states and times, newest first, by cursor pages.',
+  handler: async (dependencies, { query }) => {
     const keys = await deskOf(dependencies).list();
     const active = keys.filter(({ state }) => state === 'active').length;
-    return { status: 200, body: { items: keys.map(shown), total_keys: keys.length, active_keys: active } };
+    const { items, ...next } = pageOf(keys, ({ createdAtMs, kid }) => ({ atMs: createdAtMs, id: kid }), query);
+    const body = { items: items.map(shown), ...next, total_keys: keys.length, active_keys: active };
+    return { status: 200, body };
   },
 });
 

@@ -28,6 +28,7 @@ const ANY: readonly Reason[] = [
   'credential_missing',
   'operator_token_refused',
   'operator_forbidden',
+  'tenant_exceeded',
   'operator_failures',
   'host_malformed',
   'host_refused',
@@ -109,6 +110,7 @@ function operation(operationId: string, row: Endpoint): JsonObject {
     }),
     responses: { ...successes(row), ...refusals(row) },
     'x-permission': row.permission,
+    ...(row.reach === 'tenant' && { 'x-tenant-operators': true }),
     ...(row.event && { 'x-audit-event': row.event }),
   };
 }

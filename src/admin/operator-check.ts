@@ -72,7 +72,7 @@ function tableLookup(parts: OperatorCheckParts, table: OperatorStore) {
       // A figure for people: not worth refusing a call for.
       table.used(record.id, nowMs).catch(() => undefined);
     }
-    return { id: record.id, permissions: permissionsOf(record.role, record.permissions) };
+    return { id: record.id, permissions: permissionsOf(record.role, record.permissions), tenant: record.tenant };
   };
   return async ({ token, certificate }: PresentedCredentials, address: string): Promise<Operator | undefined> => {
     // What has not our form and checksum is no token of ours: refused without asking anybody.
@@ -104,6 +104,7 @@ async function refresh({ file, clock, onRegistered }: OperatorCheckParts, table:
       certificate: undefined,
       role: 'admin',
       permissions: [],
+      tenant: undefined,
       createdAtMs: clock.nowMs(),
       createdBy: 'state_dir',
       expiresAtMs: undefined,

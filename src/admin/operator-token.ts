@@ -14,6 +14,8 @@ import { createPrivateFile } from '../core/private-file.ts';
 export interface Operator {
   readonly id: string;
   readonly permissions: readonly string[];
+  /** The one tenant that it reaches; undefined: everything. */
+  readonly tenant?: string | undefined;
 }
 
 /** Caller on the Unix socket: the same uid, which could read the token file anyway. */

@@ -8,8 +8,9 @@ import type { OperatorRecord, OperatorStore } from '../stores/contracts/operator
 import type { AdminDependencies } from './dependencies.ts';
 import { type AdminCall, endpoint, FieldsError, notConfigured, notFound } from './endpoint.ts';
 import { mintOperatorToken, operatorTokenDigest } from './operator-token.ts';
+import { pageFrom, pageQuery } from './pages.ts';
 import { covers, permissionNames, permissionsOf } from './roles.ts';
-import { listShape, timeOrNull } from './shapes.ts';
+import { pageShape, timeOrNull } from './shapes.ts';
 
 const PREFIX_LENGTH = 10;
 const CERTIFICATE =
@@ -22,6 +23,13 @@ const newOperator = z.strictObject({
     .array(z.string().refine((name) => permissionNames.includes(name), 'is no permission there is'))
     .max(100)
     .default([]),
+  /** The one tenant that it shall reach; default: everything. */
+  tenant: z
+    .string()
+    .min(1)
+    .max(200)
+    .regex(/^[^\p{Cc}]*$/u, 'must not hold control characters')
+    .optional(),
   /** A duration from now; default: never. */
   expires: z
     .string()
@@ -36,6 +44,7 @@ const shownOperator = z.strictObject({
   name: z.string(),
   role: z.enum(['viewer', 'editor', 'admin']).nullable(),
   permissions: z.array(z.string()),
+  tenant: z.string().nullable(),
   token_prefix: z.string().nullable(),
   certificate: z.string().nullable(),
   created_at: timeOrNull,
@@ -69,6 +78,7 @@ export const addOperator = endpoint({
       certificate: body.certificate,
       role: body.role,
       permissions: body.permissions,
+      tenant: body.tenant,
       createdAtMs: nowMs,
       createdBy: operator.id,
       expiresAtMs: body.expires === undefined ? undefined : nowMs + (parseDuration(body.expires) as number),
@@ -79,7 +89,7 @@ export const addOperator = endpoint({
     if (!(await store.add(record))) {
       throw new SidecarError('conflict', 'operator_exists', 'an operator with this name or certificate exists');
     }
-    const { role, permissions } = body;
+    const { role, permissions, tenant } = body;
     return {
       status: 201,
       body: { ...shown(record), ...(token === undefined ? {} : { token }) },
@@ -88,6 +98,7 @@ export const addOperator = endpoint({
         name: body.name,
         role,
         permissions,
+        tenant,
         certificate: body.certificate,
         expires: body.expires,
       },
@@ -95,17 +106,23 @@ export const addOperator = endpoint({
   },
 });
 
-/** GET /v1/operators: all of them, without digests. */
+/** GET /v1/operators: newest first, without digests. */
 export const listOperators = endpoint({
   method: 'GET',
   path: '/v1/operators',
   permission: 'operators:read',
-  answers: { 200: listShape(shownOperator) },
+  query: z.strictObject(pageQuery),
+  answers: { 200: pageShape(shownOperator) },
   refusals: ['not_configured'],
-  summary: 'All operators, oldest first.',
-  handler: async (dependencies) => {
-    const items = await storeOf(dependencies).list();
-    return { status: 200, body: { items: items.map(shown) } };
+  summary: 'All operators, newest first, by cursor pages.',
+  handler: async (dependencies, { query }) => {
+    const store = storeOf(dependencies);
+    const page = await pageFrom(
+      (after, limit) => store.page(after && { createdAtMs: after.atMs, id: after.id }, limit),
+      ({ createdAtMs, id }) => ({ atMs: createdAtMs, id }),
+      query,
+    );
+    return { status: 200, body: { ...page, items: page.items.map(shown) } };
   },
 });
 
@@ -152,6 +169,7 @@ function shown(record: OperatorRecord): Record<string, unknown> {
     name: record.name,
     role: record.role ?? null,
     permissions: record.permissions,
+    tenant: record.tenant ?? null,
     token_prefix: record.tokenPrefix ?? null,
     certificate: record.certificate ?? null,
     created_at: timeOf(record.createdAtMs),

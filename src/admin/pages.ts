@@ -35,6 +35,19 @@ export function pageOf<T>(
   return { items: shown, next: encodeCursor(place(last)) };
 }
 
+/** The page that a store answers: one more row than is shown tells whether there is a next page. */
+export async function pageFrom<T>(
+  fetch: (after: Place | undefined, limit: number) => Promise<readonly T[]>,
+  place: (item: T) => Place,
+  query: { readonly limit: number; readonly cursor?: string | undefined },
+): Promise<Page<T>> {
+  const after = query.cursor === undefined ? undefined : decodeCursor(query.cursor);
+  const found = await fetch(after, query.limit + 1);
+  const items = found.slice(0, query.limit);
+  const last = items.at(-1);
+  return found.length > query.limit && last !== undefined ? { items, next: encodeCursor(place(last)) } : { items };
+}
+
 /** A place in a list that is ordered newest first, ties by id. */
 export type Place = { readonly atMs: number; readonly id: string };
 
@@ -49,6 +62,9 @@ export const encodeCursor = ({ atMs, id }: Place) => Buffer.from(`${atMs} ${id}`
 /** The place that a cursor names; throws FieldsError for what is none. */
 export function decodeCursor(cursor: string): Place {
   const match = /^(\d{1,16}) (.+)$/.exec(Buffer.from(cursor, 'base64url').toString());
-  if (match === null) throw new FieldsError([{ path: 'cursor', problem: 'is not a cursor of this list' }]);
+  // A time that a Date can hold, and a text that PostgreSQL can: a cursor is anybody's to write.
+  if (match === null || Number(match[1]) > 8.64e15 || match[2]?.includes('\0')) {
+    throw new FieldsError([{ path: 'cursor', problem: 'is not a cursor of this list' }]);
+  }
   return { atMs: Number(match[1]), id: match[2] as string };
 }

@@ -32,6 +32,7 @@ export const revoke = endpoint({
   method: 'POST',
   path: '/v1/revocations',
   permission: 'revocations:write',
+  reach: 'tenant',
   event: 'revocation.added',
   // One of two forms, told apart by `token`, so that a mistake is answered in the words of the form that was meant.
   body: z.record(z.string(), z.unknown()),
@@ -77,7 +78,8 @@ async function apply({ revocations, metrics }: AdminDependencies, draft: Revocat
 }
 
 /** Counts among the tokens this replica has verified and remembers; others cannot be known beforehand. */
-function dryRun({ revocations, tokens }: AdminDependencies, draft: RevocationDraft): AdminAnswer {
+async function dryRun({ revocations, tokens }: AdminDependencies, draft: RevocationDraft): Promise<AdminAnswer> {
+  await revocations.permit(draft);
   const refused = tokens.countVerified((principal) => revocations.wouldRefuse(draft, principal));
   const id = revocationEntryId(draft.kind, draft.issuer, draft.id);
   return { status: 200, body: { id, until: timeOf(draft.untilMs), dry_run: true, would_refuse: refused } };
@@ -107,6 +109,7 @@ export const listRevocations = endpoint({
   method: 'GET',
   path: '/v1/revocations',
   permission: 'revocations:read',
+  reach: 'tenant',
   query: z.strictObject({ ...pageQuery, kind: z.enum(revocationKinds).optional() }),
   answers: { 200: pageShape(shownRevocation) },
   summary: 'Active revocations, newest first, by cursor pages.',
@@ -123,6 +126,7 @@ export const showRevocation = endpoint({
   method: 'GET',
   path: '/v1/revocations/{id}',
   permission: 'revocations:read',
+  reach: 'tenant',
   answers: { 200: shownRevocation },
   summary: 'One active revocation.',
   handler: async ({ revocations }, { path }) => {

@@ -20,11 +20,13 @@ import { certificateNames } from './client-certificate.ts';
 import type { AdminDependencies } from './dependencies.ts';
 import { ConfigRefused, type Endpoint, FieldsError, isCreation, validated } from './endpoint.ts';
 import { findEndpoint, operationName } from './endpoints.ts';
+import { fenced } from './fence.ts';
 import { idempotencyKey, once } from './idempotency.ts';
 import { serveObservation } from './observe.ts';
 import { type Operator, socketOperator } from './operator-token.ts';
 import { ifMatchOf } from './precondition.ts';
 import { hasBody, readJsonBody } from './request-body.ts';
+import { covers } from './roles.ts';
 import { jsonText, sendJson, sendProblem } from './send.ts';
 
 /** Where a request came in: over the Unix socket (same uid) no token is needed. */
@@ -65,9 +67,10 @@ async function serve(exchange: AdminExchange): Promise<void> {
   if ('allow' in found) return sendProblem(request, response, 'method_not_allowed', id, found);
   const { endpoint } = found;
   const audited = { requestId: id, operator, address: addressOf(exchange), endpoint };
-  if (!isPermitted(operator, endpoint)) {
-    await auditForbidden(dependencies, audited);
-    return sendProblem(request, response, 'operator_forbidden', id);
+  const forbidden = refusalOf(operator, endpoint);
+  if (forbidden !== undefined) {
+    await auditForbidden(dependencies, audited, forbidden);
+    return sendProblem(request, response, forbidden, id);
   }
   await call(exchange, audited, found.path, search);
 }
@@ -83,6 +86,7 @@ async function call(
   const measured = dependencies.metrics.adminSeconds.labels(operationName(audited.endpoint)).startTimer();
   exchange.response.once('close', () => measured());
   const { endpoint, requestId, operator, address } = audited;
+  const handed = operator.tenant === undefined ? dependencies : fenced(dependencies, operator.tenant);
   try {
     requireAudit(dependencies, endpoint);
     const query = validated(endpoint.query, queryOf(search));
@@ -90,7 +94,7 @@ async function call(
     const key = isCreation(endpoint) ? idempotencyKey(request) : undefined;
     const { body, sent } = await readBody(exchange, endpoint);
     const make = async () => {
-      const answer = await endpoint.handler(dependencies, { requestId, operator, address, path, query, body, ifMatch });
+      const answer = await endpoint.handler(handed, { requestId, operator, address, path, query, body, ifMatch });
       await auditAnswer(dependencies, audited, answer);
       return { status: answer.status, etag: answer.etag, text: jsonText(answer.body) };
     };
@@ -147,8 +151,10 @@ function queryOf(search: string): Record<string, string> {
   return { ...query };
 }
 
-function isPermitted({ permissions }: Operator, { permission }: Endpoint): boolean {
-  return permissions.includes('*') || permissions.includes(permission);
+/** Why the operator may not call the endpoint at all; undefined when it may. */
+function refusalOf({ permissions, tenant }: Operator, { permission, reach }: Endpoint): Reason | undefined {
+  if (!covers(permissions, [permission])) return 'operator_forbidden';
+  return tenant !== undefined && reach !== 'tenant' ? 'tenant_exceeded' : undefined;
 }
 
 /** The body as the handler gets it, and as it was sent. */

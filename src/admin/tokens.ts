@@ -38,6 +38,7 @@ export const issueToken = endpoint({
   method: 'POST',
   path: '/v1/tokens',
   permission: 'tokens:write',
+  reach: 'tenant',
   event: 'token.issued',
   body: issueBody,
   answers: {
@@ -86,7 +87,7 @@ function signingIssuer(tokens: TokenDesk, wanted: string | undefined): SigningIs
 }
 
 function refuseClaims(error: unknown): never {
-  if (!(error instanceof SidecarError) || error.kind !== 'malformed') throw error;
+  if (!(error instanceof SidecarError) || error instanceof FieldsError || error.kind !== 'malformed') throw error;
   throw new FieldsError([{ path: 'claims', problem: error.message }]);
 }
 
@@ -102,6 +103,7 @@ export const introspectToken = endpoint({
   method: 'POST',
   path: '/v1/tokens/introspect',
   permission: 'tokens:read',
+  reach: 'tenant',
   body: z.strictObject({ token: z.string().max(64 * 1024), token_type_hint: z.string().max(64).optional() }),
   answers: {
     200: z.union([

@@ -67,6 +67,7 @@ export function clientDesk(
   if (controlPlane === undefined || announcer === undefined) return undefined;
   return {
     store: controlPlane.clients,
+    within: (tenant) => controlPlane.clients.within(tenant),
     initialTokens: controlPlane.initialTokens,
     announce: (notice) => announcer.announce(notice),
     known: () => knownNames(config()),

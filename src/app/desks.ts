@@ -6,6 +6,7 @@ import { subjectFromText } from '../limits/from-text.ts';
 import type { RevocationFollower } from '../revocation/follower.ts';
 import { type RevocationIndex, wouldRefuse } from '../revocation/index.ts';
 import type { CheckStore } from '../stores/contracts/checks.ts';
+import type { RevocationEntry } from '../stores/contracts/revocations.ts';
 import type { Current } from './generations.ts';
 
 /** Tokens: issuing, and what one is worth now. */
@@ -45,12 +46,17 @@ export function revocationDesk(
   return {
     revoke: (draft) => revoker.revoke(draft),
     undo: (entryId) => revoker.undo(entryId),
-    list: async () => [...index.entries()].filter(({ untilMs }) => untilMs === 'forever' || untilMs > nowMs()),
+    list: async () => [...index.entries()].filter((entry) => activeEntry(entry, nowMs()) !== undefined),
+    held: ({ kind, issuer, id }) => activeEntry(index.get(kind, issuer, id), nowMs()),
     refuses: (principal) => index.refuses(principal, nowMs()),
+    permit: async () => undefined,
     isKnown: () => follower.state() !== 'unknown' || follower.policy() === 'index',
     wouldRefuse: (draft, principal) => wouldRefuse(draft, principal, nowMs()),
   };
 }
+
+const activeEntry = (entry: RevocationEntry | undefined, nowMs: number) =>
+  entry !== undefined && (entry.untilMs === 'forever' || entry.untilMs > nowMs) ? entry : undefined;
 
 /** Limits by name and key text. */
 export function limitDesk(current: () => Current, store: CheckStore): LimitDesk {

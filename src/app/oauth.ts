@@ -14,6 +14,7 @@ import { LocalLimits } from '../limits/local.ts';
 import type { DurableRevoker } from '../revocation/durable.ts';
 import type { RevocationFollower } from '../revocation/follower.ts';
 import type { RevocationIndex } from '../revocation/index.ts';
+import type { ClientStore } from '../stores/contracts/clients.ts';
 import type { EndedGrants, GrantFilter, Grants } from '../stores/contracts/grants.ts';
 import type { RevocationDraft } from '../stores/contracts/revocations.ts';
 import { MemoryChecks } from '../stores/memory/checks.ts';
@@ -72,7 +73,7 @@ export function openOAuth(parts: OAuthParts, closing: AsyncDisposableStack): Ope
     },
     settings: settingsOf(parts.current),
   };
-  return { site: oauthSite(dependencies), desk: grantDesk(dependencies) };
+  return { site: oauthSite(dependencies), desk: grantDesk(dependencies, { clients, grants }) };
 }
 
 /** Compiled once per configuration. */
@@ -89,20 +90,29 @@ function settingsOf(current: () => Current): () => OAuthSettings {
   };
 }
 
-function grantDesk(parts: OAuthDependencies): GrantDesk {
-  const { grants, clock } = parts;
+/** `tenant`: the only one there is to this desk. */
+function grantDesk(
+  parts: OAuthDependencies,
+  whole: { readonly clients: ClientStore; readonly grants: Grants },
+  tenant?: string,
+): GrantDesk {
+  const { clock, sealer, revocations } = parts;
+  const clients = tenant === undefined ? whole.clients : whole.clients.within(tenant);
+  const grants = tenant === undefined ? whole.grants : whole.grants.within(tenant);
   return {
-    mint: (request) => mintCode(request, parts, parts.settings()),
+    within: (name) => grantDesk(parts, whole, name),
+    mint: (request) => mintCode(request, { clients, grants, clock, sealer }, parts.settings()),
     page: (filter, after, limit) =>
       grants.page({ ...filter, issuer: parts.settings().issuer }, after, limit, clock.nowMs()),
     end: async (familyId) => {
       const settings = parts.settings();
       const family = await grants.find(familyId);
       if (family === undefined || family.issuer !== settings.issuer) return undefined;
-      await endFamily(familyId, 'operator', parts, settings);
+      await endFamily(familyId, 'operator', { clock, grants, revocations }, settings);
       return family;
     },
-    endAll: (wanted, reason) => endGrants(wanted, reason, parts, parts.settings()),
+    endAll: (wanted, reason) =>
+      endGrants(wanted, reason, { clock, grants, revocations, isFenced: tenant !== undefined }, parts.settings()),
   };
 }
 

@@ -83,6 +83,27 @@ export async function askAdmin(options: AdminOptions, terminal: Terminal, call: 
   }
 }
 
+/** All items of a list, page by page; `filter` members that are undefined are left out. */
+export async function callPages<Item>(
+  options: AdminOptions,
+  terminal: Terminal,
+  path: string,
+  filter: Readonly<Record<string, string | undefined>> = {},
+): Promise<readonly Item[]> {
+  const query = new URLSearchParams({ limit: '1000' });
+  for (const [name, value] of Object.entries(filter)) if (value !== undefined) query.set(name, value);
+  const items: Item[] = [];
+  for (;;) {
+    const page = (await callAdmin(options, terminal, { method: 'GET', path: `${path}?${query}` })) as {
+      readonly items: readonly Item[];
+      readonly next?: string;
+    };
+    items.push(...page.items);
+    if (page.next === undefined) return items;
+    query.set('cursor', page.next);
+  }
+}
+
 /** Codes of a handshake that failed: of OpenSSL (ERR_SSL_…), of Node (ERR_TLS_…), and of X.509. */
 const HANDSHAKE = /SSL|TLS|CERT|SELF_SIGNED|UNABLE_TO_/;
 

@@ -2,7 +2,7 @@
 // the second time; clients that the file does not name stay as they are.
 import type { Command } from 'commander';
 import { stringify } from 'yaml';
-import { type AdminOptions, callAdmin, withAdminOptions } from './admin-client.ts';
+import { type AdminOptions, callAdmin, callPages, withAdminOptions } from './admin-client.ts';
 import { differences, exported, readClients, type WantedClient } from './client-options.ts';
 import { CliError } from './exit-codes.ts';
 import type { Terminal } from './terminal.ts';
@@ -25,23 +25,12 @@ export interface ClientAnswer {
 }
 
 /** All clients that the filter selects, page by page. */
-export async function allClients(
+export function allClients(
   options: AdminOptions,
   terminal: Terminal,
   filter: Readonly<Record<string, string | undefined>>,
 ): Promise<readonly ClientAnswer[]> {
-  const query = new URLSearchParams({ limit: '1000' });
-  for (const [name, value] of Object.entries(filter)) if (value !== undefined) query.set(name, value);
-  const items: ClientAnswer[] = [];
-  for (;;) {
-    const page = (await callAdmin(options, terminal, { method: 'GET', path: `/v1/clients?${query}` })) as {
-      readonly items: readonly ClientAnswer[];
-      readonly next?: string;
-    };
-    items.push(...page.items);
-    if (page.next === undefined) return items;
-    query.set('cursor', page.next);
-  }
+  return callPages(options, terminal, '/v1/clients', filter);
 }
 
 /** Adds both verbs. */

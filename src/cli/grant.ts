@@ -1,7 +1,7 @@
 // `doorward grant`: who let which client act in whose name, and ending one, those of a session, or all of a subject (but the
 // current one). `doorward revoke` of a client or tenant ends theirs too.
 import type { Command } from 'commander';
-import { type AdminOptions, callAdmin, withAdminOptions } from './admin-client.ts';
+import { type AdminOptions, callAdmin, callPages, withAdminOptions } from './admin-client.ts';
 import { CliError } from './exit-codes.ts';
 import { type Terminal, tableLines } from './terminal.ts';
 
@@ -87,18 +87,7 @@ const cells = ({ id, client, subject, scopes, created_at: since, idle_until: unt
   ...[id, client, subject, scopes.join(' '), since, until],
 ];
 
-async function allGrants(options: ListOptions, terminal: Terminal): Promise<readonly GrantRow[]> {
+function allGrants(options: ListOptions, terminal: Terminal): Promise<readonly GrantRow[]> {
   const { subject, client, session, tenant } = options;
-  const wanted = Object.entries({ limit: '1000', subject, client, session, tenant });
-  const query = new URLSearchParams(wanted.filter((pair): pair is [string, string] => pair[1] !== undefined));
-  const items: GrantRow[] = [];
-  for (;;) {
-    const page = (await callAdmin(options, terminal, { method: 'GET', path: `/v1/grants?${query}` })) as {
-      readonly items: readonly GrantRow[];
-      readonly next?: string;
-    };
-    items.push(...page.items);
-    if (page.next === undefined) return items;
-    query.set('cursor', page.next);
-  }
+  return callPages(options, terminal, '/v1/grants', { subject, client, session, tenant });
 }

@@ -4,7 +4,7 @@ import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Command } from 'commander';
 import { createPrivateFile } from '../core/private-file.ts';
-import { type AdminOptions, callAdmin, withAdminOptions } from './admin-client.ts';
+import { type AdminOptions, callAdmin, callPages, withAdminOptions } from './admin-client.ts';
 import { CliError } from './exit-codes.ts';
 import { type Terminal, tableLines } from './terminal.ts';
 
@@ -30,9 +30,10 @@ export function addKey(program: Command, terminal: Terminal): void {
   withAdminOptions(key.command('list'))
     .description('signing keys, their states and times')
     .action(async (options: AdminOptions) => {
-      const answer = (await callAdmin(options, terminal, { method: 'GET', path: '/v1/keys' })) as { items: KeyRow[] };
-      if (options.json) terminal.out(JSON.stringify(answer));
-      else for (const line of keyLines(answer.items)) terminal.out(line);
+      const items = await callPages<KeyRow>(options, terminal, '/v1/keys');
+      const active_keys = items.filter(({ state }) => state === 'active').length;
+      if (options.json) terminal.out(JSON.stringify({ items, total_keys: items.length, active_keys }));
+      else for (const line of keyLines(items)) terminal.out(line);
     });
   for (const name of ['rotate', 'add']) {
     withAdminOptions(key.command(name))

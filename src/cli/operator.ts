@@ -1,6 +1,6 @@
 // `doorward operator`: add an operator (its token is printed once), list all, remove one.
 import type { Command } from 'commander';
-import { type AdminOptions, callAdmin, withAdminOptions } from './admin-client.ts';
+import { type AdminOptions, callAdmin, callPages, withAdminOptions } from './admin-client.ts';
 import { type Terminal, tableLines } from './terminal.ts';
 
 interface AddOptions extends AdminOptions {
@@ -8,6 +8,7 @@ interface AddOptions extends AdminOptions {
   readonly permission?: readonly string[];
   readonly expires?: string;
   readonly certificate?: string;
+  readonly tenant?: string;
 }
 
 interface OperatorAnswer {
@@ -15,6 +16,7 @@ interface OperatorAnswer {
   readonly name: string;
   readonly role: string | null;
   readonly permissions: readonly string[];
+  readonly tenant: string | null;
   readonly token?: string;
   readonly token_prefix: string | null;
   readonly certificate: string | null;
@@ -30,14 +32,15 @@ export function addOperatorCommand(program: Command, terminal: Terminal): void {
     .argument('<name>', 'for people, such as ci or alice')
     .option('--role <role>', 'viewer (reads), editor (daily work) or admin (everything)')
     .option('--permission <names...>', 'beyond the role, such as clients:read')
+    .option('--tenant <name>', 'reaches clients, grants, tokens and audit events of this tenant alone')
     .option('--expires <duration>', 'such as 90d; default: never')
     .option(
       '--certificate <name>',
       'for a client certificate instead of a token: sha256:, dns:, uri:, email: or cn: and a name',
     )
     .action(async (name: string, options: AddOptions) => {
-      const { role, permission: permissions, expires, certificate } = options;
-      const body = { name, role, permissions, expires, certificate };
+      const { role, permission: permissions, expires, certificate, tenant } = options;
+      const body = { name, role, permissions, expires, certificate, tenant };
       const answer = (await callAdmin(options, terminal, {
         method: 'POST',
         path: '/v1/operators',
@@ -53,12 +56,10 @@ export function addOperatorCommand(program: Command, terminal: Terminal): void {
   withAdminOptions(operator.command('list'))
     .description('all operators')
     .action(async (options: AdminOptions) => {
-      const answer = (await callAdmin(options, terminal, { method: 'GET', path: '/v1/operators' })) as {
-        readonly items: readonly OperatorAnswer[];
-      };
-      if (options.json) return terminal.out(JSON.stringify(answer));
-      const head = ['ID', 'NAME', 'ROLE', 'PERMISSIONS', 'CREDENTIAL', 'EXPIRES', 'LAST USED'];
-      for (const line of tableLines([head, ...answer.items.map(rowOf)])) terminal.out(line);
+      const items = await callPages<OperatorAnswer>(options, terminal, '/v1/operators');
+      if (options.json) return terminal.out(JSON.stringify({ items }));
+      const head = ['ID', 'NAME', 'TENANT', 'ROLE', 'PERMISSIONS', 'CREDENTIAL', 'EXPIRES', 'LAST USED'];
+      for (const line of tableLines([head, ...items.map(rowOf)])) terminal.out(line);
     });
   withAdminOptions(operator.command('remove'))
     .description('remove an operator; its token is refused at once')
@@ -72,6 +73,7 @@ export function addOperatorCommand(program: Command, terminal: Terminal): void {
 const rowOf = (item: OperatorAnswer): string[] => [
   item.id,
   item.name,
+  item.tenant ?? '-',
   item.role ?? '-',
   item.permissions.join(',') || '-',
   item.certificate ?? (item.token_prefix === null ? 'token' : `${item.token_prefix}…`),

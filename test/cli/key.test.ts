@@ -40,7 +40,7 @@ test('key rotate prints the timeline, activate lets the new key sign, retire end
   assert.equal((await w.run(['key', 'retire'], first?.kid as string)).code, 0);
   assert.deepEqual(
     (await w.keys()).map(({ state }) => state),
-    ['retired', 'active'],
+    ['active', 'retired'],
   );
   assert.equal((await w.run(['key', 'retire'], 'none')).code, 6);
 });

@@ -51,6 +51,7 @@ async function added(store: ClientStore, client: NewClient = newTestClient()): P
   return stored;
 }
 
+const idsOf = (clients: readonly Client[]) => clients.map(({ clientId }) => clientId);
 const known = (tier: string) => ({ name: 'partner', tier, limits: {}, tenant: undefined, disabled: false });
 
 /** Contract, concurrency and failure tiers. */
@@ -189,6 +190,72 @@ export function clientsConformance(backend: string, open: () => Promise<OpenedCl
     assert.deepEqual(await ids({ name: 'b', disabled: true }), [beta.clientId]);
     assert.deepEqual(await ids({ issuer: 'https://id.test/' }), [partner.clientId]);
     assert.deepEqual(await ids({ issuer: ISSUER, tier: 'free' }), []);
+  });
+
+  it('K16: within a tenant there are no other clients: not by id, in the list, nor to be changed', async ({
+    store,
+  }) => {
+    const within = store.within('acme');
+    const own = await added(store, newTestClient({ tenant: 'acme' }));
+    const strangers = [
+      await added(store, newTestClient({ tenant: 'beta' })),
+      await added(store, newTestClient()),
+      await store.put(externalClient('https://id.test/', 'partner', { ...known('free'), tenant: 'beta' }, NOW), NOW),
+    ];
+    assert.deepEqual(await within.get(ISSUER, own.clientId), own);
+    assert.deepEqual(await within.page({}, undefined, 10), [own]);
+    const keys = [own, ...strangers].map(({ issuer, clientId }) => ({ issuer, clientId }));
+    assert.deepEqual(await within.owned(keys), keys.slice(0, 1));
+    for (const { issuer, clientId, tenant, secrets, ...properties } of strangers) {
+      assert.equal(await within.get(issuer, clientId), undefined);
+      assert.deepEqual(await within.find(clientId), []);
+      assert.deepEqual(await within.page({ ...(tenant && { tenant }), issuer }, undefined, 10).then(idsOf), [
+        ...(tenant === undefined ? [own.clientId] : []),
+      ]);
+      const change = { nowMs: NOW + 1 };
+      assert.equal(await within.update(issuer, clientId, { ...properties, tenant: 'acme' }, change), 'missing');
+      assert.equal(await within.remove(issuer, clientId, change), 'missing');
+      const secret = newClientSecret(NOW, undefined).kept;
+      assert.equal(await within.addSecret(issuer, clientId, secret, NOW), 'missing');
+      assert.equal(await within.removeSecret(issuer, clientId, secrets[0]?.id ?? '', NOW), 'missing');
+    }
+    for (const stranger of strangers) assert.deepEqual(await store.get(stranger.issuer, stranger.clientId), stranger);
+  });
+
+  it("K16: what is made or changed within a tenant is the tenant's, with tier and limits as they were", async ({
+    store,
+  }) => {
+    const within = store.within('acme');
+    const made = await within.add(newTestClient({ tier: 'paid', limits: full.limits }));
+    assert.deepEqual([made?.tenant, made?.tier, made?.limits], ['acme', undefined, {}]);
+    const paid = await added(store, newTestClient({ tenant: 'acme', tier: 'paid', limits: full.limits }));
+    const { tenant: _, ...without } = paid;
+    const changes = { ...without, name: 'new', tier: 'free', limits: {}, tenant: undefined };
+    const changed = await within.update(ISSUER, paid.clientId, changes, { nowMs: NOW });
+    assert.deepEqual(changed, { ...paid, name: 'new', version: 2 });
+    const exceeded = { kind: 'forbidden', reason: 'tenant_exceeded' };
+    await assert.rejects(within.add(newTestClient({ tenant: 'beta' })), exceeded);
+    await assert.rejects(within.update(ISSUER, paid.clientId, { ...paid, tenant: 'beta' }, { nowMs: NOW }), exceeded);
+    assert.deepEqual(await store.get(ISSUER, paid.clientId), changed);
+  });
+
+  it('K16: within a tenant no record of a foreign issuer is made, and none of another tenant is brought back', async ({
+    store,
+  }) => {
+    const within = store.within('acme');
+    const partner = externalClient('https://id.test/', 'partner', { ...known('free'), tenant: 'acme' }, NOW);
+    await assert.rejects(within.add(partner), { reason: 'tenant_exceeded' });
+    await assert.rejects(within.put(partner, NOW), { kind: 'not_found' });
+    await store.put(partner, NOW);
+    assert.equal((await within.put({ ...partner, name: 'ours' }, NOW + 1)).name, 'ours');
+    const [beta, acme] = [
+      await added(store, newTestClient({ tenant: 'beta' })),
+      await added(store, newTestClient({ tenant: 'acme' })),
+    ];
+    for (const { clientId } of [beta, acme]) await store.remove(ISSUER, clientId, { nowMs: NOW });
+    assert.equal(await within.add({ ...newTestClient(), clientId: beta.clientId }), undefined);
+    assert.equal((await within.add({ ...newTestClient(), clientId: acme.clientId }))?.version, 3);
+    assert.equal((await within.owned([{ issuer: ISSUER, clientId: beta.clientId }])).length, 0);
   });
 
   it('an external record is made or replaced', async ({ store }) => {

@@ -173,6 +173,30 @@ export function grantsConformance(backend: string, open: () => Promise<OpenedGra
     assert.deepEqual(await other.rotate(familyId, 0, AT), { outcome: 'dead' });
   });
 
+  it('K16: within a tenant there are no other grants: not by id, in the list, nor to be ended', async ({ store }) => {
+    const within = store.within('acme');
+    const own = await begin(store, { tenant: 'acme' });
+    const strangers = [await begin(store, { tenant: 'beta' }), await begin(store)];
+    await store.putCode(code('beta', { tenant: 'beta' }));
+    const ids = [own, ...strangers].map(({ familyId: id }) => id);
+    assert.deepEqual(await within.owned(ids), [own.familyId]);
+    for (const filter of [{}, { subject: holder.subject }, { session: 's1' }]) {
+      assert.deepEqual(await within.page({ issuer: ISSUER, ...filter }, undefined, 10, NOW), [live(own)]);
+    }
+    assert.deepEqual(await within.page({ issuer: ISSUER, tenant: 'beta' }, undefined, 10, NOW), []);
+    for (const { familyId: id } of strangers) {
+      assert.equal(await within.find(id), undefined);
+      assert.equal(await within.end(id, 'operator', NOW), undefined);
+      assert.equal((await store.find(id))?.endedAtMs, undefined);
+    }
+    assert.equal(await within.dropCodes({ issuer: ISSUER, subject: holder.subject }), 0);
+    assert.equal(await store.dropCodes({ issuer: ISSUER, subject: holder.subject }), 1);
+    assert.equal((await within.end(own.familyId, 'operator', NOW))?.endReason, 'operator');
+    await assert.rejects(within.putCode(code('x', { tenant: 'beta' })), { reason: 'tenant_exceeded' });
+    await assert.rejects(within.putCode(code('x')), { reason: 'tenant_exceeded' });
+    await within.putCode(code('x', { tenant: 'acme' }));
+  });
+
   it('attack 86: all families and unspent codes of a subject, client, session, tenant, or begun before, end', async ({
     store,
     other,

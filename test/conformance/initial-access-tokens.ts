@@ -13,6 +13,9 @@ export interface OpenedInitialTokens extends AsyncDisposable {
 
 const NOW = Date.UTC(2030, 0, 1, 0, 0, 0, 123);
 
+/** All that can be used: tests make few. */
+const listed = (store: InitialAccessTokens) => store.page(NOW, undefined, 1000);
+
 const tokenWith = (usesLeft: number, expiresAtMs = NOW + 1000): InitialAccessToken => ({
   id: `it_${randomUUID()}`,
   digest: secretDigest(mintPrefixedSecret('dwi')),
@@ -33,12 +36,12 @@ export function initialTokensConformance(backend: string, open: () => Promise<Op
   it('attack 124: a token is good for its number of uses', async ({ store }) => {
     const token = tokenWith(2);
     await store.add(token);
-    assert.deepEqual(await store.list(NOW), [token]);
+    assert.deepEqual(await listed(store), [token]);
     assert.equal(await store.redeem(token.digest, NOW), token.id);
-    assert.deepEqual(await store.list(NOW), [{ ...token, usesLeft: 1 }]);
+    assert.deepEqual(await listed(store), [{ ...token, usesLeft: 1 }]);
     assert.equal(await store.redeem(token.digest, NOW), token.id);
     assert.equal(await store.redeem(token.digest, NOW), undefined);
-    assert.deepEqual(await store.list(NOW), []);
+    assert.deepEqual(await listed(store), []);
   });
 
   it('attack 124: of 50 redemptions at once as many succeed as uses were left', async ({ store }) => {
@@ -60,10 +63,28 @@ export function initialTokensConformance(backend: string, open: () => Promise<Op
     assert.equal(await store.redeem(kept.digest, NOW + 999), kept.id);
   });
 
+  it('pages of every size hold each token once, newest first', async ({ store }) => {
+    // Two of each moment: ties are ordered by id.
+    for (let at = 0; at < 5; at += 1) await store.add({ ...tokenWith(1), createdAtMs: NOW + Math.floor(at / 2) });
+    const whole = await listed(store);
+    assert.deepEqual(
+      whole.map(({ createdAtMs }) => createdAtMs - NOW),
+      [2, 1, 1, 0, 0],
+    );
+    for (let size = 1; size <= 6; size += 1) {
+      const seen: InitialAccessToken[] = [];
+      for (let page = await store.page(NOW, undefined, size); page.length > 0; ) {
+        seen.push(...page);
+        page = await store.page(NOW, seen.at(-1), size);
+      }
+      assert.deepEqual(seen, whole, `pages of ${size}`);
+    }
+  });
+
   it('what is spent or expired is deleted and counted', async ({ store }) => {
     for (const token of [tokenWith(0), tokenWith(1, NOW), tokenWith(1, NOW + 1)]) await store.add(token);
     assert.equal(await store.expire(NOW), 2);
-    assert.equal((await store.list(NOW)).length, 1);
+    assert.equal((await listed(store)).length, 1);
   });
 
   it('with the store away every call says so', async ({ store, cut }) => {

@@ -3,7 +3,8 @@
 import { matchesRedirectUri } from '../../clients/redirect-uri.ts';
 import { digest, isCanonicalBase64url } from '../../core/encoding.ts';
 import { randomSecret } from '../../core/ids.ts';
-import type { Client } from '../../stores/contracts/clients.ts';
+import type { Client, ClientStore } from '../../stores/contracts/clients.ts';
+import type { Grants } from '../../stores/contracts/grants.ts';
 import type { OAuthDependencies, OAuthSettings } from './dependencies.ts';
 import { codePlace, type PersonContent, sealedBytes } from './refresh-token.ts';
 
@@ -39,10 +40,16 @@ export interface MintedCode {
   readonly tenant: string | undefined;
 }
 
+/** What minting rests on; stores of one tenant will do. */
+export interface CodeParts extends Pick<OAuthDependencies, 'clock' | 'sealer'> {
+  readonly clients: Pick<ClientStore, 'get'>;
+  readonly grants: Pick<Grants, 'putCode'>;
+}
+
 /** Mints a code, or says what is wrong with the request. Rejects with `store_unavailable`. */
 export async function mintCode(
   request: CodeRequest,
-  parts: Pick<OAuthDependencies, 'clients' | 'clock' | 'grants' | 'sealer'>,
+  parts: CodeParts,
   settings: OAuthSettings,
 ): Promise<MintedCode | { readonly problems: readonly CodeProblem[] }> {
   const client = await parts.clients.get(settings.issuer, request.clientId);

@@ -2,11 +2,17 @@
 // they left is refused through revocations, made before or together with the end of the families, so that a call that died
 // half-way is completed by asking again.
 import { storeUnavailable } from '../../core/errors.ts';
-import type { EndedGrants, GrantFilter } from '../../stores/contracts/grants.ts';
+import type { EndedGrants, GrantFilter, Grants } from '../../stores/contracts/grants.ts';
 import type { RevocationDraft, RevocationEntry } from '../../stores/contracts/revocations.ts';
 import type { OAuthDependencies, OAuthSettings, RevocationMade } from './dependencies.ts';
 
-type Parts = Pick<OAuthDependencies, 'clock' | 'grants' | 'revocations'>;
+/** What it rests on. */
+export interface EndingParts extends Pick<OAuthDependencies, 'clock' | 'revocations'> {
+  /** Of one tenant, if `isFenced`. */
+  readonly grants: Pick<Grants, 'dropCodes' | 'page'>;
+  /** True where only grants that `grants` knows may be touched: no entry is made for a whole subject or session then. */
+  readonly isFenced: boolean;
+}
 
 /** Whose grants: of a subject, if need be without a session or a family; or of one session. */
 export type GrantsToEnd =
@@ -24,15 +30,16 @@ export type GrantsEnded = EndedGrants & Pick<RevocationMade, 'applied'>;
 const PAGE = 20;
 
 /**
- * Ends them and refuses their access tokens; who logs in afterwards gets in. Without an exception also tokens that came of no
- * grant are refused, by the session or subject itself. Rejects with `store_unavailable`; then some may have ended.
+ * Ends them and refuses their access tokens; who logs in afterwards gets in. Without an exception and a fence also tokens that
+ * came of no grant are refused, by the session or subject itself. Rejects with `store_unavailable`; then some may have ended.
  */
 export async function endGrants(
   wanted: GrantsToEnd,
   reason: string,
-  parts: Parts,
+  parts: EndingParts,
   settings: OAuthSettings,
 ): Promise<GrantsEnded> {
+  if (parts.isFenced) return endEach({ issuer: settings.issuer, ...wanted }, reason, parts, settings);
   if ('session' in wanted) return endWhole('session', wanted.session, reason, parts, settings);
   const { subject, exceptSession, exceptFamily } = wanted;
   if (exceptSession === undefined && exceptFamily === undefined) {
@@ -45,7 +52,7 @@ async function endWhole(
   kind: 'session' | 'subject',
   id: string,
   reason: string,
-  { clock, revocations }: Parts,
+  { clock, revocations }: EndingParts,
   settings: OAuthSettings,
 ): Promise<GrantsEnded> {
   // Not knowing what stands there, this could let in again whom somebody has shut out.
@@ -57,11 +64,11 @@ async function endWhole(
   return { families: ended?.families ?? 0, codes: ended?.codes ?? 0, applied };
 }
 
-/** One by one, because an entry for the subject would refuse the excepted ones too. */
+/** One by one, because an entry for the subject would refuse the excepted ones too, or those beyond the fence. */
 async function endEach(
   filter: GrantFilter,
   reason: string,
-  { clock, grants, revocations }: Parts,
+  { clock, grants, revocations }: EndingParts,
   settings: OAuthSettings,
 ): Promise<GrantsEnded> {
   // Codes first: what is being redeemed meanwhile is a family by the time families are listed.

@@ -3,7 +3,14 @@
 // endpoints.
 import { familyId as newFamilyId } from '../../core/ids.ts';
 import type { Principal } from '../../core/principal.ts';
-import type { CodeRecord, FamilyEnd, FamilyRecord, GrantHolder, NewFamily } from '../../stores/contracts/grants.ts';
+import type {
+  CodeRecord,
+  FamilyEnd,
+  FamilyRecord,
+  GrantHolder,
+  Grants,
+  NewFamily,
+} from '../../stores/contracts/grants.ts';
 import type { OAuthDependencies, OAuthSettings } from './dependencies.ts';
 import { invalidGrant } from './errors.ts';
 import {
@@ -95,7 +102,7 @@ export const isLive = (family: FamilyRecord, nowMs: number): boolean =>
 export async function endFamily(
   familyId: string,
   reason: FamilyEnd,
-  { clock, grants, revocations }: Parts,
+  { clock, grants, revocations }: Pick<Parts, 'clock' | 'revocations'> & { readonly grants: Pick<Grants, 'end'> },
   settings: OAuthSettings,
 ): Promise<void> {
   const nowMs = clock.nowMs();

@@ -105,11 +105,30 @@ export interface ClientNotice {
 /** Most secrets that may be live at once: the old one and the new one of a rotation. */
 export const MAX_SECRETS = 2;
 
+/** A client by its key. */
+export type ClientKey = Pick<ClientPlace, 'issuer' | 'clientId'>;
+
+/**
+ * The clients of one tenant, as if there were no others: those of other tenants, and of none, are not found. What is made is
+ * the tenant's, and stays it: `forbidden` for properties that name another tenant, and for adding a client of a foreign
+ * issuer, whose ids are nobody's to claim. Tier and limits stay as they are, and are none of a new one. `put` changes only; it
+ * rejects with `not_found` where there is none.
+ */
+export interface TenantClients
+  extends Pick<
+    ClientStore,
+    'add' | 'put' | 'get' | 'find' | 'page' | 'update' | 'remove' | 'addSecret' | 'removeSecret'
+  > {
+  /** Which of these are the tenant's, removed ones included. */
+  owned(keys: readonly ClientKey[]): Promise<readonly ClientKey[]>;
+}
+
 /**
  * The clients of all replicas. Every method rejects with `store_unavailable` when the database does not answer. Reads see
  * every change acknowledged before, on whichever replica; of changes at once that expect the same version one wins.
  */
 export interface ClientStore {
+  within(tenant: string): TenantClients;
   /** Undefined, with nothing changed, when there is a client of this issuer and id. */
   add(client: NewClient): Promise<Client | undefined>;
   /** Adds it, or replaces the properties of the one that is there; for external records. */

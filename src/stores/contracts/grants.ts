@@ -101,12 +101,22 @@ export interface FamilyPlace {
 }
 
 /**
+ * The grants of one tenant, as if there were no others: what another tenant or none has is neither found nor ended. A code of
+ * another tenant is refused with `forbidden`.
+ */
+export interface TenantGrants extends Pick<Grants, 'putCode' | 'find' | 'end' | 'dropCodes' | 'page'> {
+  /** Which of these families are the tenant's, ended ones included. */
+  owned(familyIds: readonly string[]): Promise<readonly string[]>;
+}
+
+/**
  * Guarantees: of any number of parallel redemptions of a code one wins; of any number of parallel redemptions of a refresh
  * token one rotates, and the others see what it made; what a call resolved survives a crash of anything; an ended family
  * never lives again; times are the caller's and kept to the millisecond; every call rejects with `store_unavailable` when the
  * store is away, and then nothing has happened or (when the connection was lost in the last step) all of it.
  */
 export interface Grants {
+  within(tenant: string): TenantGrants;
   putCode(code: NewCode): Promise<void>;
   findCode(codeDigest: string): Promise<CodeRecord | undefined>;
   /** Spends the code and begins the family, both or neither; false when the code is spent, expired at `nowMs`, or gone. */

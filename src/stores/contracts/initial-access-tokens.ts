@@ -13,11 +13,14 @@ export interface InitialAccessToken {
   readonly expiresAtMs: number;
 }
 
+/** A place in the list. */
+export type InitialTokenPlace = Pick<InitialAccessToken, 'createdAtMs' | 'id'>;
+
 /** Rejects with `store_unavailable` when the database does not answer. */
 export interface InitialAccessTokens {
   add(token: InitialAccessToken): Promise<void>;
-  /** Unspent and unexpired at `nowMs`, newest first; at most 1000. */
-  list(nowMs: number): Promise<readonly InitialAccessToken[]>;
+  /** Unspent and unexpired at `nowMs`, newest first, after the place. */
+  page(nowMs: number, after: InitialTokenPlace | undefined, limit: number): Promise<readonly InitialAccessToken[]>;
   /**
    * Takes one use and answers the token's id; undefined when it is unknown, spent or expired. Of N redemptions at once as many
    * succeed as uses were left. A registration that fails afterwards has spent it: giving uses back would let one token be

@@ -17,11 +17,19 @@ export interface OperatorRecord {
   readonly role: OperatorRole | undefined;
   /** Beyond the role: `*` or names such as `clients:read`. */
   readonly permissions: readonly string[];
+  /** The one tenant that the operator reaches; undefined: everything. */
+  readonly tenant: string | undefined;
   readonly createdAtMs: number;
   /** Id of the operator who added it. */
   readonly createdBy: string;
   readonly expiresAtMs: number | undefined;
   readonly lastUsedAtMs: number | undefined;
+}
+
+/** A place in the list, which is ordered newest first. */
+export interface OperatorPlace {
+  readonly createdAtMs: number;
+  readonly id: string;
 }
 
 /**
@@ -35,13 +43,13 @@ export interface OperatorStore {
   findByCertificate(names: readonly string[]): Promise<OperatorRecord | undefined>;
   /** By id or name. */
   find(idOrName: string): Promise<OperatorRecord | undefined>;
-  /** All, oldest first. */
-  list(): Promise<readonly OperatorRecord[]>;
+  /** Newest first, after the place. */
+  page(after: OperatorPlace | undefined, limit: number): Promise<readonly OperatorRecord[]>;
   /** False, with nothing changed, when name, token or certificate is taken. */
   add(record: OperatorRecord): Promise<boolean>;
   /** Adds it when there is no operator at all; of several at once one wins. */
   addFirst(record: OperatorRecord): Promise<boolean>;
-  /** `last`: nobody else, unexpired at `nowMs`, could manage operators then; nothing is changed. */
+  /** `last`: nobody else, unexpired at `nowMs`, could manage operators then, which none of a tenant can; nothing is changed. */
   remove(id: string, nowMs: number): Promise<'removed' | 'missing' | 'last'>;
   /** Notes a use; a later moment wins. */
   used(id: string, atMs: number): Promise<void>;

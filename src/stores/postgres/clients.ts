@@ -1,8 +1,11 @@
-// Clients in PostgreSQL (contract: stores/contracts/clients.ts). Migration 0030; rows are client-rows.ts's. A change locks the
-// client's row first, so that changes to one client stand in an order and its version never skips or repeats.
+// Clients in PostgreSQL (contract: stores/contracts/clients.ts). Migrations 0030, 0060; rows are client-rows.ts's. A change
+// locks the client's row first, so that changes to one client stand in an order and its version never skips or repeats. The
+// fence of a tenant is a condition of the statement that finds or locks the row.
+import { SidecarError } from '../../core/errors.ts';
 import {
   type Client,
   type ClientFilter,
+  type ClientKey,
   type ClientNotice,
   type ClientPlace,
   type ClientProperties,
@@ -10,6 +13,7 @@ import {
   type ClientStore,
   MAX_SECRETS,
   type NewClient,
+  type TenantClients,
 } from '../contracts/clients.ts';
 import { type ClientRow, clientOf, noticeOf, propertyColumns, type SecretRow } from './client-rows.ts';
 import type { Sql } from './connection.ts';
@@ -18,28 +22,45 @@ import type { Postgres } from './pool.ts';
 const MOST_OF_ONE_ID = 10;
 
 /** {@link ClientStore} over PostgreSQL. */
-export class PostgresClients implements ClientStore {
+export class PostgresClients implements ClientStore, TenantClients {
   readonly #postgres: Postgres;
+  readonly #tenant: string | undefined;
 
-  constructor(postgres: Postgres) {
+  /** `tenant`: the only one there is to this object. */
+  constructor(postgres: Postgres, tenant?: string) {
     this.#postgres = postgres;
+    this.#tenant = tenant;
   }
 
-  add(client: NewClient): Promise<Client | undefined> {
-    return this.#postgres.run('clients.add', (sql) => create(sql, client));
+  within(tenant: string): TenantClients {
+    return new PostgresClients(this.#postgres, tenant);
+  }
+
+  async add(client: NewClient): Promise<Client | undefined> {
+    if (this.#tenant !== undefined && client.external) throw exceeded();
+    return this.#postgres.run('clients.add', (sql) =>
+      create(sql, { ...client, ...within(this.#tenant, client, undefined) }, this.#tenant),
+    );
   }
 
   put(client: NewClient, nowMs: number): Promise<Client> {
     return this.#postgres.run('clients.put', async (sql) => {
       for (;;) {
-        const created = await create(sql, client);
+        const created = this.#tenant === undefined ? await create(sql, client, undefined) : undefined;
         if (created !== undefined) return created;
         // There is one; unless it is removed before it can be locked, it is changed.
-        const present = await lock(sql, client.issuer, client.clientId);
+        const present = await lock(sql, client, this.#tenant);
+        if (present === undefined && this.#tenant !== undefined) throw missing();
         if (present?.external === false)
           throw new TypeError('a client of ours cannot be replaced by an external record');
         if (present !== undefined)
-          return change(sql, client.issuer, client.clientId, propertyColumns(sql, client), nowMs);
+          return change(
+            sql,
+            client.issuer,
+            client.clientId,
+            propertyColumns(sql, within(this.#tenant, client, present)),
+            nowMs,
+          );
       }
     });
   }
@@ -49,7 +70,8 @@ export class PostgresClients implements ClientStore {
     return this.#postgres.run('clients.get', async (sql) => {
       const [[row], secrets] = await Promise.all([
         sql<ClientRow[]>`
-          select * from client where issuer = ${issuer} and client_id = ${clientId} and removed_at is null`,
+          select * from client
+          where issuer = ${issuer} and client_id = ${clientId} and removed_at is null ${own(sql, this.#tenant)}`,
         sql<SecretRow[]>`
           select * from client_secret where issuer = ${issuer} and client_id = ${clientId} order by created_at, id`,
       ]);
@@ -61,7 +83,8 @@ export class PostgresClients implements ClientStore {
     return this.#select(
       'clients.find',
       (sql) => sql<ClientRow[]>`
-        select * from client where client_id = ${clientId} and removed_at is null order by issuer limit ${MOST_OF_ONE_ID}`,
+        select * from client where client_id = ${clientId} and removed_at is null ${own(sql, this.#tenant)}
+        order by issuer limit ${MOST_OF_ONE_ID}`,
     );
   }
 
@@ -69,22 +92,34 @@ export class PostgresClients implements ClientStore {
     return this.#select(
       'clients.page',
       (sql) => sql<ClientRow[]>`
-        select * from client where removed_at is null ${matching(sql, filter)} ${following(sql, after)}
+        select * from client
+        where removed_at is null ${own(sql, this.#tenant)} ${matching(sql, filter)} ${following(sql, after)}
         order by created_at desc, issuer, client_id limit ${limit}`,
     );
   }
 
-  update(
+  async owned(keys: readonly ClientKey[]): Promise<readonly ClientKey[]> {
+    const [issuers, ids] = [keys.map(({ issuer }) => issuer), keys.map(({ clientId }) => clientId)];
+    const rows = await this.#postgres.run(
+      'clients.owned',
+      (sql) => sql<Pick<ClientRow, 'issuer' | 'client_id'>[]>`
+        select issuer, client_id from client
+        where (issuer, client_id) in (select * from unnest(${issuers}::text[], ${ids}::text[])) ${own(sql, this.#tenant)}`,
+    );
+    return rows.map(({ issuer, client_id: clientId }) => ({ issuer, clientId }));
+  }
+
+  async update(
     issuer: string,
     clientId: string,
     properties: ClientProperties,
     { nowMs, expectedVersion }: Parameters<ClientStore['update']>[3],
   ): Promise<Client | 'missing' | 'stale'> {
     return this.#postgres.run('clients.update', async (sql) => {
-      const present = await lock(sql, issuer, clientId);
+      const present = await lock(sql, { issuer, clientId }, this.#tenant);
       if (present === undefined) return 'missing';
       if (expectedVersion !== undefined && present.version !== expectedVersion) return 'stale';
-      return change(sql, issuer, clientId, propertyColumns(sql, properties), nowMs);
+      return change(sql, issuer, clientId, propertyColumns(sql, within(this.#tenant, properties, present)), nowMs);
     });
   }
 
@@ -94,7 +129,7 @@ export class PostgresClients implements ClientStore {
     { nowMs, expectedVersion }: Parameters<ClientStore['remove']>[2],
   ): Promise<Client | 'missing' | 'stale'> {
     return this.#postgres.run('clients.remove', async (sql) => {
-      const present = await lock(sql, issuer, clientId);
+      const present = await lock(sql, { issuer, clientId }, this.#tenant);
       if (present === undefined) return 'missing';
       if (expectedVersion !== undefined && present.version !== expectedVersion) return 'stale';
       const was = clientOf(present, await secretsOf(sql, [present]));
@@ -112,7 +147,7 @@ export class PostgresClients implements ClientStore {
   ): Promise<Client | 'missing' | 'full'> {
     return this.#postgres.run('clients.add_secret', async (sql) => {
       // The lock makes counting safe: two that add at once would otherwise both see room.
-      if ((await lock(sql, issuer, clientId)) === undefined) return 'missing';
+      if ((await lock(sql, { issuer, clientId }, this.#tenant)) === undefined) return 'missing';
       await sql`
         delete from client_secret
         where issuer = ${issuer} and client_id = ${clientId} and expires_at <= ${new Date(nowMs)}`;
@@ -126,7 +161,7 @@ export class PostgresClients implements ClientStore {
 
   removeSecret(issuer: string, clientId: string, secretId: string, nowMs: number): Promise<Client | 'missing'> {
     return this.#postgres.run('clients.remove_secret', async (sql) => {
-      if ((await lock(sql, issuer, clientId)) === undefined) return 'missing';
+      if ((await lock(sql, { issuer, clientId }, this.#tenant)) === undefined) return 'missing';
       const gone = await sql`
         delete from client_secret where issuer = ${issuer} and client_id = ${clientId} and id = ${secretId}`;
       return gone.count === 0 ? 'missing' : change(sql, issuer, clientId, {}, nowMs);
@@ -218,15 +253,35 @@ export class PostgresClients implements ClientStore {
   }
 }
 
+const exceeded = () => new SidecarError('forbidden', 'tenant_exceeded', 'this is not for an operator of a tenant');
+const missing = () => new SidecarError('not_found', 'route_not_found', 'no such client');
+
+/** The condition that fences a tenant in. */
+const own = (sql: Sql, tenant: string | undefined) =>
+  tenant === undefined ? sql`` : sql`and client.tenant = ${tenant}`;
+
+/** Properties as they may be written within a tenant; without one they are free. Throws `forbidden` for another tenant. */
+function within(tenant: string | undefined, given: ClientProperties, present: ClientRow | undefined): ClientProperties {
+  if (tenant === undefined) return given;
+  if ((given.tenant ?? tenant) !== tenant) throw exceeded();
+  const { tier, limits } = present === undefined ? { tier: undefined, limits: {} } : clientOf(present, []);
+  return { ...given, tenant, tier, limits };
+}
+
 /** The row, held until the transaction ends. */
-async function lock(sql: Sql, issuer: string, clientId: string): Promise<ClientRow | undefined> {
+async function lock(
+  sql: Sql,
+  { issuer, clientId }: ClientKey,
+  tenant: string | undefined,
+): Promise<ClientRow | undefined> {
   const [row] = await sql<ClientRow[]>`
-    select * from client where issuer = ${issuer} and client_id = ${clientId} and removed_at is null for update`;
+    select * from client
+    where issuer = ${issuer} and client_id = ${clientId} and removed_at is null ${own(sql, tenant)} for update`;
   return row;
 }
 
-/** A new row, or the row of one that was removed; undefined when there is a client. */
-async function create(sql: Sql, client: NewClient): Promise<Client | undefined> {
+/** A new row, or the row of one that was removed, of the same tenant if need be; undefined when there is a client. */
+async function create(sql: Sql, client: NewClient, tenant: string | undefined): Promise<Client | undefined> {
   const at = new Date(client.createdAtMs);
   const values = {
     ...propertyColumns(sql, client),
@@ -240,7 +295,7 @@ async function create(sql: Sql, client: NewClient): Promise<Client | undefined> 
   const [row] = await sql<ClientRow[]>`
     insert into client ${sql({ ...values, issuer: client.issuer, client_id: client.clientId, version: 1 } as never)}
     on conflict (issuer, client_id) do update set ${sql(values as never)}, version = client.version + 1
-      where client.removed_at is not null
+      where client.removed_at is not null ${own(sql, tenant)}
     returning *`;
   if (row === undefined) return undefined;
   for (const secret of client.secrets) await insertSecret(sql, client.issuer, client.clientId, secret);

@@ -1,5 +1,6 @@
 // Authorization codes and token families in PostgreSQL (contract: stores/contracts/grants.ts). Migration 0040. Single use
 // rests on one conditional UPDATE each: whoever finds the row changed has lost, whatever the isolation.
+import { SidecarError } from '../../core/errors.ts';
 import type {
   CodeRecord,
   EndedGrants,
@@ -12,6 +13,7 @@ import type {
   NewCode,
   NewFamily,
   Rotation,
+  TenantGrants,
 } from '../contracts/grants.ts';
 import type { SealedColumn } from '../contracts/sealer.ts';
 import type { Sql } from './connection.ts';
@@ -62,14 +64,24 @@ const EXPIRE_COUNT = 5000;
 const SPENT_CODE_KEPT_MS = 86_400_000;
 
 /** {@link Grants} over PostgreSQL. */
-export class PostgresGrants implements Grants {
+export class PostgresGrants implements Grants, TenantGrants {
   readonly #postgres: Postgres;
+  readonly #tenant: string | undefined;
 
-  constructor(postgres: Postgres) {
+  /** `tenant`: the only one there is to this object. */
+  constructor(postgres: Postgres, tenant?: string) {
     this.#postgres = postgres;
+    this.#tenant = tenant;
+  }
+
+  within(tenant: string): TenantGrants {
+    return new PostgresGrants(this.#postgres, tenant);
   }
 
   async putCode(code: NewCode): Promise<void> {
+    if (this.#tenant !== undefined && code.tenant !== this.#tenant) {
+      throw new SidecarError('forbidden', 'tenant_exceeded', 'a code of another tenant');
+    }
     await this.#postgres.run(
       'grants.put_code',
       (sql) => sql`
@@ -108,7 +120,7 @@ export class PostgresGrants implements Grants {
   async find(familyId: string): Promise<FamilyRecord | undefined> {
     const [row] = await this.#postgres.run(
       'grants.find',
-      (sql) => sql<FamilyRow[]>`select * from token_family where family_id = ${familyId}`,
+      (sql) => sql<FamilyRow[]>`select * from token_family where family_id = ${familyId} ${own(sql, this.#tenant)}`,
     );
     return row && familyOf(row);
   }
@@ -133,13 +145,22 @@ export class PostgresGrants implements Grants {
       if (family.counter === counter + 1 && nowMs - (family.rotatedAtMs ?? 0) < graceMs) {
         return { outcome: 'repeated', family };
       }
-      const ended = await endRow(sql, familyId, 'reuse', now);
+      const ended = await endRow(sql, familyId, 'reuse', now, undefined);
       return ended === undefined ? { outcome: 'dead' } : { outcome: 'reused', family: ended };
     });
   }
 
   end(familyId: string, reason: FamilyEnd, nowMs: number): Promise<FamilyRecord | undefined> {
-    return this.#postgres.run('grants.end', (sql) => endRow(sql, familyId, reason, new Date(nowMs)));
+    return this.#postgres.run('grants.end', (sql) => endRow(sql, familyId, reason, new Date(nowMs), this.#tenant));
+  }
+
+  async owned(familyIds: readonly string[]): Promise<readonly string[]> {
+    const rows = await this.#postgres.run(
+      'grants.owned',
+      (sql) => sql<{ family_id: string }[]>`
+        select family_id from token_family where family_id = any(${[...familyIds]}::text[]) ${own(sql, this.#tenant)}`,
+    );
+    return rows.map(({ family_id: familyId }) => familyId);
   }
 
   endAll(filter: GrantFilter, reason: FamilyEnd, nowMs: number): Promise<EndedGrants> {
@@ -147,7 +168,7 @@ export class PostgresGrants implements Grants {
     const now = new Date(nowMs);
     return this.#postgres.run('grants.end_all', async (sql) => {
       // Codes first: one that is being redeemed is waited for, and the family that came of it is then seen below.
-      const codes = await deleteCodes(sql, filter);
+      const codes = await deleteCodes(sql, filter, undefined);
       const families = await sql`
         update token_family set ended_at = ${now}, end_reason = ${reason}
         where ended_at is null and idle_until > ${now} ${matching(sql, filter)} ${matchingFamily(sql, filter)}`;
@@ -157,7 +178,7 @@ export class PostgresGrants implements Grants {
 
   async dropCodes(filter: GrantFilter): Promise<number> {
     requireNamed(filter);
-    return this.#postgres.run('grants.drop_codes', (sql) => deleteCodes(sql, filter));
+    return this.#postgres.run('grants.drop_codes', (sql) => deleteCodes(sql, filter, this.#tenant));
   }
 
   async page(
@@ -170,7 +191,8 @@ export class PostgresGrants implements Grants {
       'grants.page',
       (sql) => sql<FamilyRow[]>`
         select * from token_family
-        where ended_at is null and idle_until > ${new Date(nowMs)} ${matching(sql, filter)} ${matchingFamily(sql, filter)}
+        where ended_at is null and idle_until > ${new Date(nowMs)} ${own(sql, this.#tenant)}
+        ${matching(sql, filter)} ${matchingFamily(sql, filter)}
         ${after === undefined ? sql`` : sql`and (created_at, family_id) < (${new Date(after.createdAtMs)}, ${after.familyId})`}
         order by created_at desc, family_id desc limit ${limit}`,
     );
@@ -216,10 +238,19 @@ async function insertFamily(sql: Sql, family: NewFamily): Promise<void> {
     })}`;
 }
 
-async function endRow(sql: Sql, familyId: string, reason: FamilyEnd, now: Date): Promise<FamilyRecord | undefined> {
+/** The condition that fences a tenant in. */
+const own = (sql: Sql, tenant: string | undefined) => (tenant === undefined ? sql`` : sql`and tenant = ${tenant}`);
+
+async function endRow(
+  sql: Sql,
+  familyId: string,
+  reason: FamilyEnd,
+  now: Date,
+  tenant: string | undefined,
+): Promise<FamilyRecord | undefined> {
   const [row] = await sql<FamilyRow[]>`
     update token_family set ended_at = ${now}, end_reason = ${reason}
-    where family_id = ${familyId} and ended_at is null and idle_until > ${now} returning *`;
+    where family_id = ${familyId} and ended_at is null and idle_until > ${now} ${own(sql, tenant)} returning *`;
   return row && familyOf(row);
 }
 
@@ -230,10 +261,10 @@ function requireNamed({ subject, client, session, tenant, family }: GrantFilter)
   }
 }
 
-async function deleteCodes(sql: Sql, filter: GrantFilter): Promise<number> {
+async function deleteCodes(sql: Sql, filter: GrantFilter, tenant: string | undefined): Promise<number> {
   const codes = await sql`
     delete from authorization_code
-    where redeemed_at is null and ${filter.family === undefined} ${matching(sql, filter)}`;
+    where redeemed_at is null and ${filter.family === undefined} ${own(sql, tenant)} ${matching(sql, filter)}`;
   return codes.count;
 }
 

@@ -1,5 +1,5 @@
 // Initial access tokens in PostgreSQL (contract: stores/contracts/initial-access-tokens.ts). Migration 0030.
-import type { InitialAccessToken, InitialAccessTokens } from '../contracts/initial-access-tokens.ts';
+import type { InitialAccessToken, InitialAccessTokens, InitialTokenPlace } from '../contracts/initial-access-tokens.ts';
 import type { Postgres } from './pool.ts';
 
 interface Row {
@@ -28,13 +28,19 @@ export class PostgresInitialAccessTokens implements InitialAccessTokens {
     );
   }
 
-  async list(nowMs: number): Promise<readonly InitialAccessToken[]> {
-    const rows = await this.#postgres.run(
-      'initial_tokens.list',
-      (sql) => sql<Row[]>`
-        select * from initial_access_token where uses_left > 0 and expires_at > ${new Date(nowMs)}
-        order by created_at desc, id limit 1000`,
-    );
+  async page(
+    nowMs: number,
+    after: InitialTokenPlace | undefined,
+    limit: number,
+  ): Promise<readonly InitialAccessToken[]> {
+    const rows = await this.#postgres.run('initial_tokens.page', (sql) => {
+      const at = new Date(after?.createdAtMs ?? 0);
+      const later =
+        after === undefined ? sql`` : sql`and (created_at < ${at} or (created_at = ${at} and id > ${after.id}))`;
+      return sql<Row[]>`
+        select * from initial_access_token where uses_left > 0 and expires_at > ${new Date(nowMs)} ${later}
+        order by created_at desc, id limit ${limit}`;
+    });
     return rows.map((row) => ({
       id: row.id,
       digest: row.digest,

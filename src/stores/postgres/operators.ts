@@ -1,5 +1,5 @@
-// Operators in PostgreSQL (contract: stores/contracts/operators.ts). Migration 0021.
-import type { OperatorRecord, OperatorRole, OperatorStore } from '../contracts/operators.ts';
+// Operators in PostgreSQL (contract: stores/contracts/operators.ts). Migrations 0021, 0060.
+import type { OperatorPlace, OperatorRecord, OperatorRole, OperatorStore } from '../contracts/operators.ts';
 import type { Sql } from './connection.ts';
 import { ConstraintViolation } from './errors.ts';
 import type { Postgres } from './pool.ts';
@@ -12,6 +12,9 @@ interface Row {
   readonly certificate: string | null;
   readonly role: OperatorRole | null;
   readonly permissions: string[];
+  readonly tenant: string | null;
+  readonly tenant_role: OperatorRole | null;
+  readonly tenant_permissions: string[] | null;
   readonly created_at: Date;
   readonly created_by: string;
   readonly expires_at: Date | null;
@@ -24,8 +27,9 @@ const recordOf = (row: Row): OperatorRecord => ({
   tokenDigest: row.token_digest ?? undefined,
   tokenPrefix: row.token_prefix ?? undefined,
   certificate: row.certificate ?? undefined,
-  role: row.role ?? undefined,
-  permissions: row.permissions,
+  role: row.role ?? row.tenant_role ?? undefined,
+  permissions: row.tenant_permissions ?? row.permissions,
+  tenant: row.tenant ?? undefined,
   createdAtMs: row.created_at.getTime(),
   createdBy: row.created_by,
   expiresAtMs: row.expires_at?.getTime(),
@@ -63,11 +67,13 @@ export class PostgresOperators implements OperatorStore {
     );
   }
 
-  async list(): Promise<readonly OperatorRecord[]> {
-    const rows = await this.#postgres.run(
-      'operators.list',
-      (sql) => sql<Row[]>`select * from operator order by created_at, id`,
-    );
+  async page(after: OperatorPlace | undefined, limit: number): Promise<readonly OperatorRecord[]> {
+    const rows = await this.#postgres.run('operators.page', (sql) => {
+      const at = new Date(after?.createdAtMs ?? 0);
+      const later =
+        after === undefined ? sql`` : sql`where created_at < ${at} or (created_at = ${at} and id > ${after.id})`;
+      return sql<Row[]>`select * from operator ${later} order by created_at desc, id limit ${limit}`;
+    });
     return rows.map(recordOf);
   }
 
@@ -92,7 +98,8 @@ export class PostgresOperators implements OperatorStore {
   }
 
   remove(id: string, nowMs: number): Promise<'removed' | 'missing' | 'last'> {
-    // Serializable: two operators that remove each other at once would both see the other one left.
+    // Serializable: two operators that remove each other at once would both see the other one left. Those of a tenant have
+    // neither role nor permissions in these columns.
     return this.#postgres.transact('operators.remove', async (sql) => {
       const [others] = await sql<{ managers: number }[]>`
         select count(*) as managers from operator
@@ -122,10 +129,22 @@ export class PostgresOperators implements OperatorStore {
 }
 
 async function insert(sql: Sql, record: OperatorRecord): Promise<void> {
+  const { role = null, tenant = null } = record;
+  const permissions = [...record.permissions];
+  const allowed =
+    tenant === null
+      ? { tenant, role, permissions, tenant_role: null, tenant_permissions: null }
+      : { tenant, role: null, permissions: [], tenant_role: role, tenant_permissions: permissions };
   await sql`
-    insert into operator (id, name, token_digest, token_prefix, certificate, role, permissions, created_at, created_by, expires_at)
-    values (${record.id}, ${record.name}, ${record.tokenDigest ?? null}, ${record.tokenPrefix ?? null},
-      ${record.certificate ?? null}, ${record.role ?? null}, ${[...record.permissions]}::text[],
-      ${new Date(record.createdAtMs)}, ${record.createdBy},
-      ${record.expiresAtMs === undefined ? null : new Date(record.expiresAtMs)})`;
+    insert into operator ${sql({
+      ...allowed,
+      id: record.id,
+      name: record.name,
+      token_digest: record.tokenDigest ?? null,
+      token_prefix: record.tokenPrefix ?? null,
+      certificate: record.certificate ?? null,
+      created_at: new Date(record.createdAtMs),
+      created_by: record.createdBy,
+      expires_at: record.expiresAtMs === undefined ? null : new Date(record.expiresAtMs),
+    } as never)}`;
 }

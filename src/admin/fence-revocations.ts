@@ -1,0 +1,76 @@
+// Revocations for an operator of one tenant: only entries that can refuse nobody else. A subject or session may have tokens of
+// other tenants that no row tells of, and rows that name them are the operator's own to make, so neither can be revoked as such;
+// /v1/grants/end ends their grants within the tenant one by one.
+import { storeUnavailable } from '../core/errors.ts';
+import type { RevocationDraft, RevocationEntry } from '../stores/contracts/revocations.ts';
+import { clientDeskOf } from './client-lookup.ts';
+import type { AdminDependencies, RevocationDesk } from './dependencies.ts';
+import { type TenantProofs, tokenKey } from './fence-tokens.ts';
+import { tenantExceeded } from './tenant.ts';
+
+/** Rows asked for at once. */
+const CHUNK = 1000;
+
+/** The revocation desk of one tenant. */
+export function fencedRevocations(whole: AdminDependencies, tenant: string, proofs: TenantProofs): RevocationDesk {
+  const { revocations } = whole;
+  const permit = async (draft: RevocationDraft) => {
+    const [own] = await ownAmong(whole, tenant, proofs, [draft]);
+    const isShown = draft.kind === 'token' && proofs.shownTokens.has(tokenKey(draft.issuer, draft.id));
+    if (own === undefined && !isShown) throw tenantExceeded('only what is provably of the tenant alone can be revoked');
+    // Without knowing what stands there, this could let in again what somebody mightier has shut out.
+    if (!revocations.isKnown()) throw storeUnavailable('revocations are not known yet');
+    if (isWeaker(draft, revocations.held(draft))) throw tenantExceeded('a stronger revocation is in force');
+  };
+  return {
+    permit,
+    async revoke(draft) {
+      await permit(draft);
+      return revocations.revoke(draft);
+    },
+    undo: () => Promise.reject(tenantExceeded()),
+    list: async () => ownAmong(whole, tenant, proofs, await revocations.list()),
+    held: (named) => revocations.held(named),
+    refuses: (principal) => revocations.refuses(principal),
+    isKnown: () => revocations.isKnown(),
+    wouldRefuse: (draft, principal) => proofs.isOwn(principal) && revocations.wouldRefuse(draft, principal),
+  };
+}
+
+/** Those that reach nobody but the tenant, as its name or a row of PostgreSQL proves; in their order. */
+async function ownAmong<T extends Pick<RevocationDraft, 'kind' | 'issuer' | 'id'>>(
+  whole: AdminDependencies,
+  tenant: string,
+  { isOurs }: TenantProofs,
+  entries: readonly T[],
+): Promise<readonly T[]> {
+  const clients = entries.filter(({ kind }) => kind === 'client');
+  const families = entries.filter(({ kind, issuer }) => kind === 'family' && isOurs(issuer));
+  const store = clientDeskOf(whole).within(tenant);
+  const own = new Set<T>(
+    entries.filter(({ kind, issuer, id }) => kind === 'tenant' && id === tenant && isOurs(issuer)),
+  );
+  await eachChunk(clients, async (chunk) => {
+    const keys = chunk.map(({ issuer, id: clientId }) => ({ issuer, clientId }));
+    const found = new Set((await store.owned(keys)).map(({ issuer, clientId }) => tokenKey(issuer, clientId)));
+    for (const entry of chunk) if (found.has(tokenKey(entry.issuer, entry.id))) own.add(entry);
+  });
+  await eachChunk(families, async (chunk) => {
+    const ids = chunk.map(({ id }) => id);
+    const found = new Set(await whole.ownedFamilies?.(tenant, ids));
+    for (const entry of chunk) if (found.has(entry.id)) own.add(entry);
+  });
+  return entries.filter((entry) => own.has(entry));
+}
+
+async function eachChunk<T>(all: readonly T[], work: (chunk: readonly T[]) => Promise<void>): Promise<void> {
+  for (let at = 0; at < all.length; at += CHUNK) await work(all.slice(at, at + CHUNK));
+}
+
+/** True when the draft, which takes the place of what is held, would refuse less or for less long. */
+function isWeaker(draft: RevocationDraft, held: RevocationEntry | undefined): boolean {
+  if (held === undefined) return false;
+  const ends = (ms: number | 'forever') => (ms === 'forever' ? Number.POSITIVE_INFINITY : ms);
+  const cuts = (ms: number | undefined) => ms ?? Number.POSITIVE_INFINITY;
+  return ends(draft.untilMs) < ends(held.untilMs) || cuts(draft.notBeforeMs) < cuts(held.notBeforeMs);
+}
