@@ -79,6 +79,8 @@ export function otherReadings(path: string): readonly string[] | undefined {
     // Who decodes before splitting takes an encoded # or ? for the end of the path (attack 8).
     const cut = decoded.replace(/[?#].*$/s, '');
     for (const reading of [decoded, withoutParameters, cut]) {
+      // `..%3f` is a dot segment once the rest is cut, `..%20` once trailing blanks are dropped.
+      if (DOT_SEGMENT.test(reading.replace(/ +(?=\/|$)/g, ''))) return undefined;
       const merged = reading.replace(/\/{2,}/g, '/');
       const folded = merged.toLowerCase().replace(/[. ]+(?=\/|$)/g, '');
       for (const variant of [reading, merged, folded]) readings.add(variant === '' ? '/' : variant);
