@@ -39,7 +39,9 @@ function only(name: string): string {
 
 /** The command line of a directive as systemd would run it, for this checkout and this configuration. */
 function command(name: string, config: string): string[] {
-  const words = only(name).replaceAll('${CONFIG}', config).split(' ');
+  const words = only(name)
+    .replace(/\$\{CONFIG\}/g, config)
+    .split(' ');
   return words.map((word) =>
     word.replace('/opt/doorward/bin/node', process.execPath).replace('/opt/doorward/dist/main.js', main),
   );
