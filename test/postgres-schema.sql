@@ -41,6 +41,7 @@ table audit_event
   CREATE INDEX audit_event_actor ON doorward.audit_event USING btree (actor, at DESC) WHERE (actor IS NOT NULL)
   CREATE INDEX audit_event_at ON doorward.audit_event USING btree (at DESC, writer, number)
   CREATE INDEX audit_event_client ON doorward.audit_event USING btree (client, at DESC) WHERE (client IS NOT NULL)
+  CREATE INDEX audit_event_data_key ON doorward.audit_event USING btree (SUBSTRING(sealed FROM 2 FOR 16)) WHERE (sealed IS NOT NULL)
   CREATE INDEX audit_event_request ON doorward.audit_event USING btree (request_id) WHERE (request_id IS NOT NULL)
   CREATE INDEX audit_event_subject ON doorward.audit_event USING btree (subject, at DESC) WHERE (subject IS NOT NULL)
   CREATE INDEX audit_event_tenant ON doorward.audit_event USING btree (tenant, at DESC) WHERE (tenant IS NOT NULL)
@@ -52,6 +53,7 @@ table audit_key
   sealed bytea not null
   created_at timestamp with time zone not null
   constraint audit_key_pkey PRIMARY KEY (key_id)
+  CREATE INDEX audit_key_data_key ON doorward.audit_key USING btree (SUBSTRING(sealed FROM 2 FOR 16))
   comment: Keys that sign checkpoints; only those that unseal are trusted.
 table audit_type
   type text not null
@@ -80,6 +82,7 @@ table authorization_code
   constraint authorization_code_code_challenge_check CHECK ((code_challenge ~ '^[A-Za-z0-9_-]{43}$'::text))
   constraint authorization_code_code_digest_check CHECK ((code_digest ~ '^[A-Za-z0-9_-]{43}$'::text))
   constraint authorization_code_pkey PRIMARY KEY (code_digest)
+  CREATE INDEX authorization_code_data_key ON doorward.authorization_code USING btree (SUBSTRING(sealed FROM 2 FOR 16))
   CREATE INDEX authorization_code_expires ON doorward.authorization_code USING btree (expires_at)
   CREATE INDEX authorization_code_unspent ON doorward.authorization_code USING btree (issuer, client) WHERE (redeemed_at IS NULL)
   comment: Single use. sealed: what the application said about the person.
@@ -161,6 +164,7 @@ table idempotency_key
   constraint idempotency_key_key_digest_check CHECK ((key_digest ~ '^[A-Za-z0-9_-]{43}$'::text))
   constraint idempotency_key_pkey PRIMARY KEY (key_digest)
   constraint idempotency_key_request_digest_check CHECK ((request_digest ~ '^[A-Za-z0-9_-]{43}$'::text))
+  CREATE INDEX idempotency_key_data_key ON doorward.idempotency_key USING btree (SUBSTRING(sealed FROM 2 FOR 16)) WHERE (sealed IS NOT NULL)
   CREATE INDEX idempotency_key_until ON doorward.idempotency_key USING btree (until)
   comment: sealed: the answer; null while the call is under way.
 table initial_access_token
@@ -261,6 +265,7 @@ table signing_key
   constraint signing_key_pkey PRIMARY KEY (issuer, kid)
   constraint signing_key_public_jwk_check CHECK ((NOT (public_jwk ?| ARRAY['d'::text, 'p'::text, 'q'::text, 'dp'::text, 'dq'::text, 'qi'::text, 'oth'::text, 'k'::text])))
   constraint signing_key_state_check CHECK ((state = ANY (ARRAY['pending'::text, 'active'::text, 'retiring'::text, 'retired'::text, 'banned'::text])))
+  CREATE INDEX signing_key_data_key ON doorward.signing_key USING btree (SUBSTRING(private_key FROM 2 FOR 16)) WHERE (private_key IS NOT NULL)
   CREATE UNIQUE INDEX signing_key_one_active ON doorward.signing_key USING btree (issuer) WHERE (state = 'active'::text)
   comment: private_key: PKCS8 DER, sealed; deleted when the key ends.
 table signing_key_revision
@@ -340,6 +345,7 @@ table token_family
   constraint token_family_family_id_check CHECK ((family_id ~ '^f_[A-Za-z0-9_-]{22}$'::text))
   constraint token_family_pkey PRIMARY KEY (family_id)
   CREATE INDEX token_family_client ON doorward.token_family USING btree (issuer, client, created_at) WHERE (ended_at IS NULL)
+  CREATE INDEX token_family_data_key ON doorward.token_family USING btree (SUBSTRING(sealed FROM 2 FOR 16))
   CREATE INDEX token_family_idle ON doorward.token_family USING btree (idle_until)
   CREATE INDEX token_family_newest ON doorward.token_family USING btree (created_at, family_id) WHERE (ended_at IS NULL)
   CREATE INDEX token_family_session ON doorward.token_family USING btree (issuer, session) WHERE ((ended_at IS NULL) AND (session IS NOT NULL))
@@ -371,4 +377,6 @@ table webauthn_credential
   constraint webauthn_credential_tenant_check CHECK ((tenant <> ''::text))
   constraint webauthn_credential_transports_check CHECK ((cardinality(transports) <= 16))
   constraint webauthn_credential_user_id_check CHECK (((octet_length(user_id) >= 1) AND (octet_length(user_id) <= 512)))
+  CREATE INDEX webauthn_credential_aaguid_data_key ON doorward.webauthn_credential USING btree (SUBSTRING(aaguid FROM 2 FOR 16)) WHERE (aaguid IS NOT NULL)
+  CREATE INDEX webauthn_credential_public_key_data_key ON doorward.webauthn_credential USING btree (SUBSTRING(public_key FROM 2 FOR 16))
   comment: public_key, aaguid: sealed. credential_id: base64url, one owner over all tenants.

@@ -9,12 +9,14 @@ const BATCH = 100;
 /** A field sealed by a replica that had not yet heard of a rotation, or that waits in a spool, must find its key again. */
 const LEAST_RETIRED_MS = 30 * 86_400_000;
 const MOST_UNREADABLE = 20;
+/** Counting all fields reads as much as there is, and is for people; what is outstanding is exact. */
+const COUNTED_EVERY_MS = 60_000;
 
 /** How far it is, over all declared columns; true whichever replica runs it. */
 export interface ResealingProgress {
   /** Fields under the active key. */
   readonly done: number;
-  /** All sealed fields. */
+  /** All sealed fields; counted at most once a minute. */
   readonly total: number;
   /** True while this replica is at work. */
   readonly running: boolean;
@@ -37,6 +39,7 @@ export class Resealing implements AsyncDisposable {
   readonly #options: ResealingOptions;
   #unreadable: string[] = [];
   #run: Promise<void> | undefined;
+  #total: { readonly fields: number; readonly atMs: number } | undefined;
   #ended = false;
 
   constructor(options: ResealingOptions) {
@@ -52,12 +55,13 @@ export class Resealing implements AsyncDisposable {
   }
 
   async progress(): Promise<ResealingProgress> {
-    const head = sealedHead(this.#options.sealer.activeKeyId);
-    const counts = await Promise.all(this.#options.columns.map((column) => this.#options.rows.count(column, head)));
-    const sum = (of: (count: (typeof counts)[number]) => number) => counts.reduce((all, count) => all + of(count), 0);
+    const { columns, rows, sealer } = this.#options;
+    const head = sealedHead(sealer.activeKeyId);
+    const outdated = await sum(columns.map((column) => rows.countOutdated(column, head)));
+    const total = Math.max(await this.#totalNow(), outdated);
     return {
-      done: sum(({ current }) => current),
-      total: sum(({ total }) => total),
+      done: total - outdated,
+      total,
       running: this.#run !== undefined,
       unreadable: this.#unreadable,
     };
@@ -72,6 +76,15 @@ export class Resealing implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     this.#ended = true;
     await this.#run?.catch(() => undefined);
+  }
+
+  async #totalNow(): Promise<number> {
+    const { columns, rows, nowMs } = this.#options;
+    const counted = this.#total;
+    if (counted !== undefined && Math.abs(nowMs() - counted.atMs) < COUNTED_EVERY_MS) return counted.fields;
+    const fields = await sum(columns.map((column) => rows.total(column)));
+    this.#total = { fields, atMs: nowMs() };
+    return fields;
   }
 
   async #all(): Promise<void> {
@@ -106,3 +119,6 @@ export class Resealing implements AsyncDisposable {
     await rows.replace(column, row, await sealer.seal(place, field));
   }
 }
+
+const sum = async (figures: readonly Promise<number>[]) =>
+  (await Promise.all(figures)).reduce((all, figure) => all + figure, 0);

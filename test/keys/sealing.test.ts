@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import { test } from 'node:test';
+import { sealedColumns } from '../../src/app/sealing.ts';
 import { localKek } from '../../src/keys/kek.ts';
 import { Resealing } from '../../src/keys/resealing.ts';
 import { DataKeySealer, type SealerOptions } from '../../src/keys/sealer.ts';
@@ -194,6 +195,36 @@ test('re-sealing moves every field to the active key, tells how far it is, and t
     assert.equal(String(await sealer.unseal(at, body)), `note ${number}`);
   }
   assert.deepEqual(await resealing.removeUnusedKeys(), [old]);
+});
+
+test('every sealed column has an index on the data key of its fields, by which others than the active one are found', async () => {
+  await using database = await openTestDatabase();
+  const id = randomBytes(16);
+  for (const { table, column: name } of sealedColumns) {
+    const plan = await database.sql.begin(async (sql) => {
+      // Tables are empty here, and would be read as a whole.
+      await sql`set local enable_seqscan = off`;
+      return sql`
+        explain select count(*) from ${sql(table)}
+        where ${sql(name)} is not null and substring(${sql(name)} from 2 for 16) < ${id}`;
+    });
+    assert.match(plan.map((row) => row['QUERY PLAN']).join(' '), /Index Cond: \(\(?"?substring/i, `${table}.${name}`);
+  }
+});
+
+test('what is outdated is counted exactly, and the whole at most once a minute', async () => {
+  await using database = await openTestDatabase();
+  const sealing = sealingOf(database);
+  const sealer = await sealing.open();
+  await notes(database, sealer, 5);
+  await using resealing = resealingOf(database, sealer, () => sealing.clock.nowMs());
+  assert.deepEqual(await resealing.progress(), { done: 5, total: 5, running: false, unreadable: [] });
+  await database.sql`insert into note select tenant, number + 100, body from note where number < 3`;
+  assert.equal((await resealing.progress()).total, 5);
+  await sealer.rotate();
+  assert.deepEqual(await resealing.progress(), { done: 0, total: 8, running: false, unreadable: [] });
+  sealing.clock.advance(60_000);
+  assert.deepEqual(await resealing.progress(), { done: 0, total: 8, running: false, unreadable: [] });
 });
 
 test('re-sealing leaves a field that does not open as it is, names it, and goes on', async () => {

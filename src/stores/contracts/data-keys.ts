@@ -70,11 +70,13 @@ export interface SealedRow {
   readonly sealed: Buffer;
 }
 
-/** Sealed fields of any table, for re-sealing. `head` is what fields under the active key begin with. */
+/** Sealed fields of any table, for re-sealing. `head` is what fields under the active key begin with: a byte, and the key. */
 export interface SealedRows {
-  /** Sealed fields of the column, and how many of them begin with `head`. */
-  count(column: SealedColumn, head: Buffer): Promise<{ readonly total: number; readonly current: number }>;
-  /** Fields that do not begin with `head`, in the order of the primary key, after the row `after`. */
+  /** Sealed fields of the column; reads all of an index. */
+  total(column: SealedColumn): Promise<number>;
+  /** How many of them are not under the key of `head`; reads those alone. */
+  countOutdated(column: SealedColumn, head: Buffer): Promise<number>;
+  /** Fields that are not under the key of `head`, in the order of the primary key, after the row `after`. */
   outdated(
     column: SealedColumn,
     head: Buffer,
