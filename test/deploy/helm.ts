@@ -1,31 +1,15 @@
 // Renders the charts of deploy/helm with helm-render (Go's template engine and sprig, built once), because helm itself is in no
 // package registry; see helm-render/main.go for what differs.
 import { execFileSync } from 'node:child_process';
-import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parse } from 'yaml';
-import { ensureCommand, installPackage } from '../support/system-packages.ts';
+import { ensureGo } from '../support/system-packages.ts';
 import { type Manifest, manifestsIn } from './manifests.ts';
 
 const charts = fileURLToPath(new URL('../../deploy/helm/', import.meta.url));
-const GOPATH = '/usr/share/gocode';
-const LIBRARIES = {
-  'golang-github-masterminds-sprig-dev': 'github.com/Masterminds/sprig',
-  'golang-gopkg-yaml.v3-dev': 'gopkg.in/yaml.v3',
-};
-
-/** Makes sure of Go and of the two libraries that helm-render is built with. */
-export function ensureGo(): void {
-  ensureCommand('go', 'version', 'golang-go');
-  for (const [name, path] of Object.entries(LIBRARIES)) {
-    if (!existsSync(join(GOPATH, 'src', path))) installPackage(name);
-    if (!existsSync(join(GOPATH, 'src', path)))
-      throw new Error(`${name} is needed: install it (apt-get install ${name})`);
-  }
-}
-
 /** A renderer; dispose it to take the built program away. */
 export interface Renderer extends Disposable {
   /** Objects of a chart, and the text of its NOTES. Throws with what the engine says. */
@@ -34,7 +18,7 @@ export interface Renderer extends Disposable {
 
 /** Builds helm-render. */
 export function openRenderer(): Renderer {
-  ensureGo();
+  const GOPATH = ensureGo();
   const folder = mkdtempSync(join(tmpdir(), 'doorward-helm-'));
   const program = join(folder, 'helm-render');
   const env = { ...process.env, GO111MODULE: 'off', GOPATH, GOFLAGS: '' };

@@ -19,7 +19,8 @@ export function installPackage(systemPackage: string): void {
   const env = { ...process.env, DEBIAN_FRONTEND: 'noninteractive' };
   const run = (...args: string[]) => spawnSync('apt-get', args, { stdio: 'inherit', env });
   run('update', '-qq');
-  run('install', '-y', '-qq', systemPackage);
+  // Without recommendations: those of docker-compose alone are a whole engine.
+  run('install', '-y', '-qq', '--no-install-recommends', systemPackage);
 }
 
 const POSTGRES_15 = '/usr/lib/postgresql/15/bin';
@@ -32,6 +33,23 @@ export function ensurePostgres15(): string {
   throw new Error(
     `PostgreSQL 15 is needed in ${POSTGRES_15}: install it (apt-get install postgresql-15; where the system has none, from apt.postgresql.org) and run again`,
   );
+}
+
+const GO_LIBRARIES = '/usr/share/gocode/src';
+const GO_PACKAGES = {
+  'golang-github-masterminds-sprig-dev': 'github.com/Masterminds/sprig',
+  'golang-gopkg-yaml.v3-dev': 'gopkg.in/yaml.v3',
+};
+
+/** Makes sure of Go and of the libraries that test/deploy/helm-render is built with; returns the GOPATH of both. */
+export function ensureGo(): string {
+  ensureCommand('go', 'version', 'golang-go');
+  for (const [name, path] of Object.entries(GO_PACKAGES)) {
+    const found = () => existsSync(join(GO_LIBRARIES, path));
+    if (!found()) installPackage(name);
+    if (!found()) throw new Error(`${name} is needed: install it (apt-get install ${name}) and run again`);
+  }
+  return join(GO_LIBRARIES, '..');
 }
 
 /**
@@ -48,6 +66,12 @@ export function ensureAll(): void {
     () => ensureCommand('haproxy', '-v'),
     () => ensureCommand('apache2', '-v', 'apache2-bin'),
     () => ensureCommand('python3', '--version'),
+    () => ensureCommand('buildah', '--version'),
+    () => void ensureGo(),
+    () => ensureCommand('docker-compose', 'version'),
+    () => ensureCommand('promtool', '--version', 'prometheus'),
+    () => ensureCommand('systemd-analyze', '--version', 'systemd'),
+    () => ensureCommand('strace', '--version'),
   ];
   const missing = needs.flatMap((need) => {
     try {
