@@ -1,5 +1,7 @@
 // Migrations on real PostgreSQL: in order, once, together or not at all, and refused where they cannot be right.
 import assert from 'node:assert/strict';
+import { fork } from 'node:child_process';
+import { once } from 'node:events';
 import { test } from 'node:test';
 import { systemClock } from '../../src/core/clock.ts';
 import { migrate, schemaStatus } from '../../src/stores/postgres/migrate.ts';
@@ -12,6 +14,7 @@ import {
   SchemaRefused,
 } from '../../src/stores/postgres/migrations.ts';
 import { openTestDatabase, type PostgresVersion, type TestDatabase } from '../support/postgres-server.ts';
+import type { StartReport } from './starting-replica.ts';
 
 const foundation = readMigrations()[0] as Migration;
 const file = (number: number, sql: string, oldest = '0.1.0') =>
@@ -38,20 +41,51 @@ for (const version of [15, 18] as const satisfies readonly PostgresVersion[]) {
   });
 }
 
-test('two replicas start together on an empty database, a hundred times: one schema, no error', async () => {
+/** A process of its own that starts as a replica does whenever it is told. */
+async function startingReplica() {
+  const child = fork(new URL('starting-replica.ts', import.meta.url), {
+    stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
+  });
+  const next = async () => {
+    const [message] = await once(child, 'message');
+    return message as StartReport;
+  };
+  await next();
+  return {
+    start: async (settings: TestDatabase['settings']) => {
+      const report = next();
+      child.send(settings);
+      return report;
+    },
+    [Symbol.asyncDispose]: async () => {
+      child.kill();
+      if (child.exitCode === null && child.signalCode === null) await once(child, 'exit');
+    },
+  };
+}
+
+test('two processes start together on an empty database, a hundred times: one schema, no error', {
+  timeout: 300_000,
+}, async () => {
   await using database = await openTestDatabase({ migrated: false });
+  await using a = await startingReplica();
+  await using b = await startingReplica();
+  const known = numbers(readMigrations());
+  let both = 0;
   for (let round = 0; round < 100; round += 1) {
-    const schema = `round_${round}`;
-    const replica = () => migrate(optionsFor({ ...database, settings: { ...database.settings, schema } }));
-    const [a, b] = await Promise.all([replica(), replica()]);
-    assert.deepEqual(
-      numbers([...a, ...b]).sort((x, y) => x - y),
-      numbers(readMigrations()),
-      `round ${round}`,
-    );
+    const settings = { ...database.settings, schema: `round_${round}`, connections: 2, timeoutMs: 30_000 };
+    const reports = await Promise.all([a.start(settings), b.start(settings)]);
+    const applied = reports.flatMap((report) => report.applied).sort((x, y) => x - y);
+    assert.deepEqual(applied, known, `round ${round}`);
+    for (const { ready, problems, found } of reports) {
+      assert.deepEqual([ready, problems, found], [true, [], known.length], `round ${round}`);
+    }
+    if (reports.every((report) => report.applied.length > 0)) both += 1;
   }
   const [row] = await database.sql`select count(*) as schemas from pg_namespace where nspname like 'round\\_%'`;
   assert.equal(row?.schemas, 100);
+  // They did meet: often enough each of the two applied a part.
+  assert.ok(both > 0, 'the processes never started at the same time');
 });
 
 test('a migration that fails leaves those before it and nothing of its own; mended, it goes on', async () => {
