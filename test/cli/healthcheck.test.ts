@@ -8,7 +8,7 @@ import { freePort } from '../support/redis-server.ts';
 import { startSidecar } from '../support/sidecar.ts';
 import { run, runHere, scratchFolder } from './processes.ts';
 
-test('healthcheck exits 0 beside a living sidecar and 4 when nobody answers', async () => {
+test('K24: healthcheck exits 0 beside a living sidecar and 4 when nobody answers', async () => {
   using folder = scratchFolder();
   await using upstream = await recordingUpstream();
   const port = await freePort();
@@ -25,7 +25,7 @@ test('healthcheck exits 0 beside a living sidecar and 4 when nobody answers', as
   assert.equal((await ask('--ready')).code, 0);
 });
 
-test('healthcheck --ready exits 1 with the reasons once the sidecar drains, and plain healthcheck still 0', async () => {
+test('K24: healthcheck --ready exits 1 with the reasons once the sidecar drains, and plain healthcheck still 0', async () => {
   await using upstream = await recordingUpstream();
   const port = await freePort();
   const listen = `127.0.0.1:${port}`;
