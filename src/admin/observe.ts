@@ -12,7 +12,7 @@ const PATHS: ReadonlySet<string> = new Set(['/healthz', '/readyz', '/metrics']);
 /** Handlers of the observe port: GET and HEAD of the three paths, 404 and 405 for the rest. */
 export function observeHandlers(dependencies: AdminDependencies): ListenerHandlers {
   return {
-    onRequest(request, response) {
+    onRequest(request, response: ServerResponse) {
       const id = requestId();
       if (serveObservation(dependencies, request, response, id)) return;
       sendProblem(request, response, 'route_not_found', id);

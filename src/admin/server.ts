@@ -36,7 +36,7 @@ export type AdminDoor = 'port' | 'socket';
 export function adminHandlers(dependencies: AdminDependencies, door: AdminDoor): ListenerHandlers {
   const count = (status: number) => dependencies.metrics.adminRequests.labels(String(status)).inc();
   return {
-    onRequest(request, response, expectsContinue) {
+    onRequest(request, response: ServerResponse, expectsContinue) {
       const exchange: AdminExchange = { dependencies, door, request, response, expectsContinue, id: requestId() };
       response.once('finish', () => count(response.statusCode));
       serve(exchange).catch((error) => answerError(exchange, error));

@@ -19,6 +19,7 @@ export async function openProxyPort(loaded: LoadedConfig, handlers: ListenerHand
     headerTimeoutMs: proxy.header_timeout,
     keepAliveMs: proxy.keep_alive,
     maxConnections: proxy.max_connections,
+    http2Streams: proxy.http2 ? proxy.http2_streams : undefined,
   };
   const listener = await listen(listenAddress(proxy.listen), limits, handlers, tlsOf(loaded));
   return {

@@ -44,6 +44,16 @@ export const proxy = z.strictObject({
   keep_alive: duration()
     .prefault('75s')
     .meta(doc('How long an idle client connection stays open; above the 60s of nginx and load balancers.', 'restart')),
+  http2: z
+    .boolean()
+    .prefault(false)
+    .meta(doc('Speak HTTP/2 too: by ALPN with tls; without, to clients that begin with it (h2c).', 'restart')),
+  http2_streams: z
+    .int()
+    .min(1)
+    .max(1000)
+    .prefault(100)
+    .meta(doc('Requests under way at once on one HTTP/2 connection.', 'restart')),
   max_connections: z.int().min(1).prefault(10_000).meta(doc('Client connections beyond this are closed.', 'restart')),
   drain: drain.prefault({}).meta(doc('Graceful shutdown; Kubernetes kills after 30s by default.')),
   bad_tokens: rate()

@@ -1,11 +1,13 @@
-// A listening HTTP/1.1 server with node's strict parser, its limits, and answers for what the parser refuses. Shared by the
-// proxy, admin and observe ports; knows none of them (design 4.1).
+// A listening server: node's strict HTTP/1.1 parser with its limits, and answers for what it refuses; HTTP/2 beside it where
+// that is wanted (http2/door.ts). Shared by the proxy, admin and observe ports; knows none of them (design 4.1).
 import { once } from 'node:events';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo, Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { requestId } from '../core/ids.ts';
 import type { Reason } from '../core/reasons.ts';
+import type { ClientResponse } from './client-response.ts';
+import { Http2Door } from './http2/door.ts';
 import { endWith, hasEnded, mayBegin } from './last-request.ts';
 import { problem } from './problem.ts';
 import { isRefused, REALM, writeRefusal } from './raw-answer.ts';
@@ -18,12 +20,14 @@ export interface ListenerLimits {
   readonly headerTimeoutMs: number;
   readonly keepAliveMs: number;
   readonly maxConnections: number;
+  /** HTTP/2 is spoken too: by ALPN over TLS, with prior knowledge without. Requests at once on one connection. */
+  readonly http2Streams?: number | undefined;
 }
 
 /** What a plane does with requests. */
 export interface ListenerHandlers {
   /** `expectsContinue`: the client waits for 100 before it sends the body. */
-  onRequest(request: IncomingMessage, response: ServerResponse, expectsContinue: boolean): void;
+  onRequest(request: IncomingMessage, response: ClientResponse, expectsContinue: boolean): void;
   /** Only for `Upgrade: websocket`; every other upgrade stays an ordinary request (attack 47: h2c). */
   onWebSocket?(request: IncomingMessage, socket: Duplex, head: Buffer): void;
   /** A request that the parser refused; for the decision record. */
@@ -64,15 +68,30 @@ export async function listen(
   tls?: ListenerTls,
 ): Promise<Listener> {
   const options = serverOptions(limits, handlers);
-  const secure = tls && openTlsServer(options, tls, limits.headerTimeoutMs, handlers.onHandshakeFailed);
+  const door = openDoor(limits, handlers, tls !== undefined);
+  const secure =
+    tls && openTlsServer(options, tls, limits.headerTimeoutMs, { door, onFailed: handlers.onHandshakeFailed });
   const server = secure?.server ?? createServer(options);
+  if (door !== undefined && secure === undefined) offerHttp2(server, door);
   server.maxConnections = limits.maxConnections;
   // Node's default drops fields beyond 2000 in silence, security-relevant ones included; headerBytes bounds them already.
   server.maxHeadersCount = 0;
   const upgraded = connectHandlers(server, handlers);
   server.listen('path' in at ? { path: at.path } : { host: at.host, port: at.port });
   await once(server, 'listening');
-  return listenerFor(server, at, upgraded, secure);
+  return listenerFor(server, at, upgraded, { secure, door });
+}
+
+function openDoor(limits: ListenerLimits, handlers: ListenerHandlers, secure: boolean): Http2Door | undefined {
+  const { http2Streams: maxStreams } = limits;
+  return maxStreams === undefined ? undefined : new Http2Door({ ...limits, maxStreams }, handlers, secure);
+}
+
+/** Looks at the first bytes of each plain connection. */
+function offerHttp2(server: Server, door: Http2Door): void {
+  const [serveHttp1] = server.listeners('connection');
+  server.removeAllListeners('connection');
+  server.on('connection', (socket) => door.choose(socket, () => serveHttp1?.call(server, socket)));
 }
 
 function serverOptions(limits: ListenerLimits, handlers: ListenerHandlers) {
@@ -148,7 +167,7 @@ function listenerFor(
   server: Server,
   at: ListenAddress,
   upgraded: ReadonlySet<Duplex>,
-  secure: TlsServer | undefined,
+  { secure, door }: { readonly secure: TlsServer | undefined; readonly door: Http2Door | undefined },
 ): Listener {
   const bound = server.address() as AddressInfo | string;
   const port = typeof bound === 'string' ? 0 : bound.port;
@@ -157,18 +176,23 @@ function listenerFor(
     const closed = once(server, 'close');
     server.close();
     server.closeIdleConnections();
+    door?.close();
     await closed;
   };
   const destroy = () => {
     server.closeAllConnections();
     for (const socket of upgraded) socket.destroy();
+    door?.[Symbol.dispose]();
     secure?.destroy();
   };
   return {
     address: 'path' in at ? at.path : `${at.host.includes(':') ? `[${at.host}]` : at.host}:${port}`,
     port,
     close,
-    closeIdle: () => server.closeIdleConnections(),
+    closeIdle() {
+      server.closeIdleConnections();
+      door?.closeIdle();
+    },
     destroy,
     useTls(tls) {
       if (secure === undefined) throw new TypeError('this listener speaks no TLS');

@@ -5,6 +5,7 @@ import { createServer, type Server } from 'node:https';
 import type { Socket } from 'node:net';
 import type { TLSSocket } from 'node:tls';
 import { showsCertificate } from './client-certificate.ts';
+import type { Http2Door } from './http2/door.ts';
 import { SecureConnection } from './secure-connection.ts';
 import { type ListenerTls, TlsCertificates } from './tls.ts';
 
@@ -20,17 +21,25 @@ export interface TlsServer {
   destroy(): void;
 }
 
+/** Who hears of connections, and of those that did not come to be. */
+export interface TlsServing {
+  /** Takes connections that chose `h2`; without it they cannot. */
+  readonly door?: Http2Door | undefined;
+  readonly onFailed?: ((cause: HandshakeFailure) => void) | undefined;
+}
+
 /** Makes one; throws for certificates that cannot be used. `timeoutMs` bounds the handshake. */
 export function openTlsServer(
   options: ServerOptions,
   tls: ListenerTls,
   timeoutMs: number,
-  onFailed: ((cause: HandshakeFailure) => void) | undefined,
+  { door, onFailed }: TlsServing,
 ): TlsServer {
   let current = new TlsCertificates(tls);
   const server = createServer({
     ...options,
     ...current.defaults,
+    ALPNProtocols: door === undefined ? ['http/1.1'] : ['h2', 'http/1.1'],
     handshakeTimeout: timeoutMs,
     requestCert: tls.clientCa !== undefined,
     // Refusing is node's: a CA that accepts anybody must never be the outcome of a mistake (attack 128).
@@ -52,11 +61,17 @@ export function openTlsServer(
     open.add(socket);
     socket.once('close', () => open.delete(socket));
   });
-  server.prependListener('secureConnection', (socket: TLSSocket) => {
+  const [serveHttp1] = server.listeners('secureConnection');
+  server.removeAllListeners('secureConnection');
+  server.on('secureConnection', (socket: TLSSocket) => {
+    if (tls.clientOptional === true && !socket.authorized && showsCertificate(socket)) {
+      onFailed?.('client_certificate');
+      socket.destroy();
+      return;
+    }
     new SecureConnection(socket, current);
-    if (tls.clientOptional !== true || socket.authorized || !showsCertificate(socket)) return;
-    onFailed?.('client_certificate');
-    socket.destroy();
+    if (socket.alpnProtocol === 'h2') door?.serve(socket);
+    else serveHttp1?.call(server, socket);
   });
   return {
     server,

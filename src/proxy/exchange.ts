@@ -1,10 +1,12 @@
 // One request on its way through the pipeline: what was read, what was decided, what is owed. One object per request, all
 // fields set in the constructor so that every exchange has the same shape. The stages in pipeline.ts fill it in order.
-import type { IncomingMessage, ServerResponse } from 'node:http';
+
+import type { IncomingMessage } from 'node:http';
 import type { Duplex } from 'node:stream';
 import type { ClientAddress } from '../core/address.ts';
 import type { Reason } from '../core/reasons.ts';
 import type { Peer } from '../http/client-address.ts';
+import type { ClientResponse } from '../http/client-response.ts';
 import type { ProblemDetails } from '../http/problem.ts';
 import type { SecureConnection } from '../http/secure-connection.ts';
 import type { RequestCharges } from '../limits/plan.ts';
@@ -32,7 +34,7 @@ export class Exchange {
   readonly ending: Ending;
   readonly request: IncomingMessage;
   /** Absent for upgrades and explanations. */
-  readonly response: ServerResponse | undefined;
+  readonly response: ClientResponse | undefined;
   /** Only for upgrades. */
   readonly socket: Duplex | undefined;
   readonly upgradeHead: Buffer | undefined;
@@ -87,7 +89,7 @@ export class Exchange {
     kind: ExchangeKind,
     ending: Ending,
     request: IncomingMessage,
-    sink: { readonly response?: ServerResponse; readonly socket?: Duplex; readonly head?: Buffer },
+    sink: { readonly response?: ClientResponse; readonly socket?: Duplex; readonly head?: Buffer },
     peer: Peer,
     requestId: string,
     startedAtMs: number,

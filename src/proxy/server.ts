@@ -1,6 +1,7 @@
 // The proxy port: takes requests from the listener, gives each one the current configuration and an ending, and lets the
 // pipeline run. Owns the switch to a new configuration and the drain.
-import type { IncomingMessage, ServerResponse } from 'node:http';
+
+import type { IncomingMessage } from 'node:http';
 import { IncomingMessage as Message } from 'node:http';
 import { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
@@ -9,6 +10,7 @@ import type { Explanation, Question } from '../core/explanation.ts';
 import { requestId } from '../core/ids.ts';
 import type { Reason } from '../core/reasons.ts';
 import { addressReader } from '../http/client-address.ts';
+import type { ClientResponse } from '../http/client-response.ts';
 import type { ListenerHandlers } from '../http/listener.ts';
 import { secureConnectionOf } from '../http/secure-connection.ts';
 import type { HandshakeFailure } from '../http/tls-server.ts';
@@ -45,7 +47,7 @@ export function dataPlane(options: {
   readonly clock: Clock;
   /** Endpoints of ours that are no routes; answers true for a request that it takes over. */
   readonly site?:
-    | { serve(request: IncomingMessage, response: ServerResponse, expectsContinue: boolean): boolean }
+    | { serve(request: IncomingMessage, response: ClientResponse, expectsContinue: boolean): boolean }
     | undefined;
   readonly onParserRefusal: (reason: Reason, requestId: string, peer: string | undefined) => void;
   readonly onHandshakeFailed: (cause: HandshakeFailure) => void;
@@ -59,14 +61,14 @@ export function dataPlane(options: {
     kind: ExchangeKind,
     ending: Ending,
     request: IncomingMessage,
-    sink: { response?: ServerResponse; socket?: Duplex; head?: Buffer },
+    sink: { response?: ClientResponse; socket?: Duplex; head?: Buffer },
   ) => {
     const peer = current.addresses.peer(request.socket.remoteAddress);
     const exchange = new Exchange(current, kind, ending, request, sink, peer, requestId(), clock.monotonicMs());
     if (current.scheme === 'https' && kind !== 'verdict') exchange.secure = secureConnectionOf(request.socket);
     return exchange;
   };
-  const onRequest = (request: IncomingMessage, response: ServerResponse, expectsContinue: boolean) => {
+  const onRequest = (request: IncomingMessage, response: ClientResponse, expectsContinue: boolean) => {
     if (site?.serve(request, response, expectsContinue) || serveAssertionKeys(current, request, response)) return;
     const verdict = verdictPath(current, request.url as string);
     const exchange = begin(verdict ? 'verdict' : 'forward', verdict ? nginx : forwardEnding, request, { response });
@@ -98,7 +100,7 @@ function verdictPath(generation: Generation, target: string): boolean {
 }
 
 /** The keys of the identity assertion, for the application that verifies it: public, and the same for everybody. */
-function serveAssertionKeys(generation: Generation, request: IncomingMessage, response: ServerResponse): boolean {
+function serveAssertionKeys(generation: Generation, request: IncomingMessage, response: ClientResponse): boolean {
   const { assertionKeys, reservedPrefix } = generation;
   if (assertionKeys === undefined || request.url !== `${reservedPrefix}/assertion/jwks.json`) return false;
   if (request.method !== 'GET' && request.method !== 'HEAD') return false;

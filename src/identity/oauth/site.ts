@@ -1,10 +1,13 @@
 // The public endpoints as the proxy port meets them: which requests are ours, which function answers each, and the one place
 // that turns what went wrong into an answer. Only the issuer's own host is served; any other host sees its routes.
-import type { IncomingMessage, ServerResponse } from 'node:http';
+
+import type { IncomingMessage } from 'node:http';
 import type { ClientAddress } from '../../core/address.ts';
 import { SidecarError } from '../../core/errors.ts';
 import { requestId } from '../../core/ids.ts';
 import { hostName } from '../../http/canonical.ts';
+import type { ClientResponse } from '../../http/client-response.ts';
+import { type CorsAccess, corsFields, preflightAnswer } from './cors.ts';
 import type { OAuthDependencies, OAuthSettings } from './dependencies.ts';
 import { invalidRequest, OAuthError } from './errors.ts';
 import type { OAuthEndpoint, OAuthExchange } from './exchange.ts';
@@ -13,37 +16,39 @@ import { unavailable } from './limits.ts';
 import { jwksEndpoint, metadataEndpoint } from './metadata.ts';
 import { registerEndpoint, registrationEndpoint } from './register.ts';
 import { revokeEndpoint } from './revoke.ts';
-import { refusalOf, sendAnswer } from './send.ts';
+import { NO_STORE, refusalOf, sendAnswer } from './send.ts';
 import { tokenEndpoint } from './token.ts';
 import { userinfoEndpoint } from './userinfo.ts';
 
 interface Page {
   readonly methods: readonly string[];
   readonly endpoint: OAuthEndpoint;
+  /** Who may read its answers from a page elsewhere. */
+  readonly access?: CorsAccess;
 }
 
-const post = (endpoint: OAuthEndpoint): Page => ({ methods: ['POST'], endpoint });
-const get = (endpoint: OAuthEndpoint): Page => ({ methods: ['GET', 'HEAD'], endpoint });
+const post = (endpoint: OAuthEndpoint, access?: CorsAccess): Page => ({ methods: ['POST'], endpoint, access });
+const document = (endpoint: OAuthEndpoint): Page => ({ methods: ['GET', 'HEAD'], endpoint, access: 'anybody' });
 
 /** By the part of the path behind the base path. */
 const pages: ReadonlyMap<string, Page> = new Map([
-  ['token', post(tokenEndpoint)],
-  ['revoke', post(revokeEndpoint)],
+  ['token', post(tokenEndpoint, 'listed')],
+  ['revoke', post(revokeEndpoint, 'listed')],
   ['introspect', post(introspectEndpoint)],
   ['register', post(registerEndpoint)],
-  ['userinfo', { methods: ['GET', 'HEAD', 'POST'], endpoint: userinfoEndpoint }],
+  ['userinfo', { methods: ['GET', 'HEAD', 'POST'], endpoint: userinfoEndpoint, access: 'listed' }],
 ]);
 
 const wellKnown: ReadonlyMap<string, Page> = new Map([
-  ['/.well-known/openid-configuration', get(metadataEndpoint)],
-  ['/.well-known/oauth-authorization-server', get(metadataEndpoint)],
-  ['/.well-known/jwks.json', get(jwksEndpoint)],
+  ['/.well-known/openid-configuration', document(metadataEndpoint)],
+  ['/.well-known/oauth-authorization-server', document(metadataEndpoint)],
+  ['/.well-known/jwks.json', document(jwksEndpoint)],
 ]);
 
 /** What the proxy port asks first. */
 export interface PublicSite {
   /** True when the request is ours; it is answered then, and nothing else may touch it. */
-  serve(request: IncomingMessage, response: ServerResponse, expectsContinue: boolean): boolean;
+  serve(request: IncomingMessage, response: ClientResponse, expectsContinue: boolean): boolean;
 }
 
 /** The site over its parts. */
@@ -93,9 +98,14 @@ function addressOf(request: IncomingMessage, { addresses, readsForwarded }: OAut
   return addresses.behind(peer, request.headersDistinct[readsForwarded ? 'forwarded' : 'x-forwarded-for'] ?? []);
 }
 
-async function answer(exchange: OAuthExchange, { methods, endpoint }: Page, response: ServerResponse): Promise<void> {
+async function answer(exchange: OAuthExchange, page: Page, response: ClientResponse): Promise<void> {
   const { request, requestId: id } = exchange;
-  const send = (given: Parameters<typeof sendAnswer>[2]) => sendAnswer(request, response, given, id);
+  const { methods, endpoint, access } = page;
+  const fields = corsFields(exchange, access);
+  const send = (given: Parameters<typeof sendAnswer>[2]) =>
+    sendAnswer(request, response, { ...given, headers: [...(given.headers ?? NO_STORE), ...fields] }, id);
+  const preflight = preflightAnswer(exchange, methods, access);
+  if (preflight !== undefined) return send(preflight);
   try {
     if (!methods.includes(request.method as string)) {
       throw invalidRequest('this method is not served here', { status: 405, allow: methods.join(', ') });

@@ -99,7 +99,7 @@ function isFramingSound(exchange: Exchange, fields: InboundFields): boolean {
   return (
     transferEncoding.toLowerCase() === 'chunked' &&
     contentLength === undefined &&
-    exchange.request.httpVersion === '1.1'
+    exchange.request.httpVersion !== '1.0'
   );
 }
 

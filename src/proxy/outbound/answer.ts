@@ -1,8 +1,10 @@
 // How an exchange ends for the client: refusals as problem documents with limit fields, lingering close when a body is
 // unread, and one decision record (design 4.12, 4.13).
-import type { IncomingMessage, ServerResponse } from 'node:http';
+
+import type { IncomingMessage } from 'node:http';
 import type { Clock } from '../../core/clock.ts';
 import { type Reason, reasons } from '../../core/reasons.ts';
+import type { ClientResponse } from '../../http/client-response.ts';
 import { endWith } from '../../http/last-request.ts';
 import { problem } from '../../http/problem.ts';
 import type { Decision, DecisionRecorder } from '../../telemetry/decision.ts';
@@ -174,12 +176,17 @@ function noStore(exchange: Exchange, out: string[]): void {
  */
 export function writeRefusal(
   request: IncomingMessage,
-  response: ServerResponse,
+  response: ClientResponse,
   status: number,
   headers: string[],
   body: string,
   expectsContinue = false,
 ): void {
+  if (request.httpVersionMajor === 2) {
+    // The response lets go of what is left of the request; the connection is not its own.
+    response.writeHead(status, headers).end(body);
+    return;
+  }
   const unread = hasBody(request) && !request.complete;
   if (unread || status === 400 || status === 408 || status === 413) {
     headers.push('Connection', 'close');

@@ -1,7 +1,9 @@
 // Sends an accepted request upstream and streams the answer back, with back-pressure and aborts both ways (design 4.11).
 // One Transit per request is at once the reader of the answer, the waiter for a slot, and the registered open exchange.
-import { type ServerResponse, STATUS_CODES } from 'node:http';
+
+import { STATUS_CODES } from 'node:http';
 import type { Reason } from '../../core/reasons.ts';
+import type { ClientResponse } from '../../http/client-response.ts';
 import type { VerifiedToken } from '../../token/verified-token.ts';
 import type { Exchange } from '../exchange.ts';
 import type { Route } from '../inbound/route.ts';
@@ -35,7 +37,7 @@ class Transit implements ResponseReader, OpenExchange, Waiter {
   readonly token: VerifiedToken | undefined;
   readonly route: Route;
   readonly #exchange: Exchange;
-  readonly #response: ServerResponse;
+  readonly #response: ClientResponse;
   readonly #answerer: Answerer;
   readonly #requestHead: string;
   #connection: Connection | undefined;
@@ -49,7 +51,7 @@ class Transit implements ResponseReader, OpenExchange, Waiter {
 
   constructor(exchange: Exchange, head: string, answerer: Answerer) {
     this.#exchange = exchange;
-    this.#response = exchange.response as ServerResponse;
+    this.#response = exchange.response as ClientResponse;
     this.#requestHead = head;
     this.#answerer = answerer;
     this.token = exchange.token;

@@ -1,0 +1,178 @@
+// HTTP/2 connections of a listener: limits, floods, idle ends and the drain. Requests leave here in the words of HTTP/1.1
+// (request-head.ts), so that both versions pass the same pipeline. RFC 9113.
+import type { IncomingMessage } from 'node:http';
+import {
+  performServerHandshake,
+  type ServerHttp2Session,
+  type ServerHttp2Stream,
+  type ServerSessionOptions,
+} from 'node:http2';
+import type { Socket } from 'node:net';
+import { requestId } from '../../core/ids.ts';
+import type { Reason } from '../../core/reasons.ts';
+import type { ClientResponse } from '../client-response.ts';
+import { problem } from '../problem.ts';
+import { REALM } from '../raw-answer.ts';
+import { Http2Request } from './request.ts';
+import { type RequestHead, readRequestHead } from './request-head.ts';
+import { Http2Response } from './response.ts';
+import { sniff } from './sniff.ts';
+
+/** Limits of HTTP/2 connections. */
+export interface Http2Limits {
+  /** Requests under way at once on one connection. */
+  readonly maxStreams: number;
+  readonly headerBytes: number;
+  /** A new connection may take so long for its first request. */
+  readonly headerTimeoutMs: number;
+  /** A connection without a request under way closes after this. */
+  readonly keepAliveMs: number;
+}
+
+/** Who takes the requests. */
+export interface Http2Handlers {
+  onRequest(request: IncomingMessage, response: ClientResponse, expectsContinue: boolean): void;
+  onRefused?(reason: Reason, requestId: string, peer: string | undefined): void;
+}
+
+interface Visit {
+  open: number;
+  idleSinceMs: number;
+  served: boolean;
+}
+
+/** What a header list counts for each field beside its bytes (RFC 9113 section 6.5.2). */
+const FIELD_OVERHEAD = 32;
+/** What node allows before a client has acknowledged our settings. */
+const INITIAL_HEADER_LIST = 65_535;
+const SWEEP_MS = 500;
+
+/** The HTTP/2 connections of one listener. */
+export class Http2Door implements Disposable {
+  readonly #limits: Http2Limits;
+  readonly #handlers: Http2Handlers;
+  readonly #secure: boolean;
+  readonly #options: ServerSessionOptions;
+  readonly #visits = new Map<ServerHttp2Session, Visit>();
+  readonly #undecided = new Set<Socket>();
+  readonly #timer: NodeJS.Timeout;
+  #closing = false;
+
+  /** `secure`: connections come over TLS. */
+  constructor(limits: Http2Limits, handlers: Http2Handlers, secure: boolean) {
+    this.#limits = limits;
+    this.#handlers = handlers;
+    this.#secure = secure;
+    this.#options = sessionOptions(limits);
+    this.#timer = setInterval(() => this.#sweep(performance.now()), SWEEP_MS).unref();
+  }
+
+  /** Speaks HTTP/2 on a connection of which not a byte of HTTP has been read. */
+  serve(socket: Socket): void {
+    const session = performServerHandshake(socket, this.#options);
+    const visit: Visit = { open: 0, idleSinceMs: performance.now(), served: false };
+    this.#visits.set(session, visit);
+    // What breaks the protocol, or floods: node has said GOAWAY and closes.
+    session.on('error', () => {});
+    session.once('close', () => this.#visits.delete(session));
+    session.on('stream', (stream, _headers, _flags, list) => this.#begin(stream, socket, visit, list));
+    if (this.#closing) session.close();
+  }
+
+  /** Serves a plain connection that begins as HTTP/2, and gives any other to `serveHttp1`. */
+  choose(socket: Socket, serveHttp1: () => void): void {
+    this.#undecided.add(socket);
+    socket.once('close', () => this.#undecided.delete(socket));
+    sniff(socket, this.#limits.headerTimeoutMs, (isHttp2) => {
+      this.#undecided.delete(socket);
+      if (isHttp2) this.serve(socket);
+      else serveHttp1();
+    });
+  }
+
+  /** No connection takes new requests: GOAWAY, and each closes when its last request is answered. */
+  close(): void {
+    this.#closing = true;
+    for (const session of this.#visits.keys()) session.close();
+    for (const socket of this.#undecided) socket.destroy();
+  }
+
+  /** Closes connections without a request under way. */
+  closeIdle(): void {
+    for (const [session, visit] of this.#visits) if (visit.open === 0) session.close();
+  }
+
+  /** Cuts every connection. */
+  destroy(): void {
+    for (const session of this.#visits.keys()) session.destroy();
+    for (const socket of this.#undecided) socket.destroy();
+  }
+
+  [Symbol.dispose](): void {
+    clearInterval(this.#timer);
+    this.destroy();
+  }
+
+  #begin(stream: ServerHttp2Stream, socket: Socket, visit: Visit, list: readonly string[]): void {
+    visit.open += 1;
+    visit.served = true;
+    stream.once('close', () => {
+      visit.open -= 1;
+      visit.idleSinceMs = performance.now();
+    });
+    // A client that resets its stream; `close` tells those who care.
+    stream.on('error', () => {});
+    const { headerBytes } = this.#limits;
+    const head = readRequestHead(list, { hasBody: !stream.endAfterHeaders, secure: this.#secure, headerBytes });
+    if (typeof head === 'string') {
+      this.#refuse(stream, socket, head);
+      return;
+    }
+    const request = new Http2Request(stream, socket, head);
+    this.#handlers.onRequest(request, new Http2Response(stream, request), head.expectsContinue);
+  }
+
+  #refuse(stream: ServerHttp2Stream, socket: Socket, reason: Reason): void {
+    const id = requestId();
+    this.#handlers.onRefused?.(reason, id, socket.remoteAddress);
+    const { status, headers, body } = problem(reason, id, REALM);
+    const request = new Http2Request(stream, socket, UNREAD);
+    new Http2Response(stream, request).writeHead(status, [...headers]).end(body);
+  }
+
+  /** Bytes alone do not keep a connection: a head that trickles in for ever is no request. */
+  #sweep(nowMs: number): void {
+    for (const [session, { open, idleSinceMs, served }] of this.#visits) {
+      if (open > 0) continue;
+      const idleMs = nowMs - idleSinceMs;
+      if (!served && idleMs > this.#limits.headerTimeoutMs) session.destroy();
+      else if (idleMs > this.#limits.keepAliveMs) session.close();
+    }
+  }
+}
+
+const UNREAD: RequestHead = { method: '', target: '', fields: [], expectsContinue: false };
+
+function sessionOptions({ maxStreams, headerBytes }: Http2Limits): ServerSessionOptions {
+  const maxHeaderListSize = Math.max(headerBytes, INITIAL_HEADER_LIST);
+  return {
+    settings: {
+      maxConcurrentStreams: maxStreams,
+      // Above it node resets the stream, however small the list was while compressed (HPACK bombs); between header_size and
+      // this the answer is 431. A client that never acknowledges our settings has node's initial one.
+      maxHeaderListSize,
+      // RFC 8441: WebSockets come over HTTP/1.1.
+      enableConnectProtocol: false,
+    },
+    maxHeaderListPairs: Math.floor(maxHeaderListSize / FIELD_OVERHEAD),
+    // Rapid Reset, CVE-2023-44487: so many resets at once, then so many a second; above that GOAWAY.
+    streamResetBurst: Math.max(100, 2 * maxStreams),
+    streamResetRate: 33,
+    // Frames that break the protocol but end no connection by themselves, and streams beyond the limit.
+    maxSessionInvalidFrames: 32,
+    maxSessionRejectedStreams: 32,
+    maxSettings: 16,
+    // What one connection may make us hold: streams, header tables, answers that it does not read.
+    maxSessionMemory: 10,
+  };
+}

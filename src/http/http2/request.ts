@@ -1,0 +1,57 @@
+// An HTTP/2 request as node's message: the body of the stream with its flow control, so that whoever reads slowly makes the
+// client send slowly.
+import { IncomingMessage } from 'node:http';
+import type { ServerHttp2Stream } from 'node:http2';
+import type { Socket } from 'node:net';
+import type { RequestHead } from './request-head.ts';
+
+/** A request on a stream. Trailers are not passed on: they come after everything was decided (attack 26). */
+export class Http2Request extends IncomingMessage {
+  readonly #stream: ServerHttp2Stream;
+  #reading = false;
+
+  constructor(stream: ServerHttp2Stream, socket: Socket, head: RequestHead) {
+    super(socket);
+    this.#stream = stream;
+    this.httpVersion = '2.0';
+    this.httpVersionMajor = 2;
+    this.httpVersionMinor = 0;
+    this.method = head.method;
+    this.url = head.target;
+    this.rawHeaders = head.fields;
+    stream.once('close', () => {
+      if (!this.complete) this.destroy();
+    });
+    if (!stream.endAfterHeaders) return;
+    this.complete = true;
+    this.push(null);
+    stream.resume();
+  }
+
+  override _read(): void {
+    if (this.#reading) {
+      this.#stream.resume();
+      return;
+    }
+    // Nothing is taken from the stream before somebody wants it.
+    this.#reading = true;
+    this.#stream.on('data', (chunk: Buffer) => {
+      if (!this.push(chunk)) this.#stream.pause();
+    });
+    this.#stream.once('end', () => {
+      // A stream that was reset ends too.
+      if (this.#stream.aborted) return;
+      this.complete = true;
+      this.push(null);
+    });
+  }
+
+  /** Leaves the connection alone, which others share. */
+  override _destroy(error: Error | null, done: (error?: Error | null) => void): void {
+    if (!this.complete) {
+      this.aborted = true;
+      this.#stream.close();
+    }
+    done(error);
+  }
+}
