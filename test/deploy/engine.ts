@@ -45,9 +45,10 @@ export async function buildImage(folder: string, dockerfile: string, context: st
   const [node, distroless] = basesOf(dockerfile);
   await importTree(buildah, trees.node, node as string);
   await importTree(buildah, trees.distroless, distroless as string);
-  const { stdout: cache } = await run('npm', ['config', 'get', 'cache']);
+  const cache = (await run('npm', ['config', 'get', 'cache'])).stdout.trim();
+  mkdirSync(cache, { recursive: true });
   const built = ['build', '--pull-never', '--isolation', 'chroot', '--format', 'docker', '--layers=false'];
-  await buildah(...built, '--volume', `${cache.trim()}:/root/.npm`, '--file', dockerfile, '--tag', 'doorward', context);
+  await buildah(...built, '--volume', `${cache}:/root/.npm`, '--file', dockerfile, '--tag', 'doorward', context);
   const container = await buildah('from', '--pull-never', 'doorward');
   const tree = await buildah('mount', container);
   const { Docker } = JSON.parse(await buildah('inspect', '--type', 'image', 'doorward'));
