@@ -30,6 +30,14 @@ export const oauth = z.strictObject({
     .url({ protocol: /^https?$/, error: 'needs an http:// or https:// URL' })
     .optional()
     .meta(doc('Published in the metadata: the page of the application that logs people in and asks us for codes.')),
+  origins: z
+    .array(z.string().min(1))
+    .prefault([])
+    .meta(
+      doc(
+        'Origins of pages that may call token, revocation and userinfo from the browser, such as https://app.example.com. The documents may be read from anywhere.',
+      ),
+    ),
   code_lifetime: duration()
     .prefault('10m')
     .meta(doc('How long an authorization code may wait to be redeemed; at most 10m (RFC 6749 4.1.2).')),

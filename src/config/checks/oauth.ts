@@ -1,7 +1,7 @@
 // The public OAuth endpoints: whose issuer they serve, and whether a request to that issuer can reach us at all.
 import type { Path } from '../places.ts';
 import type { IssuerConfig } from '../schema.ts';
-import { type Check, type CheckContext, refers } from './context.ts';
+import { type Check, type CheckContext, refers, refuseRepeated } from './context.ts';
 import { fetchProblem, isLoopbackHost } from './hosts.ts';
 import { isWildcard, splitAddress } from './proxy.ts';
 
@@ -37,12 +37,26 @@ function checkBlock(context: CheckContext, oauth: CheckContext['config']['oauth'
   if (oauth.refresh_idle > oauth.refresh_lifetime && context.given(['oauth', 'refresh_idle'])) {
     context.problem(['oauth', 'refresh_idle'], 'is above refresh_lifetime');
   }
+  for (const [index, origin] of oauth.origins.entries()) {
+    const problem = originProblem(origin);
+    if (problem) context.problem(['oauth', 'origins', index], problem);
+  }
+  refuseRepeated(context, oauth.origins, ['oauth', 'origins'], 'the origin');
   const page = oauth.authorization_endpoint;
   const trouble = page === undefined ? undefined : (fetchProblem(page) ?? fragmentProblem(page));
   if (trouble) context.problem(['oauth', 'authorization_endpoint'], trouble);
   for (const [endpoint, names = []] of Object.entries(oauth.limits)) {
     for (const [index, limit] of names.entries()) checkLimit(context, ['oauth', 'limits', endpoint, index], limit);
   }
+}
+
+/** Compared byte for byte with what browsers send: no `*`, no `null`, no path, no upper case, no default port. */
+function originProblem(text: string): string | undefined {
+  const url = URL.parse(text);
+  if (!url || !/^https?:$/.test(url.protocol) || url.origin !== text) {
+    return 'needs an origin as browsers send it, such as https://app.example.com';
+  }
+  return fetchProblem(text);
 }
 
 const fragmentProblem = (url: string) => (url.includes('#') ? 'must not have a fragment (RFC 6749 3.1)' : undefined);

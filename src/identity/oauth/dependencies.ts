@@ -96,6 +96,8 @@ export interface OAuthSettings {
   readonly issuer: string;
   /** Host name of the issuer, lower case, without port. */
   readonly host: string;
+  /** Pages that may call from the browser, byte for byte. */
+  readonly origins: ReadonlySet<string>;
   /** `/.doorward/oauth/`. */
   readonly basePath: string;
   readonly urls: EndpointUrls;

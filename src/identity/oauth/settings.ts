@@ -41,6 +41,7 @@ export function compileOAuth(
       userinfo: at('userinfo'),
       jwks: `${url.origin}/.well-known/jwks.json`,
     },
+    origins: new Set(oauth.origins),
     authorizationEndpoint: oauth.authorization_endpoint,
     signer,
     signingAlgorithm: block.sign?.algorithm ?? '',
