@@ -6,7 +6,8 @@ export interface ReadRequest {
   readonly method: string;
   readonly target: string;
   readonly fields: readonly (readonly [name: string, value: string])[];
-  readonly body: string;
+  /** Undefined where it is broken or not all there. */
+  readonly body: string | undefined;
   /** Position behind it. */
   readonly end: number;
 }
@@ -16,6 +17,8 @@ export interface Reading {
   readonly requests: readonly ReadRequest[];
   /** `whole`: nothing follows. `partial`: bytes are missing. `broken`: not HTTP/1.x, or of two meanings. `closed`: who asked said close. */
   readonly rest: 'whole' | 'partial' | 'broken' | 'closed';
+  /** A request whose head is sound and whose body is broken or not all there: who does not wait for it may have answered. */
+  readonly begun: ReadRequest | undefined;
 }
 
 const REQUEST_LINE = /^([!#$%&'*+.^_`|~0-9A-Za-z-]+) ([\x21-\x7e\x80-\xff]+) HTTP\/1\.([01])$/;
@@ -32,17 +35,25 @@ export function readRequests(text: string): Reading {
   const requests: ReadRequest[] = [];
   let at = 0;
   for (;;) {
-    while (text.startsWith('\r\n', at)) at += 2;
-    if (at === text.length) return { requests, rest: 'whole' };
+    // Blank bytes before a request line mean nothing in any reading (RFC 9112 section 2.2, read generously).
+    while (text[at] === '\r' || text[at] === '\n') at += 1;
+    if (at === text.length) return { requests, rest: 'whole', begun: undefined };
     const read = readRequest(text, at);
-    if (typeof read === 'string') return { requests, rest: read };
+    if (typeof read === 'string') return { requests, rest: read, begun: undefined };
+    if (read.trouble !== undefined) return { requests, rest: read.trouble, begun: read.request };
     requests.push(read.request);
     at = read.request.end;
-    if (read.closes) return { requests, rest: 'closed' };
+    if (read.closes) return { requests, rest: 'closed', begun: undefined };
   }
 }
 
-function readRequest(text: string, from: number): { request: ReadRequest; closes: boolean } | 'partial' | 'broken' {
+interface Read {
+  readonly request: ReadRequest;
+  readonly closes: boolean;
+  readonly trouble: 'partial' | 'broken' | undefined;
+}
+
+function readRequest(text: string, from: number): Read | 'partial' | 'broken' {
   const headEnd = text.indexOf('\r\n\r\n', from);
   const [line = '', ...lines] = text.slice(from, headEnd < 0 ? undefined : headEnd).split('\r\n');
   if (/[\r\n]/.test([line, ...lines].join('').replace(/\r$/, ''))) return 'broken';
@@ -55,13 +66,15 @@ function readRequest(text: string, from: number): { request: ReadRequest; closes
   const [, method = '', target = '', minor] = match;
   const head = { method, target, fields };
   const body = readBody(text, headEnd + 4, head, minor === '1');
-  if (typeof body === 'string') return body;
+  if (typeof body === 'string') {
+    return { request: { ...head, body: undefined, end: text.length }, closes: true, trouble: body };
+  }
   const tokens = valuesOf(head, 'connection')
     .join(',')
     .toLowerCase()
     .split(/[\t ]*,[\t ]*/);
   const closes = tokens.includes('close') || (minor === '0' && !tokens.includes('keep-alive'));
-  return { request: { ...head, ...body }, closes };
+  return { request: { ...head, ...body }, closes, trouble: undefined };
 }
 
 function readBody(text: string, from: number, head: Pick<ReadRequest, 'fields'>, isLatest: boolean) {

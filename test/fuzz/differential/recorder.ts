@@ -31,6 +31,8 @@ export interface Upstream extends AsyncDisposable {
   readonly broken: readonly string[];
   /** It answers every request that it is sent, so what we sent and what it saw are the same number. */
   readonly answersAll: boolean;
+  /** It knows no chunked bodies and answers before they have come. */
+  readonly answersEarly?: boolean;
 }
 
 /** The identity headers of a request, folded as lenient servers fold names. */

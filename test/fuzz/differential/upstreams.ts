@@ -220,6 +220,7 @@ class Handler(http.server.SimpleHTTPRequestHandler):
         if self.command != 'HEAD': self.wfile.write(echo.encode('latin1'))
     do_GET = do_HEAD = do_POST = do_PUT = do_DELETE = do_OPTIONS = do_PATCH = do_QUERY = answer
     def log_message(self, *args): pass
+http.server.ThreadingHTTPServer.handle_error = lambda *args: None
 server = http.server.ThreadingHTTPServer(('127.0.0.1', 0), lambda *a: Handler(*a, directory='/srv'))
 print(json.dumps({'port': server.server_address[1]}), flush=True)
 server.serve_forever()
@@ -270,6 +271,7 @@ async function startPython(): Promise<Upstream> {
     seen,
     broken: [],
     answersAll: false,
+    answersEarly: true,
     [Symbol.asyncDispose]: stop,
   };
 }
