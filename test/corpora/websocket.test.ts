@@ -45,8 +45,9 @@ function runLanes(rows: readonly Row[], count: number): Promise<Outcome[]> {
 }
 
 /**
- * The runner waits for ever when a connection closes while it waits for one to drain, directly at the echo server as well:
- * a lane that does not end is asked again as a whole.
+ * The runner repeats a frame (`times`) without looking whether the connection has closed meanwhile: writing then answers
+ * false, and the drain or close that it waits for never comes again, directly at the echo server as well. A lane that does
+ * not end is asked again as a whole.
  */
 function unfinished(rows: readonly Row[]): Outcome {
   const deviations = rows.map(({ id }) => ({ id, verdict: 'FAIL', why: 'its lane did not end' }));
