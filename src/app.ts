@@ -26,6 +26,7 @@ import { LocalLimits } from './limits/local.ts';
 import { type CheckGate, checkGate } from './proxy/decide/check-gate.ts';
 import { type OpenExchanges, openExchanges } from './proxy/open-exchanges.ts';
 import { answerer } from './proxy/outbound/answer.ts';
+import type { Lookup } from './proxy/outbound/endpoints/names.ts';
 import { type DataPlane, dataPlane } from './proxy/server.ts';
 import { DurableRevoker, rememberedRevocations } from './revocation/durable.ts';
 import { RevocationFollower } from './revocation/follower.ts';
@@ -43,6 +44,8 @@ export interface SidecarOptions {
   /** Default: JSON lines on standard output at the configured level. */
   readonly log?: Log;
   /** Told of every refusal, as it is kept for `doorward why`. */
+  /** Resolves host names of upstreams; default: the system's resolver. */
+  readonly lookup?: Lookup;
   readonly onRefusal?: (decision: Readonly<Record<string, unknown>>) => void;
   /** Default: the machine's own; tests let replicas disagree about the time. */
   readonly clock?: Clock;
@@ -156,6 +159,7 @@ class Replica implements Sidecar {
       ownKeys: controlPlane?.ownKeys,
       publishedKeys: await this.#openPublishing(first, stores, controlPlane),
       knownClients,
+      lookup: this.#options.lookup,
     });
     this.#closing.use(this.#generations);
     this.#current = this.#generations.next(first);

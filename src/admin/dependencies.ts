@@ -149,6 +149,25 @@ export interface RouteRow {
   readonly limits: readonly string[];
 }
 
+/** One upstream and its endpoints, as `GET /v1/upstreams` shows them. */
+export interface UpstreamRow {
+  readonly name: string;
+  readonly takes_requests: boolean;
+  readonly requests: number;
+  readonly waiting: number;
+  readonly connections: number;
+  readonly streams: number;
+  readonly endpoints: readonly {
+    readonly url: string;
+    readonly address: string;
+    readonly state: 'up' | 'doubtful' | 'unreachable' | 'unhealthy' | 'ejected';
+    readonly requests: number;
+    readonly connect_failures: number;
+    readonly failures: number;
+    readonly ejected_for_ms: number;
+  }[];
+}
+
 /** Everything the admin and observe ports need. */
 export interface AdminDependencies {
   readonly clock: Clock;
@@ -186,6 +205,7 @@ export interface AdminDependencies {
   drain(): Promise<void>;
   readiness(): ReadinessFacts;
   routes(): readonly RouteRow[];
+  upstreams(): readonly UpstreamRow[];
   /** Figures for /v1/status, such as streams open and tokens remembered; never names or ids. */
   counts(): Readonly<Record<string, number>>;
   /** Called before every scrape, to set gauges that are read rather than counted. */

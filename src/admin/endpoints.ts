@@ -20,6 +20,7 @@ import { listRevocations, revoke, showRevocation, undoRevocation } from './revoc
 import { cleanUp, showStatistics } from './statistics.ts';
 import { showStatus } from './status.ts';
 import { introspectToken, issueToken } from './tokens.ts';
+import { listUpstreams } from './upstreams.ts';
 
 /** GET /v1/openapi.json; it stands here because the document is about the table that it stands in. */
 const describeApi = endpoint({
@@ -79,6 +80,7 @@ export const operations: Readonly<Record<string, Endpoint>> = {
   exportAudit,
   showStatistics,
   cleanUp,
+  listUpstreams,
   showStatus,
   describeApi,
 };

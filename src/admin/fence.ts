@@ -33,6 +33,7 @@ export function fenced(whole: AdminDependencies, tenant: string): AdminDependenc
     drain: closed(),
     readiness: closed(),
     routes: closed(),
+    upstreams: closed(),
     counts: closed(),
     beforeScrape: closed(),
   };

@@ -21,6 +21,7 @@ import { signingKeyDesk } from './key-desk.ts';
 import { countsOf, type ObservedParts, readinessFacts, setGauges } from './observation.ts';
 import { openOperatorCheck } from './operators.ts';
 import { RELEASE } from './release.ts';
+import { upstreamRows } from './upstreams.ts';
 
 /** What the private ports are opened with. */
 export interface AdminParts extends ObservedParts {
@@ -126,6 +127,7 @@ function dependenciesOf(parts: AdminParts, opened: AsyncDisposableStack): AdminD
     drain: parts.drain,
     readiness: () => readinessFacts(parts),
     routes: () => routeRows(current),
+    upstreams: () => upstreamRows(current().upstreams, clock.monotonicMs()),
     counts: () => countsOf(parts),
     beforeScrape: () => setGauges(parts),
   };

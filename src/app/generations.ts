@@ -2,7 +2,7 @@
 // reload: upstream pools and fetched key sets whose settings did not change. The verified-token cache is always made anew.
 import { readFileSync } from 'node:fs';
 import type { LoadedConfig } from '../config/loaded.ts';
-import type { IssuerConfig, UpstreamConfig } from '../config/schema.ts';
+import type { IssuerConfig } from '../config/schema.ts';
 import type { Clock } from '../core/clock.ts';
 import { reuse } from '../core/reuse.ts';
 import { type ClientRecords, type KnownClients, layeredClients, staticClients } from '../limits/clients.ts';
@@ -10,7 +10,8 @@ import { compileGeneration } from '../proxy/compile.ts';
 import type { CheckGate } from '../proxy/decide/check-gate.ts';
 import type { Generation } from '../proxy/generation.ts';
 import { type AssertionPlan, assertionPlan } from '../proxy/outbound/assertion.ts';
-import { Upstream } from '../proxy/outbound/upstream.ts';
+import type { Lookup } from '../proxy/outbound/endpoints/names.ts';
+import type { Upstream } from '../proxy/outbound/upstream.ts';
 import type { Log } from '../telemetry/log.ts';
 import type { Metrics } from '../telemetry/metrics.ts';
 import type { HeldKeysOrigin } from '../token/held-key-set.ts';
@@ -20,6 +21,7 @@ import { openSigningKey, type SigningKey, signingKeyFromPem } from '../token/sig
 import { createVerifier, type Verifier } from '../token/verify.ts';
 import { hasRotatingKeys, type OwnKeys } from './own-keys.ts';
 import type { PublishedKeys } from './published-keys.ts';
+import { upstreamEntry } from './upstreams.ts';
 
 /** What the rest of the program needs of the configuration in force. */
 export interface Current {
@@ -56,6 +58,8 @@ export function generations(options: {
   readonly publishedKeys: PublishedKeys | undefined;
   /** What the control plane told of clients. */
   readonly knownClients: KnownClients;
+  /** Default: the system's resolver. */
+  readonly lookup?: Lookup | undefined;
 }): Generations {
   const { clock, log, metrics, gate, stateDir, ownKeys, publishedKeys, knownClients } = options;
   const issuerReuse = reuse<Issuer>(GRACE_MS);
@@ -122,7 +126,7 @@ export function generations(options: {
         new Map(
           Object.entries(config.upstreams).map(([name, upstream]) => [
             name,
-            upstreamEntry(name, upstream, loaded, clock),
+            upstreamEntry(name, upstream, loaded, { clock, log, metrics, lookup: options.lookup }),
           ]),
         ),
       );
@@ -154,9 +158,4 @@ function issuerText(issuer: IssuerConfig, { secrets, digests }: LoadedConfig, ke
   const { pem, secret, file } = issuer.keys;
   const referenced = [pem, secret].map((reference) => (reference === undefined ? '' : secrets.digest(reference)));
   return JSON.stringify([issuer, referenced, file === undefined ? '' : digests.get(file), key?.kid]);
-}
-
-function upstreamEntry(name: string, upstream: UpstreamConfig, { secrets }: LoadedConfig, clock: Clock) {
-  const ca = upstream.tls?.ca === undefined ? undefined : secrets.get(upstream.tls.ca);
-  return { key: JSON.stringify([upstream, ca]), open: () => new Upstream(name, upstream, ca, clock) };
 }

@@ -12,6 +12,7 @@ import type { ControlPlane } from './control-plane.ts';
 import type { Current } from './generations.ts';
 import { hasRotatingKeys } from './own-keys.ts';
 import type { Stores } from './stores.ts';
+import { setUpstreamGauges, upstreamsComponent } from './upstreams.ts';
 
 /** The parts of a process that are looked at. */
 export interface ObservedParts {
@@ -30,7 +31,7 @@ export interface ObservedParts {
 
 /** What readiness is decided from. */
 export function readinessFacts({ current, stores, controlPlane, follower, isDraining }: ObservedParts): ReadinessFacts {
-  const { issuers } = current();
+  const { issuers, upstreams } = current();
   const { backend, redis } = stores;
   const { up, warnings } = backend.health();
   const issuerStates = [...issuers].map(([name, { keys }]) => [name, keys.state()] as const);
@@ -54,6 +55,7 @@ export function readinessFacts({ current, stores, controlPlane, follower, isDrai
       ...(controlPlane && { postgres: postgresComponent(controlPlane) }),
       ...(controlPlane && { audit: auditComponent(controlPlane.audit.trail.state()) }),
       issuers: { status: down.length === 0 ? 'up' : 'degraded', detail: { without_keys: down } },
+      ...(upstreams.size > 0 && { upstreams: upstreamsComponent(upstreams) }),
     },
   };
 }
@@ -102,6 +104,7 @@ export function setGauges({
   if (follower.state() !== 'ready' && redis !== undefined)
     metrics.degraded.labels('revocation', follower.state()).set(1);
   metrics.revocationEntries.set(index.size);
+  setUpstreamGauges(current().upstreams, metrics);
   const made = statSync(join(stateDir, 'signing-key.pem'), { throwIfNoEntry: false })?.mtimeMs;
   if (made !== undefined) metrics.signingKeyAge.set((clock.nowMs() - made) / 1000);
   const facts = redis?.serverFacts();

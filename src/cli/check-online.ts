@@ -1,8 +1,7 @@
 // What `check --online` adds: everything the configuration names is reached once, from where the command runs.
 import { readFileSync } from 'node:fs';
-import { connect } from 'node:net';
-import { connect as connectTls } from 'node:tls';
 import { probeRedis } from '../app/probe-redis.ts';
+import { probeUpstream } from '../app/probe-upstream.ts';
 import { openSchemaDesk } from '../app/schema-desk.ts';
 import type { LoadedConfig } from '../config/loaded.ts';
 import type { UpstreamConfig } from '../config/schema.ts';
@@ -69,24 +68,13 @@ async function checkPostgres(loaded: LoadedConfig): Promise<OnlineResult[]> {
   }
 }
 
-function checkUpstream(name: string, upstream: UpstreamConfig, loaded: LoadedConfig): Promise<OnlineResult> {
-  const what = `upstreams.${name}`;
-  const url = new URL(upstream.url);
-  const host = url.hostname.replace(/^\[|\]$/g, '');
-  const secure = url.protocol === 'https:';
-  const port = Number(url.port || (secure ? 443 : 80));
-  const ca = upstream.tls?.ca === undefined ? {} : { ca: loaded.secrets.get(upstream.tls.ca) };
-  const servername = upstream.tls?.server_name ?? host;
-  const socket = secure ? connectTls({ host, port, servername, ...ca }) : connect({ host, port });
-  const { promise, resolve } = Promise.withResolvers<OnlineResult>();
-  const end = (ok: boolean, detail: string) => {
-    socket.destroy();
-    resolve({ what, ok, detail });
+function checkUpstream(name: string, upstream: UpstreamConfig, loaded: LoadedConfig): Promise<OnlineResult[]> {
+  const several = upstream.url.length > 1;
+  const check = async (url: string, at: number) => {
+    const what = `upstreams.${name}${several ? `.url[${at}]` : ''}`;
+    return { what, ...(await probeUpstream(url, upstream, loaded)) };
   };
-  socket.setTimeout(upstream.connect_timeout, () => end(false, 'does not accept in connect_timeout'));
-  socket.once(secure ? 'secureConnect' : 'connect', () => end(true, 'accepts connections'));
-  socket.once('error', (error) => end(false, messageOf(error)));
-  return promise;
+  return Promise.all(upstream.url.map(check));
 }
 
 const messageOf = (error: unknown) => (error instanceof Error ? error.message : String(error));

@@ -24,6 +24,7 @@ import { addRun } from './run.ts';
 import { addStatistics } from './statistics.ts';
 import type { Terminal } from './terminal.ts';
 import { addToken } from './token.ts';
+import { addUpstream } from './upstream.ts';
 import { version } from './version.ts';
 import { addWhy } from './why.ts';
 
@@ -41,6 +42,7 @@ const commands = [
   addDataKey,
   addGrant,
   addLimit,
+  addUpstream,
   addClientCommand,
   addOperatorCommand,
   addAudit,

@@ -101,6 +101,21 @@ export const listenAddress = () =>
     .regex(/^(\[[0-9a-fA-F:]+\]|[^\s:[\]]+):\d{1,5}$/, { error: LISTEN_FORM, abort: true })
     .refine((text) => Number(text.slice(text.lastIndexOf(':') + 1)) <= 65_535, LISTEN_FORM);
 
+const UPSTREAM_FORM =
+  'needs an http:// or https:// origin without path, such as http://127.0.0.1:3000, or unix:/path/of.sock';
+/** What the kernel takes for the path of a socket, without its final NUL. */
+const LONGEST_SOCKET_PATH = 107;
+
+/** Where an application listens: an http or https origin, or the absolute path of a Unix socket. */
+export const upstreamUrl = () =>
+  z.string({ error: UPSTREAM_FORM }).refine((text) => {
+    if (!text.startsWith('unix:')) return originUrl().safeParse(text).success;
+    const path = text.slice('unix:'.length);
+    return (
+      /^\/[^\s?#%]*[^\s?#%/]$/.test(path) && !path.startsWith('//') && Buffer.byteLength(path) <= LONGEST_SOCKET_PATH
+    );
+  }, UPSTREAM_FORM);
+
 const ORIGIN_FORM = 'needs an http:// or https:// origin without path, such as http://127.0.0.1:3000';
 
 /** An http or https origin without path, query or credentials. */

@@ -104,6 +104,12 @@ export const reasons = {
     'The upstream answered something that is not HTTP/1.1.',
   ),
   upstream_busy: row(503, 'upstream_busy', 'Service unavailable', 'Raise connections or queue of the upstream.'),
+  upstream_unavailable: row(
+    503,
+    'upstream_unavailable',
+    'Service unavailable',
+    'No endpoint takes requests: unreachable or unhealthy; see `doorward upstream list`.',
+  ),
   upstream_timeout: row(504, 'upstream_timeout', 'Gateway timeout', 'No response head within response_timeout.'),
   client_aborted: row(499, 'client_aborted', 'Client closed request', 'The client went away; nothing to do.'),
   media_type_unsupported: row(415, 'unsupported_media_type', 'Unsupported media type', 'Send application/json.'),

@@ -100,6 +100,7 @@ const LIMIT_KEY = encodeURIComponent('corp/web');
 export const operationCalls: Readonly<Record<string, OperationCalls>> = {
   describeApi: { status: 200, success: plain },
   showStatus: { status: 200, success: plain },
+  listUpstreams: { status: 200, success: plain },
   issueToken: {
     status: 201,
     success: () => ({ body: { subject: 'alice', client: 'web', scopes: ['read'], lifetime: '5m' } }),

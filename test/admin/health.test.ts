@@ -57,7 +57,7 @@ test('L12 C25: with Redis stopped the store is reported down without its passwor
   const ready = () => it.observe('GET', '/readyz');
   const healthy = await until(ready, (answer) => storeOf(answer) !== 'down');
   assert.equal(healthy.status, 200);
-  assert.deepEqual(Object.keys(healthy.json.components), ['store', 'revocations', 'issuers']);
+  assert.deepEqual(Object.keys(healthy.json.components), ['store', 'revocations', 'issuers', 'upstreams']);
   await redis.stop();
   const away = await until(ready, (answer) => storeOf(answer) === 'down');
   assert.deepEqual([away.status, away.json.status], [200, 'degraded']);

@@ -21,7 +21,11 @@ proxy:
     client_certificate: optional
     client_ca: {env: CLIENT_CA_PEM}
 upstreams:
-  app: {url: "https://127.0.0.1:3000", tls: {server_name: app}}
+  app:
+    url: "https://127.0.0.1:3000"
+    tls: {server_name: app}
+    ejection: {statuses: [502]}
+    health: {path: /healthz, status: [200]}
   other: {url: "http://127.0.0.1:3001"}
 issuers:
   corp: {issuer: "https://id.example.com/", audience: [api], require: {org: acme}, algorithms: [ES256]}
@@ -64,6 +68,13 @@ const SAMPLES: Readonly<Record<string, string>> = {
   'observe.listen': 'off',
   'upstreams.<name>.url': 'https://127.0.0.2:3000',
   'upstreams.<name>.host': 'upstream',
+  'upstreams.<name>.retry_share': '0.3',
+  'upstreams.<name>.ejection.longest': '1h',
+  'upstreams.<name>.ejection.max_share': '0.3',
+  'upstreams.<name>.ejection.statuses[0]': '503',
+  'upstreams.<name>.health.path': '/ready',
+  'upstreams.<name>.health.timeout': '2s',
+  'upstreams.<name>.health.status[0]': '204',
   'issuers.<name>.issuer': 'https://other.example.com/',
   'issuers.<name>.types[0]': 'absent',
   'issuers.<name>.keys.discover': 'true',
@@ -245,6 +256,8 @@ test('the table has the settings of the reference', () => {
     'admin.tls.key',
     'admin.tls.client_ca',
     'upstreams.<name>.tls.ca',
+    'upstreams.<name>.tls.certificate',
+    'upstreams.<name>.tls.key',
     'issuers.<name>.keys.file',
     'issuers.<name>.keys.inline',
     'issuers.<name>.keys.pem',

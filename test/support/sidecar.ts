@@ -2,7 +2,7 @@
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { openSidecar, type Sidecar } from '../../src/app.ts';
+import { openSidecar, type Sidecar, type SidecarOptions } from '../../src/app.ts';
 import type { Clock } from '../../src/core/clock.ts';
 import { openLog } from '../../src/telemetry/log.ts';
 import { mintKey, mintToken } from './minting.ts';
@@ -61,6 +61,7 @@ export async function startSidecar(
   config: Readonly<Record<string, unknown>> = {},
   env: Readonly<Record<string, string>> = {},
   clock?: Clock,
+  lookup?: SidecarOptions['lookup'],
 ): Promise<TestSidecar> {
   const dir = mkdtempSync(join(tmpdir(), 'doorward-test-'));
   const file = join(dir, 'sidecar.yaml');
@@ -70,7 +71,7 @@ export async function startSidecar(
   const log = openLog('debug', { write: (line: string) => void lines.push(line) });
   let sidecar: Sidecar;
   try {
-    sidecar = await openSidecar({ file, env, log, ...(clock && { clock }) });
+    sidecar = await openSidecar({ file, env, log, ...(clock && { clock }), ...(lookup && { lookup }) });
   } catch (error) {
     rmSync(dir, { recursive: true, force: true });
     throw error;

@@ -9,6 +9,7 @@ import type { Exchange } from '../exchange.ts';
 import type { Route } from '../inbound/route.ts';
 import type { OpenExchange } from '../open-exchanges.ts';
 import type { Answerer } from './answer.ts';
+import type { Endpoint } from './endpoints/endpoint.ts';
 import type { Connection, ResponseReader, UpstreamFailure } from './http1/connection.ts';
 import type { ResponseHead } from './http1/response-head.ts';
 import { Upload } from './upload.ts';
@@ -25,8 +26,13 @@ export function forward(exchange: Exchange, head: string, answerer: Answerer): v
     answerer.aborted(exchange);
     return;
   }
+  const { upstream } = exchange.route as Route;
+  if (upstream.endpoints.isOut) {
+    answerer.refuse(exchange, 'upstream_unavailable');
+    return;
+  }
   const transit = new Transit(exchange, head, answerer);
-  const admission = transit.route.upstream.admit(transit, answerer.clock.monotonicMs());
+  const admission = upstream.admit(transit, answerer.clock.monotonicMs());
   if (admission === 'refused') answerer.refuse(exchange, 'upstream_busy');
 }
 
@@ -40,6 +46,8 @@ class Transit implements ResponseReader, OpenExchange, Waiter {
   readonly #response: ClientResponse;
   readonly #answerer: Answerer;
   readonly #requestHead: string;
+  /** Where it goes; counted there until it is over. */
+  #endpoint: Endpoint | undefined;
   #connection: Connection | undefined;
   #upload: Upload | undefined;
   #slotTaken = false;
@@ -47,6 +55,8 @@ class Transit implements ResponseReader, OpenExchange, Waiter {
   #headSent = false;
   #wroteBody = false;
   #retried = false;
+  /** Endpoints that could not be reached. */
+  #unreached = 0;
   #remaining = -1;
 
   constructor(exchange: Exchange, head: string, answerer: Answerer) {
@@ -63,32 +73,43 @@ class Transit implements ResponseReader, OpenExchange, Waiter {
     this.#slotTaken = true;
     const { clock, open } = this.#answerer;
     const exchange = this.#exchange;
-    exchange.dispatchedAtMs = clock.monotonicMs();
     open.add(this);
-    if (exchange.expectsContinue) this.#response.writeContinue();
-    const fields = exchange.fields as NonNullable<Exchange['fields']>;
-    const chunked = fields.transferEncoding !== undefined;
-    if (chunked || (fields.contentLength !== undefined && fields.contentLength !== '0')) {
-      this.deadlineMs = exchange.dispatchedAtMs + this.route.bodyTimeoutMs;
-      this.#sendWithBody(chunked);
-    } else {
-      this.deadlineMs = exchange.dispatchedAtMs + this.route.responseTimeoutMs;
-      this.#send(false);
+    const endpoint = this.route.upstream.endpointFor();
+    if (endpoint === undefined) {
+      // Not at once: it gives its slot to the next in the queue, who is told the same, and so on down the stack.
+      setImmediate(() => this.#fail('upstream_unavailable'));
+      return;
     }
+    exchange.dispatchedAtMs = clock.monotonicMs();
+    if (exchange.expectsContinue) this.#response.writeContinue();
+    endpoint.active += 1;
+    this.#endpoint = endpoint;
+    const isUpload = this.#hasBody();
+    this.deadlineMs = exchange.dispatchedAtMs + (isUpload ? this.route.bodyTimeoutMs : this.route.responseTimeoutMs);
+    this.#send(endpoint, false, isUpload);
   }
 
-  #send(fresh: boolean): void {
-    const { method } = this.#exchange;
-    this.#connection = this.route.upstream.connections.acquire(fresh);
-    this.#connection.send(this.#requestHead, method, false, this);
+  #hasBody(): boolean {
+    const { contentLength, transferEncoding } = this.#exchange.fields as NonNullable<Exchange['fields']>;
+    return transferEncoding !== undefined || (contentLength !== undefined && contentLength !== '0');
   }
 
-  #sendWithBody(chunked: boolean): void {
-    const { method, request } = this.#exchange;
-    const { clock } = this.#answerer;
-    const connection = this.route.upstream.connections.acquire(false);
+  #send(endpoint: Endpoint, fresh: boolean, isUpload: boolean): void {
+    const connection = endpoint.connections.acquire(fresh);
     this.#connection = connection;
-    connection.send(this.#requestHead, method, true, this);
+    connection.send(this.#requestHead, this.#exchange.method, isUpload, this);
+    if (isUpload && connection.isConnected) this.#startUpload(connection);
+  }
+
+  /** Only now is the body read, so that a request whose connection cannot be made can still go elsewhere whole. */
+  onConnect(): void {
+    if (this.#connection !== undefined && this.#hasBody()) this.#startUpload(this.#connection);
+  }
+
+  #startUpload(connection: Connection): void {
+    const { request, fields } = this.#exchange;
+    const { clock } = this.#answerer;
+    const chunked = fields?.transferEncoding !== undefined;
     const watcher = {
       onTooLarge: () => this.#fail('body_too_large'),
       onProgress: () => {
@@ -106,11 +127,12 @@ class Transit implements ResponseReader, OpenExchange, Waiter {
   }
 
   expire(): void {
-    if (!this.#headSent)
-      this.#fail(
-        this.#upload !== undefined && !this.#exchange.request.complete ? 'request_timeout' : 'upstream_timeout',
-      );
-    else this.#abort('upstream_timeout');
+    if (this.#headSent) this.#abort('upstream_timeout');
+    else if (this.#upload !== undefined && !this.#exchange.request.complete) this.#fail('request_timeout');
+    else {
+      this.#blame();
+      this.#fail('upstream_timeout');
+    }
   }
 
   cut(reason: 'token_revoked' | 'token_expired' | 'draining'): void {
@@ -129,6 +151,8 @@ class Transit implements ResponseReader, OpenExchange, Waiter {
     const response = this.#response;
     const { status, fields, framing } = head;
     exchange.answeredAtMs = this.#answerer.clock.monotonicMs();
+    const { endpoints } = this.route.upstream;
+    if (endpoints.watchesAnswers) endpoints.answered(this.#endpoint as Endpoint, status);
     if (this.#becomesStream(head) && !this.#startStream()) return;
     this.#answerer.addFields(exchange, status, fields);
     if (typeof framing === 'number') this.#remaining = framing;
@@ -170,7 +194,7 @@ class Transit implements ResponseReader, OpenExchange, Waiter {
     this.#answerer.finished(this.#exchange, this.#response.statusCode);
   }
 
-  onFailure({ reason, unanswered }: UpstreamFailure): void {
+  onFailure({ reason, unanswered, unsent }: UpstreamFailure): void {
     this.#connection = undefined;
     if (this.#headSent) {
       // Truncated: never end cleanly, or the client would take half an answer for a whole one (attack 55).
@@ -178,8 +202,32 @@ class Transit implements ResponseReader, OpenExchange, Waiter {
     } else if (unanswered && this.#mayRetry()) {
       this.#retried = true;
       // Others that have been idle as long may be gone too.
-      this.#send(true);
-    } else this.#fail(reason);
+      this.#send(this.#endpoint as Endpoint, true, false);
+    } else if (!unsent) {
+      this.#blame();
+      this.#fail(reason);
+    } else if (!this.#sendElsewhere()) this.#fail(reason);
+  }
+
+  /** Nothing has been sent, so nothing can have had an effect, whatever the request is. */
+  #sendElsewhere(): boolean {
+    const { upstream } = this.route;
+    const from = this.#endpoint as Endpoint;
+    if (this.#unreached >= upstream.config.retries) return false;
+    const other = upstream.endpointInstead(from);
+    if (other === undefined) return false;
+    this.#unreached += 1;
+    from.active -= 1;
+    other.active += 1;
+    this.#endpoint = other;
+    this.#send(other, false, this.#hasBody());
+    return true;
+  }
+
+  /** The endpoint had the request and gave no good answer. */
+  #blame(): void {
+    const { endpoints } = this.route.upstream;
+    if (endpoints.watchesAnswers) endpoints.failed(this.#endpoint as Endpoint);
   }
 
   /** Writes the head when no data came with it; waiting for data would stall event streams. */
@@ -237,6 +285,7 @@ class Transit implements ResponseReader, OpenExchange, Waiter {
     this.#ended = true;
     if (!this.#slotTaken) return;
     this.#answerer.open.remove(this);
+    if (this.#endpoint !== undefined) this.#endpoint.active -= 1;
     if (this.isStream) {
       this.route.upstream.closeStream(this.#exchange.caller);
       this.#answerer.streamClosed();

@@ -1,7 +1,7 @@
-// WebSockets: an upgrade that the pipeline has accepted is handed to http-proxy, which shakes hands with the upstream and
+// WebSockets: an upgrade that the pipeline has accepted gets a connection to an endpoint, on which http-proxy shakes hands and
 // pipes. We end the tunnel when its token expires or is revoked and when we drain, with a close frame between two frames of
 // the upstream (design 4.11, attack 52).
-import type { IncomingHttpHeaders } from 'node:http';
+import { Agent, type IncomingHttpHeaders } from 'node:http';
 import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import HttpProxy from 'http-proxy';
@@ -13,6 +13,7 @@ import type { Ending, Exchange } from '../exchange.ts';
 import type { Route } from '../inbound/route.ts';
 import type { OpenExchange } from '../open-exchanges.ts';
 import type { Answerer } from './answer.ts';
+import type { Endpoint } from './endpoints/endpoint.ts';
 import { closeFrame, FrameTracker } from './frames.ts';
 import { acceptsHandshake, pruneHandshakeAnswer } from './handshake.ts';
 import { upstreamFields } from './upstream-fields.ts';
@@ -54,31 +55,41 @@ export function websocketEnding(answerer: Answerer): Ending & { close(): void } 
     },
     proceed(exchange) {
       const route = exchange.route as Route;
-      const full = route.upstream.openStream(exchange.caller);
+      const full = route.upstream.endpoints.isOut ? 'upstream_unavailable' : route.upstream.openStream(exchange.caller);
       if (full !== undefined) {
         this.refuse(exchange, full);
         return;
       }
       const tunnel = new Tunnel(exchange, answerer, this);
-      const { upstream } = route;
-      const socket = exchange.socket as Socket;
-      const request = outgoingRequest(exchange);
-      tunnels.set(request, tunnel);
       exchange.dispatchedAtMs = answerer.clock.monotonicMs();
-      const options = {
-        target: {
-          protocol: upstream.origin.protocol,
-          hostname: upstream.origin.hostname,
-          host: upstream.origin.hostname,
-          port: upstream.origin.port || (upstream.origin.protocol === 'https:' ? '443' : '80'),
-        },
-        ...(upstream.ca === undefined ? {} : { ca: upstream.ca }),
-        connectTimeout: upstream.config.connect_timeout,
-      };
-      proxy.ws(request, socket, exchange.upgradeHead as Buffer, options as never, (error) => tunnel.failed(error));
+      tunnel.dial(route.upstream.endpointFor(), (upstreamSocket) => {
+        const request = outgoingRequest(exchange);
+        tunnels.set(request, tunnel);
+        // The library is not told where to: it would connect by itself, and take the name for TLS from the client's Host.
+        const options = { target: NOWHERE, agent: new GivenSocket(upstreamSocket) };
+        proxy.ws(request, exchange.socket as Socket, exchange.upgradeHead as Buffer, options as never, () =>
+          tunnel.failed(),
+        );
+      });
     },
     close: () => proxy.close(),
   };
+}
+
+const NOWHERE = { protocol: 'http:', hostname: 'upstream.invalid', host: 'upstream.invalid', port: '80' };
+
+/** An agent for one request, on a connection that stands already. */
+class GivenSocket extends Agent {
+  readonly #socket: Socket;
+
+  constructor(socket: Socket) {
+    super({ keepAlive: false });
+    this.#socket = socket;
+  }
+
+  override createConnection(): Socket {
+    return this.#socket;
+  }
 }
 
 /** What http-proxy reads of a request: our fields instead of the client's. */
@@ -107,6 +118,9 @@ class Tunnel implements OpenExchange {
   readonly #ending: Ending;
   readonly #client: Socket;
   readonly #fromUpstream = new FrameTracker();
+  /** Counted there until it is over. */
+  #endpoint: Endpoint | undefined;
+  #unreached = 0;
   #outgoing: { destroy(): void } | undefined;
   #upstream: Socket | undefined;
   #settled = false;
@@ -124,6 +138,27 @@ class Tunnel implements OpenExchange {
     answerer.streamOpened();
   }
 
+  /** Connects to `endpoint`, or to another one that can be reached; then calls `connected`, unless the client left first. */
+  dial(endpoint: Endpoint | undefined, connected: (socket: Socket) => void): void {
+    if (this.#endpoint !== undefined) this.#endpoint.active -= 1;
+    this.#endpoint = endpoint;
+    if (endpoint === undefined) {
+      this.#ending.refuse(this.exchange, this.#unreached === 0 ? 'upstream_unavailable' : 'upstream_unreachable');
+      return;
+    }
+    endpoint.active += 1;
+    const { upstream } = this.exchange.route as Route;
+    const socket = endpoint.connections.open({
+      onOpen: () => connected(socket),
+      onUnreachable: () => {
+        this.#unreached += 1;
+        const mayTry = this.#unreached <= upstream.config.retries;
+        this.dial(mayTry ? upstream.endpointInstead(endpoint) : undefined, connected);
+      },
+    });
+    this.#outgoing = socket;
+  }
+
   /** The handshake is on its way; it is given up when the client leaves first. */
   asked(outgoing: { destroy(): void }): void {
     this.#outgoing = outgoing;
@@ -138,6 +173,7 @@ class Tunnel implements OpenExchange {
       return;
     }
     if (!acceptsHandshake(headers, findField(this.exchange.rawFields, 'sec-websocket-key') ?? '')) {
+      this.#judge(undefined);
       // The answer ends the client's side, so that the library cannot write its 101 there any more.
       upstream.destroy();
       this.#ending.refuse(this.exchange, 'upstream_invalid');
@@ -150,23 +186,27 @@ class Tunnel implements OpenExchange {
     upstream.on('data', (chunk: Buffer) => {
       if (!this.#cutting) this.#fromUpstream.feed(chunk);
     });
+    this.#judge(101);
     this.#answerer.finished(this.exchange, 101);
   }
 
   /** The upstream answered without upgrading; http-proxy relays the answer and closes. */
   answered(status: number): void {
+    this.#judge(status);
     this.#answerer.finished(this.exchange, status);
   }
 
-  failed(error: Error & { code?: string }): void {
+  /** The connection broke: before an answer, or under the tunnel. */
+  failed(): void {
     if (this.exchange.ended) return;
-    const unreachable = ['ECONNREFUSED', 'ENOTFOUND', 'ETIMEDOUT', 'EHOSTUNREACH'].includes(error.code ?? '');
-    this.#ending.refuse(this.exchange, unreachable ? 'upstream_unreachable' : 'upstream_reset');
+    this.#judge(undefined);
+    this.#ending.refuse(this.exchange, 'upstream_reset');
   }
 
   /** The upstream has not answered the handshake in time. */
   expire(): void {
     this.#cutting = true;
+    this.#judge(undefined);
     this.#ending.refuse(this.exchange, 'upstream_timeout');
   }
 
@@ -203,6 +243,14 @@ class Tunnel implements OpenExchange {
     upstream.resume();
   }
 
+  /** `status` of the answer to the handshake; undefined for none or a bad one. */
+  #judge(status: number | undefined): void {
+    const { endpoints } = (this.exchange.route as Route).upstream;
+    if (this.#endpoint === undefined || !endpoints.watchesAnswers) return;
+    if (status === undefined) endpoints.failed(this.#endpoint);
+    else endpoints.answered(this.#endpoint, status);
+  }
+
   #destroyLater(): void {
     const timer = setTimeout(() => this.#client.destroy(), CLOSE_WAIT_MS);
     this.#client.once('close', () => clearTimeout(timer));
@@ -219,6 +267,7 @@ class Tunnel implements OpenExchange {
     const { open, streamClosed, aborted } = this.#answerer;
     open.remove(this);
     (this.exchange.route as Route).upstream.closeStream(this.exchange.caller);
+    if (this.#endpoint !== undefined) this.#endpoint.active -= 1;
     streamClosed();
     if (!this.exchange.ended) aborted(this.exchange);
   }

@@ -1,10 +1,16 @@
-// One upstream: its connection pool, and the slots that bound how much of it we use. A request takes a slot or waits in a
-// short queue; a response that turns out to be a stream moves to a slot of another kind, so that streams cannot starve
-// ordinary requests (design 4.11). Speaking HTTP is http1/'s part, what becomes of an answer outbound/forward.ts's.
+// One upstream: the slots that bound how much of it we use, over all its endpoints together. A request takes a slot or waits
+// in a short queue; a response that turns out to be a stream moves to a slot of another kind, so that streams cannot starve
+// ordinary requests (design 4.11). Which endpoint a request goes to is endpoints/'s part, speaking HTTP http1/'s, what
+// becomes of an answer outbound/forward.ts's.
 import type { UpstreamConfig } from '../../config/schema.ts';
 import type { Clock } from '../../core/clock.ts';
 import type { Reason } from '../../core/reasons.ts';
-import { Connections } from './http1/connections.ts';
+import type { Endpoint } from './endpoints/endpoint.ts';
+import { Endpoints, type EndpointWatcher } from './endpoints/endpoints.ts';
+import type { Lookup } from './endpoints/names.ts';
+import { placeOf } from './endpoints/place.ts';
+import { RetryBudget } from './endpoints/retry-budget.ts';
+import { type TlsMaterial, tlsContext } from './http1/dial.ts';
 
 const SWEEP_MS = 250;
 
@@ -19,35 +25,48 @@ export interface Waiter {
 /** What becomes of a request that asks for a slot. */
 export type Admission = 'started' | 'queued' | 'refused';
 
+/** What an upstream is opened with besides its configuration. */
+export interface UpstreamParts {
+  readonly tls: TlsMaterial;
+  readonly clock: Clock;
+  readonly lookup: Lookup;
+  readonly watcher: EndpointWatcher & {
+    /** A request went out once more because it could not be sent to its first endpoint, or may not any more. */
+    onRetry(outcome: 'sent' | 'over_budget'): void;
+  };
+}
+
 /** An upstream with its slots. Lives across reloads while its configuration stays the same. */
 export class Upstream implements AsyncDisposable {
   readonly name: string;
   readonly config: UpstreamConfig;
-  readonly origin: URL;
-  /** PEM of the pinned CA, for WebSockets, which do not go through the pool. */
-  readonly ca: string | undefined;
-  readonly serverName: string;
-  readonly connections: Connections;
+  readonly endpoints: Endpoints;
   streams = 0;
+  readonly #watcher: UpstreamParts['watcher'];
+  readonly #budget: RetryBudget;
+  /** Host of the first url. */
+  readonly #authority: string;
   readonly #timer: NodeJS.Timeout;
   #active = 0;
   #retired = false;
   readonly #streamsByCaller = new Map<string, number>();
   #waiting: { waiter: Waiter; untilMs: number }[] = [];
 
-  constructor(name: string, config: UpstreamConfig, ca: string | undefined, clock: Clock) {
+  constructor(name: string, config: UpstreamConfig, parts: UpstreamParts) {
+    const { clock, lookup, watcher, tls } = parts;
+    const places = config.url.map(placeOf);
     this.name = name;
     this.config = config;
-    this.origin = new URL(config.url);
-    this.ca = ca;
-    this.serverName = config.tls?.server_name ?? this.origin.hostname;
-    this.connections = new Connections({
-      origin: this.origin,
-      ca,
-      serverName: this.serverName,
-      connectTimeoutMs: config.connect_timeout,
-      keepAliveMs: config.keep_alive,
-      monotonicMs: () => clock.monotonicMs(),
+    this.#watcher = watcher;
+    this.#budget = new RetryBudget(config.retry_share);
+    this.#authority = places[0]?.authority ?? '';
+    this.endpoints = new Endpoints({
+      config,
+      context: places.some(({ isTls }) => isTls) ? tlsContext(tls) : undefined,
+      checkHost: this.hostFor(this.#authority),
+      clock,
+      lookup,
+      watcher,
     });
     // Its own timer: after a reload this one is nobody's any more, and its requests go on.
     this.#timer = setInterval(() => this.#sweep(clock.monotonicMs()), SWEEP_MS).unref();
@@ -65,6 +84,11 @@ export class Upstream implements AsyncDisposable {
     return 'queued';
   }
 
+  /** How full it is. */
+  get slots(): { readonly requests: number; readonly waiting: number; readonly connections: number } {
+    return { requests: this.#active, waiting: this.#waiting.length, connections: this.config.connections };
+  }
+
   /** Gives a slot back; the longest waiting request takes it. */
   release(): void {
     const next = this.#waiting.shift();
@@ -79,9 +103,24 @@ export class Upstream implements AsyncDisposable {
     return at >= 0;
   }
 
+  /** Where a request goes first; undefined while no endpoint takes requests. */
+  endpointFor(): Endpoint | undefined {
+    this.#budget.earn();
+    return this.endpoints.pick();
+  }
+
+  /** Where a request goes that could not be sent to `failed`, within the budget; undefined when it may go nowhere. */
+  endpointInstead(failed: Endpoint): Endpoint | undefined {
+    const other = this.endpoints.pick(failed);
+    if (other === undefined) return undefined;
+    const mayGo = this.#budget.spend();
+    this.#watcher.onRetry(mayGo ? 'sent' : 'over_budget');
+    return mayGo ? other : undefined;
+  }
+
   /** Ends the wait of those whose time is over, and closes connections that have been idle for long. */
   #sweep(nowMs: number): void {
-    this.connections.sweep(nowMs);
+    this.endpoints.sweep(nowMs);
     if (this.#retired && this.#active === 0 && this.#waiting.length === 0) clearInterval(this.#timer);
     while (this.#waiting.length > 0 && (this.#waiting[0]?.untilMs ?? 0) <= nowMs) {
       this.#waiting.shift()?.waiter.giveUp();
@@ -109,12 +148,12 @@ export class Upstream implements AsyncDisposable {
   /** The Host to send for a request whose own is `authority`. */
   hostFor(authority: string): string {
     if (this.config.host === 'preserve') return authority;
-    return this.config.host === 'upstream' ? this.origin.host : this.config.host;
+    return this.config.host === 'upstream' ? this.#authority : this.config.host;
   }
 
   /** No new requests come; those under way end by themselves, whatever time they take, and with them their connections. */
   async [Symbol.asyncDispose](): Promise<void> {
     this.#retired = true;
-    this.connections.retire();
+    this.endpoints.retire();
   }
 }

@@ -15,11 +15,14 @@ interface Told {
   ending: string;
 }
 
+const owner = { connected: () => {}, unreachable: () => {}, freed: () => {}, closed: () => {} };
+
 function tell(bytes: Buffer, cuts: readonly number[], method: string): Told {
   const told: Told = { heads: [], body: '', ending: '' };
   const socket = new Duplex({ read() {}, write: (_chunk, _encoding, done) => done() });
-  const connection = new Connection(socket as unknown as Socket, { freed: () => {}, closed: () => {} }, 'connect');
+  const connection = new Connection(socket as unknown as Socket, owner, 'connect');
   connection.send('GET / HTTP/1.1\r\n\r\n', method, false, {
+    onConnect: () => {},
     onHead: (head) => void told.heads.push(head),
     onData: (part, from, to) => {
       told.body += part.toString('latin1', from, to);

@@ -10,14 +10,18 @@ import { mayBecomeHead, type ResponseHead, readResponseHead } from './response-h
 export interface UpstreamFailure {
   readonly reason: Reason;
   /**
-   * True when the connection had served before and ended without a byte for this request: the upstream closed it while it
-   * was idle, and cannot have seen the request.
+   * True when the connection had been idle before and ended without a byte for this request: the upstream closed it while
+   * it was idle, and cannot have seen the request.
    */
   readonly unanswered: boolean;
+  /** True when there never was a connection, so that nothing has been sent, whatever the request is. */
+  readonly unsent: boolean;
 }
 
 /** Who waits for an answer. Exactly one of `onEnd` and `onFailure` is called, unless the connection is destroyed before. */
 export interface ResponseReader {
+  /** The connection, which was new, stands; what was written before goes out now. */
+  onConnect(): void;
   /** The final head; 1xx are passed over. */
   onHead(head: ResponseHead): void;
   /** `bytes` are valid only during the call. */
@@ -32,6 +36,10 @@ export interface ResponseReader {
 
 /** What a connection tells its pool. */
 export interface ConnectionOwner {
+  /** It stands; called before its request goes out. */
+  connected(connection: Connection): void;
+  /** It never came to stand; called before the reader hears of it. Not called when we gave it up ourselves. */
+  unreachable(connection: Connection): void;
   /** The answer is complete and the connection good for another request. */
   freed(connection: Connection): void;
   closed(connection: Connection): void;
@@ -41,13 +49,17 @@ export interface ConnectionOwner {
 const MAX_HEAD = 16_384;
 const HEAD_END = '\r\n\r\n';
 
-/** A connection. `idleUntilMs` belongs to the pool. */
+/** Until it is idle for the first time. */
+const NEVER_IDLE = Number.POSITIVE_INFINITY;
+
+/** A connection. `idleUntilMs` and `staleAtMs` belong to the pool. */
 export class Connection {
-  idleUntilMs = Number.POSITIVE_INFINITY;
+  idleUntilMs = NEVER_IDLE;
+  staleAtMs = Number.POSITIVE_INFINITY;
   readonly #socket: Socket;
   readonly #owner: ConnectionOwner;
   #connected = false;
-  #served = 0;
+  #over = false;
   #reader: ResponseReader | undefined = undefined;
   #method = '';
   #head: ResponseHead | undefined = undefined;
@@ -64,6 +76,8 @@ export class Connection {
     this.#owner = owner;
     socket.once(connectedEvent, () => {
       this.#connected = true;
+      owner.connected(this);
+      this.#reader?.onConnect();
     });
     socket.on('drain', () => this.#reader?.onDrain());
     socket.on('end', this.#onEnd);
@@ -74,6 +88,11 @@ export class Connection {
   /** `timeout` of the last answer's Keep-Alive, in ms. */
   get keepAliveMs(): number | undefined {
     return this.#head?.keepAliveMs;
+  }
+
+  /** False while it is being made. */
+  get isConnected(): boolean {
+    return this.#connected;
   }
 
   /** False once either side has ended it. */
@@ -126,6 +145,7 @@ export class Connection {
 
   /** Ends it at once; nobody is told any more. */
   destroy(): void {
+    this.#over = true;
     this.#reader = undefined;
     this.#socket.destroy();
   }
@@ -218,7 +238,6 @@ export class Connection {
   #complete(surplus: boolean): void {
     const reader = this.#reader;
     this.#reader = undefined;
-    this.#served += 1;
     // An answer before the whole request: the rest of the request would be taken for the next one.
     const free = this.#head?.persistent === true && !surplus && !this.#sending && this.isUsable;
     if (this.#paused) this.resume();
@@ -230,9 +249,12 @@ export class Connection {
   #fail(reason: Reason): void {
     const reader = this.#reader;
     this.#reader = undefined;
-    const unanswered = reason === 'upstream_reset' && this.#served > 0 && !this.#sawBytes;
+    const unanswered = reason === 'upstream_reset' && this.idleUntilMs !== NEVER_IDLE && !this.#sawBytes;
+    const unsent = !this.#connected;
     this.#socket.destroy();
-    reader?.onFailure({ reason, unanswered });
+    if (unsent && !this.#over) this.#owner.unreachable(this);
+    this.#over = true;
+    reader?.onFailure({ reason, unanswered, unsent });
   }
 
   readonly #onEnd = () => {

@@ -1,20 +1,30 @@
-// The connections to one upstream: the one used last is used next, so that those not needed grow old and close. How many
+// The connections to one endpoint: the one used last is used next, so that those not needed grow old and close. How many
 // requests may be out at once is upstream.ts's; a request that finds no free connection gets a new one.
-import { connect, isIP, type Socket } from 'node:net';
-import { connect as connectTls } from 'node:tls';
+import type { Socket } from 'node:net';
 import { Connection, type ConnectionOwner } from './connection.ts';
+import { type DialAddress, type DialTls, dial, readyEvent } from './dial.ts';
 
 /** Where to, and for how long. Times in ms. */
 export interface ConnectionsOptions {
-  readonly origin: URL;
-  /** PEM of the only CA to trust; default: those of Node. */
-  readonly ca: string | undefined;
-  /** Name expected in the certificate. */
-  readonly serverName: string;
+  readonly address: DialAddress;
+  /** Undefined for plain connections. */
+  readonly tls: DialTls | undefined;
   readonly connectTimeoutMs: number;
   /** An idle connection closes after this, or before the upstream's own Keep-Alive says that it would close it. */
   readonly keepAliveMs: number;
+  /** A connection takes no new request after this; Infinity for no bound. */
+  readonly maxAgeMs: number;
   readonly monotonicMs: () => number;
+  /** A connection was made, whatever for. */
+  readonly onConnected: () => void;
+  /** A connection could not be made. */
+  readonly onUnreachable: () => void;
+}
+
+/** What becomes of {@link Connections.open}: exactly one of both, unless the socket is destroyed before. */
+export interface OpenWatcher {
+  onOpen(): void;
+  onUnreachable(): void;
 }
 
 /** The upstream may close a little earlier than it says. */
@@ -29,6 +39,7 @@ const shared = Buffer.allocUnsafeSlow(65_536);
 export class Connections implements ConnectionOwner {
   readonly #options: ConnectionsOptions;
   readonly #idle: Connection[] = [];
+  #probe: Connection | undefined = undefined;
   #retired = false;
 
   constructor(options: ConnectionsOptions) {
@@ -42,26 +53,70 @@ export class Connections implements ConnectionOwner {
       if (connection === undefined) break;
       if (connection.isUsable) return connection;
     }
-    return this.#open();
+    return this.#connect();
+  }
+
+  /** Tries to connect unless a try is under way; a connection that comes of it is kept for the next request. */
+  probe(): void {
+    if (!this.#retired) this.#probe ??= this.#connect();
+  }
+
+  /** A socket for something else than requests; the caller owns it, and `connectTimeoutMs` bounds how long it takes. */
+  open(watcher: OpenWatcher): Socket {
+    const { address, tls, connectTimeoutMs } = this.#options;
+    const socket = dial(address, tls);
+    let settled = false;
+    const settle = (isOpen: boolean) => {
+      if (settled) return;
+      settled = true;
+      clearTimeout(timer);
+      if (!isOpen) socket.destroy();
+      if (isOpen) this.connected();
+      else this.unreachable();
+      if (isOpen) watcher.onOpen();
+      else watcher.onUnreachable();
+    };
+    const timer = setTimeout(settle, connectTimeoutMs, false);
+    socket.on('error', () => settle(false));
+    socket.once(readyEvent(tls), () => settle(true));
+    socket.once('close', (hadError) => {
+      // Without an error it was the caller who gave up.
+      clearTimeout(timer);
+      settled ||= !hadError;
+    });
+    return socket;
+  }
+
+  connected(connection?: Connection): void {
+    this.#options.onConnected();
+    if (connection === undefined || connection !== this.#probe) return;
+    this.#probe = undefined;
+    this.freed(connection);
+  }
+
+  unreachable(): void {
+    this.#options.onUnreachable();
   }
 
   freed(connection: Connection): void {
-    if (this.#retired) {
+    const { keepAliveMs, monotonicMs } = this.#options;
+    const nowMs = monotonicMs();
+    if (this.#retired || connection.staleAtMs <= nowMs) {
       connection.destroy();
       return;
     }
-    const { keepAliveMs, monotonicMs } = this.#options;
     const theirs = connection.keepAliveMs;
     const forMs = theirs === undefined ? keepAliveMs : Math.min(keepAliveMs, theirs - KEEP_ALIVE_MARGIN_MS);
     if (forMs <= 0) {
       connection.destroy();
       return;
     }
-    connection.idleUntilMs = monotonicMs() + forMs;
+    connection.idleUntilMs = Math.min(nowMs + forMs, connection.staleAtMs);
     this.#idle.push(connection);
   }
 
   closed(connection: Connection): void {
+    if (connection === this.#probe) this.#probe = undefined;
     const idleAt = this.#idle.indexOf(connection);
     if (idleAt >= 0) this.#idle.splice(idleAt, 1);
   }
@@ -77,49 +132,26 @@ export class Connections implements ConnectionOwner {
   /** Closes what is idle now, and everything else as soon as its answer is complete. */
   retire(): void {
     this.#retired = true;
+    this.#probe?.destroy();
     for (const connection of this.#idle.splice(0)) connection.destroy();
   }
 
-  #open(): Connection {
+  #connect(): Connection {
     let take: Connection['take'] = () => {};
-    const { origin, connectTimeoutMs } = this.#options;
-    const isTls = origin.protocol === 'https:';
-    const socket = isTls
-      ? this.#connectTls()
-      : this.#connectPlain((bytes, length) => {
-          take(bytes, length);
-          return true;
-        });
-    const connection = new Connection(socket, this, isTls ? 'secureConnect' : 'connect');
+    const { address, tls, connectTimeoutMs, maxAgeMs, monotonicMs } = this.#options;
+    const onRead = (length: number, bytes: Uint8Array) => {
+      take(bytes as Buffer, length);
+      return true;
+    };
+    const socket = dial(address, tls, { buffer: shared, callback: onRead });
+    const ready = readyEvent(tls);
+    const connection = new Connection(socket, this, ready);
+    connection.staleAtMs = monotonicMs() + maxAgeMs;
     take = connection.take;
-    if (isTls) socket.on('data', (bytes) => take(bytes as Buffer, bytes.length));
+    if (tls !== undefined) socket.on('data', (bytes) => take(bytes as Buffer, bytes.length));
     const timer = setTimeout(() => connection.connectTimeout(), connectTimeoutMs);
-    socket.once(isTls ? 'secureConnect' : 'connect', () => clearTimeout(timer));
+    socket.once(ready, () => clearTimeout(timer));
     socket.once('close', () => clearTimeout(timer));
     return connection;
   }
-
-  #connectPlain(onRead: (bytes: Buffer, length: number) => boolean): Socket {
-    const { origin } = this.#options;
-    return connect({
-      host: hostOf(origin),
-      port: Number(origin.port || '80'),
-      noDelay: true,
-      onread: { buffer: shared, callback: (length, bytes) => onRead(bytes as Buffer, length) },
-    });
-  }
-
-  #connectTls(): Socket {
-    const { origin, ca, serverName } = this.#options;
-    return connectTls({
-      host: hostOf(origin),
-      port: Number(origin.port || '443'),
-      // From the configuration, never from the client's Host; an address is no server name (RFC 6066 section 3).
-      ...(isIP(serverName) === 0 ? { servername: serverName } : {}),
-      ...(ca === undefined ? {} : { ca }),
-      ALPNProtocols: ['http/1.1'],
-    }).setNoDelay(true);
-  }
 }
-
-const hostOf = (origin: URL): string => origin.hostname.replace(/^\[|\]$/g, '');
