@@ -72,9 +72,12 @@ export function openClient(settings: PostgresSettings, onClose: () => void): Cli
     onnotice: () => undefined,
     onclose: onClose,
     ...(host !== undefined && { host }),
-    ...(ca !== undefined && { ssl: { ca, rejectUnauthorized: true } }),
+    // The driver tells TLS no name where the URL has an address, and then any certificate for `localhost` would do.
+    ...(ca !== undefined && { ssl: { ca, rejectUnauthorized: true, host: hostOf(url) } }),
   });
 }
+
+const hostOf = (url: string) => new URL(url).hostname.replace(/^\[|\]$/g, '');
 
 /** The URL without `host` in its query, which the driver would send to the server, and that folder. */
 export function splitSocket(text: string): { readonly url: string; readonly host: string | undefined } {
