@@ -1,32 +1,45 @@
 // What the admin port is handed: the replica's parts behind the plain functions that admin/dependencies.ts names.
 import type { AdminDependencies, LimitDesk, RevocationDesk, TokenDesk } from '../admin/dependencies.ts';
 import { SidecarError } from '../core/errors.ts';
+import { certificateIssuerName } from '../core/principal.ts';
 import { compileLimit, type LimitSettings } from '../limits/compile.ts';
 import { subjectFromText } from '../limits/from-text.ts';
 import type { RevocationFollower } from '../revocation/follower.ts';
 import { type RevocationIndex, wouldRefuse } from '../revocation/index.ts';
 import type { CheckStore } from '../stores/contracts/checks.ts';
 import type { RevocationEntry } from '../stores/contracts/revocations.ts';
+import { anyCertificate } from '../token/verify.ts';
 import type { Current } from './generations.ts';
+import { certificateIssuer, principalIssuers } from './principal-issuers.ts';
+
+/** Client certificates as an issuer: revoked, and given records, like tokens. No authority says how long its certificates may live. */
+const CERTIFICATES = {
+  name: certificateIssuerName,
+  maxLifetimeMs: 3650 * 86_400_000,
+  clockToleranceMs: 0,
+  signer: undefined,
+};
 
 /** Tokens: issuing, and what one is worth now. */
 export function tokenDesk(current: () => Current): TokenDesk {
   return {
     issuers: () => {
       const { loaded, signers } = current();
-      return Object.entries(loaded.config.issuers).map(([name, issuer]) => ({
+      const issuers = Object.entries(loaded.config.issuers).map(([name, issuer]) => ({
         name,
         issuer: issuer.issuer,
         maxLifetimeMs: issuer.max_lifetime,
         clockToleranceMs: issuer.clock_tolerance,
         signer: signers.get(name),
       }));
+      const certificates = certificateIssuer(loaded.config);
+      return certificates === undefined ? issuers : [...issuers, { ...CERTIFICATES, issuer: certificates }];
     },
     async verify(token) {
       const { verifier, issuers } = current();
-      const known = verifier.peek(token);
+      const known = verifier.peek(token, anyCertificate);
       if (known instanceof SidecarError) throw known;
-      return (known ?? (await verifier.verify(token, [...issuers.keys()]))).principal;
+      return (known ?? (await verifier.verify(token, [...issuers.keys()], anyCertificate))).principal;
     },
     isDisabled(principal) {
       const { clients } = current();
@@ -64,8 +77,7 @@ export function limitDesk(current: () => Current, store: CheckStore): LimitDesk 
     const { config } = current().loaded;
     const settings: LimitSettings | undefined = Object.hasOwn(config.limits, name) ? config.limits[name] : undefined;
     if (settings === undefined) return undefined;
-    const issuers = new Map(Object.entries(config.issuers).map(([issuer, { issuer: iss }]) => [issuer, iss]));
-    const subject = subjectFromText(settings.key, key, issuers);
+    const subject = subjectFromText(settings.key, key, principalIssuers(config));
     const { principal } = subject;
     const record =
       principal?.client === undefined ? undefined : current().clients.get(principal.issuerName, principal.client);

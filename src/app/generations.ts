@@ -20,6 +20,7 @@ import { type Issuer, openIssuer } from '../token/issuers.ts';
 import { openSigningKey, type SigningKey, signingKeyFromPem } from '../token/signing-key.ts';
 import { createVerifier, type Verifier } from '../token/verify.ts';
 import { hasRotatingKeys, type OwnKeys } from './own-keys.ts';
+import { principalIssuers } from './principal-issuers.ts';
 import type { PublishedKeys } from './published-keys.ts';
 import { upstreamEntry } from './upstreams.ts';
 
@@ -131,7 +132,8 @@ export function generations(options: {
         ),
       );
       const fixed = staticClients(config.clients);
-      const clients = layeredClients(fixed, knownClients, (name) => config.issuers[name]?.issuer);
+      const names = principalIssuers(config);
+      const clients = layeredClients(fixed, knownClients, (name) => names.get(name));
       const before = verifier;
       verifier = createVerifier({ issuers, clock });
       before?.[Symbol.dispose]();

@@ -123,7 +123,7 @@ const requireBlock = z.strictObject({
 });
 
 const credential = z.union([
-  z.enum(['bearer', 'websocket']),
+  z.enum(['bearer', 'websocket', 'certificate']),
   z.strictObject({ header: z.string().regex(/^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/, 'needs a header name') }),
   z.strictObject({ cookie: z.string().min(1) }),
   z.strictObject({ query: z.string().min(1) }),
@@ -165,7 +165,11 @@ const route = z.strictObject({
     .array(credential)
     .min(1)
     .prefault(['bearer'])
-    .meta(doc('Where a token may stand; two at once is 400.')),
+    .meta(
+      doc(
+        'Where a token may stand; two at once is 400. certificate: the client certificate of the connection, where no token is sent (proxy.tls.client_certificate).',
+      ),
+    ),
   cors: z
     .union([z.enum(['off', 'pass']), z.strictObject({ origins: z.array(z.string().min(1)).min(1) })])
     .prefault('off')

@@ -24,3 +24,6 @@ export interface Principal {
   /** All claims as signed; frozen. */
   readonly claims: Readonly<Record<string, unknown>>;
 }
+
+/** Stands for a name of an issuer block in principals that come from a client certificate instead of a token. */
+export const certificateIssuerName = 'client_certificate';

@@ -69,6 +69,13 @@ export const reasons = {
   token_lifetime_exceeded: invalidToken('exp - iat is above max_lifetime of the issuer.'),
   token_audience_mismatch: invalidToken('`aud` holds none of the audiences of the issuer block.'),
   token_claims_invalid: invalidToken('A required claim is missing or has another type or value.'),
+  token_certificate_mismatch: invalidToken(
+    '`cnf` binds the token to a client certificate, and the connection shows another or none (proxy.tls.client_ca).',
+  ),
+  certificate_nameless: invalidToken(
+    'The client certificate has not exactly one name of the kind that proxy.tls.client_subject asks for.',
+  ),
+  certificate_expired: invalidToken('The client certificate has expired since the connection was made; reconnect.'),
   token_revoked: invalidToken('Revoked; see `doorward revoke list`.'),
   client_disabled: invalidToken('The client record is disabled.'),
   bad_tokens: row(429, 'rate_limited', 'Too many requests', 'The address sent too many bad tokens (proxy.bad_tokens).'),

@@ -15,7 +15,10 @@ export type HandshakeFailure = 'client_certificate' | 'server_name' | 'timeout' 
 /** A TLS server that does not listen yet. */
 export interface TlsServer {
   readonly server: Server;
-  /** New connections use these; throws, with the old ones in force, for what cannot be used. */
+  /**
+   * New connections use these; throws, with the old ones in force, for what cannot be used. Other client authorities end
+   * the connections there are: idle ones now, the others within seconds.
+   */
   use(tls: ListenerTls): void;
   /** Cuts connections that no request knows of, such as those in their handshake. */
   destroy(): void;
@@ -36,6 +39,7 @@ export function openTlsServer(
   { door, onFailed }: TlsServing,
 ): TlsServer {
   let current = new TlsCertificates(tls);
+  let clientCa = tls.clientCa;
   const server = createServer({
     ...options,
     ...current.defaults,
@@ -61,6 +65,15 @@ export function openTlsServer(
     open.add(socket);
     socket.once('close', () => open.delete(socket));
   });
+  // An authority that was taken away vouches for nobody any more, on open connections neither.
+  const renew = () => {
+    const before = [...open];
+    server.closeIdleConnections();
+    door?.renew();
+    setTimeout(() => {
+      for (const socket of before) socket.destroy();
+    }, RENEW_MS).unref();
+  };
   const [serveHttp1] = server.listeners('secureConnection');
   server.removeAllListeners('secureConnection');
   server.on('secureConnection', (socket: TLSSocket) => {
@@ -79,6 +92,8 @@ export function openTlsServer(
       const certificates = new TlsCertificates(next);
       server.setSecureContext(certificates.defaults);
       current = certificates;
+      if (next.clientCa !== clientCa) renew();
+      clientCa = next.clientCa;
     },
     destroy() {
       for (const socket of open) socket.destroy();
@@ -86,6 +101,8 @@ export function openTlsServer(
   };
 }
 
+/** How long requests on connections from before other client authorities may go on. */
+const RENEW_MS = 5000;
 const UNKNOWN_NAME = 'DOORWARD_UNKNOWN_SERVER_NAME';
 
 function unknownServerName(): Error {

@@ -9,6 +9,7 @@ import type { Metrics } from '../telemetry/metrics.ts';
 import type { Verifier } from '../token/verify.ts';
 import { requirement } from './decide/authorize.ts';
 import { badTokens } from './decide/bad-tokens.ts';
+import { certificatePlan } from './decide/certificate.ts';
 import type { CheckGate } from './decide/check-gate.ts';
 import type { Exchange } from './exchange.ts';
 import type { Generation } from './generation.ts';
@@ -60,6 +61,8 @@ export function compileGeneration(config: SidecarConfig, parts: GenerationParts)
     reservedPrefix: proxy.reserved_prefix,
     scheme: proxy.tls === undefined ? 'http' : 'https',
     identity: identityPlan(config.identity_headers, assertions, clock),
+    certificates:
+      proxy.tls === undefined || proxy.tls.client_certificate === 'off' ? undefined : certificatePlan(proxy.tls, clock),
     assertionKeys: assertions?.jwks,
     identityNames: Object.keys(config.identity_headers).concat(assertions?.header ?? []),
     verifier,
@@ -98,7 +101,8 @@ function compileRoute(
     upstream,
     auth,
     issuers,
-    sources: credentials.map(credentialSource),
+    sources: credentials.filter((each) => each !== 'certificate').map(credentialSource),
+    byCertificate: credentials.includes('certificate'),
     requirement: requirement(require),
     limits,
     relax: relaxBits(route.relax),

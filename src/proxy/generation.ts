@@ -5,6 +5,7 @@ import type { AddressReader } from '../http/client-address.ts';
 import type { Tally } from '../telemetry/instruments.ts';
 import type { Verifier } from '../token/verify.ts';
 import type { BadTokens } from './decide/bad-tokens.ts';
+import type { CertificatePlan } from './decide/certificate.ts';
 import type { CheckGate } from './decide/check-gate.ts';
 import type { Exchange } from './exchange.ts';
 import type { RouteTable } from './inbound/route.ts';
@@ -23,6 +24,8 @@ export interface Generation {
   /** Of the proxy port. */
   readonly scheme: 'http' | 'https';
   readonly identity: IdentityPlan;
+  /** What client certificates are worth; undefined with `client_certificate: off`. */
+  readonly certificates: CertificatePlan | undefined;
   /** All headers that `identity` may set. */
   readonly identityNames: readonly string[];
   /** The key set that verifies identity assertions; undefined without them. */

@@ -20,6 +20,8 @@ export interface ValidClaims {
   readonly identity: Omit<Principal, 'keyId' | 'tokenId' | 'claims'> & { readonly jti: string | undefined };
   readonly notBeforeMs: number;
   readonly notAfterMs: number;
+  /** `x5t#S256` of `cnf`; undefined for bearer tokens. */
+  readonly certificate: string | undefined;
 }
 
 /** `exp` has passed by more than clock_tolerance. */
@@ -29,7 +31,7 @@ export const tokenNotYetValid = refusal('token_not_yet_valid', 'nbf or iat lies 
 const lifetimeExceeded = refusal('token_lifetime_exceeded', 'exp - iat is above max_lifetime');
 const audienceMismatch = refusal('token_audience_mismatch', 'no audience of the issuer block is in the token');
 const idToken = refusal('token_type_refused', 'the claims are those of an ID token or a refresh token');
-const senderConstrained = refusal('token_claims_invalid', 'the token is bound to a key and cannot pass as bearer');
+const senderConstrained = refusal('token_claims_invalid', 'the token is bound to a key in a way that is not supported');
 
 // `typ` is Keycloak's and `token_use` Cognito's way to mark what is no access token though the same key signed it.
 const OTHER_TOKENS = new Set(['id', 'refresh', 'offline', 'logout']);
@@ -41,8 +43,22 @@ function isMarkedOther(value: unknown): boolean {
 function refuseOtherTokens(claims: Claims): void {
   for (const name of ['nonce', 'at_hash', 'c_hash']) if (Object.hasOwn(claims, name)) throw idToken;
   if (isMarkedOther(claims.typ) || isMarkedOther(claims.token_use)) throw idToken;
-  // Whoever stole a DPoP or certificate-bound token must not get by with `Bearer` (RFC 9449 7.1, attack 113).
-  if (Object.hasOwn(claims, 'cnf')) throw senderConstrained;
+}
+
+const THUMBPRINT = /^[A-Za-z0-9_-]{42}[AEIMQUYcgkosw048]$/;
+
+/**
+ * The certificate that a token is bound to (RFC 8705 section 3.1). Any other way of binding, alone or beside it, is refused:
+ * whoever stole a DPoP-bound token must not get by with `Bearer` (RFC 9449 section 7.1, attack 113).
+ */
+function boundCertificate(claims: Claims): string | undefined {
+  if (!Object.hasOwn(claims, 'cnf')) return undefined;
+  const { cnf } = claims;
+  if (typeof cnf !== 'object' || cnf === null || Array.isArray(cnf)) throw senderConstrained;
+  const [[method, value] = [], ...others] = Object.entries(cnf);
+  const isCertificate = method === 'x5t#S256' && typeof value === 'string' && THUMBPRINT.test(value);
+  if (!isCertificate || others.length > 0) throw senderConstrained;
+  return value;
 }
 
 function checkAudience(claims: Claims, rules: IssuerRules): void {
@@ -87,6 +103,7 @@ function checkRequired(claims: Claims, rules: IssuerRules): void {
  */
 export function validateClaims(claims: Claims, rules: IssuerRules, nowMs: number): ValidClaims {
   refuseOtherTokens(claims);
+  const certificate = boundCertificate(claims);
   checkAudience(claims, rules);
   const { issuedAtMs, expiresAtMs, notBeforeMs } = checkTimes(claims, rules, nowMs);
   checkRequired(claims, rules);
@@ -104,7 +121,7 @@ export function validateClaims(claims: Claims, rules: IssuerRules, nowMs: number
     issuedAtMs,
     expiresAtMs,
   };
-  return { identity, notBeforeMs, notAfterMs: expiresAtMs + rules.clockToleranceMs };
+  return { identity, notBeforeMs, notAfterMs: expiresAtMs + rules.clockToleranceMs, certificate };
 }
 
 function deepFreeze<T>(value: T): T {

@@ -25,6 +25,8 @@ export class VerifiedToken {
   readonly notBeforeMs: number;
   /** `exp` plus clock_tolerance, in ms since the epoch: refused from this moment on. */
   readonly notAfterMs: number;
+  /** Digest of the only client certificate with which the token counts (`x5t#S256`, RFC 8705); undefined for bearer tokens. */
+  readonly certificate: string | undefined;
   /** Filled by proxy/outbound/identity. */
   identityHeaders: IdentityHeaders | undefined = undefined;
   /** Revocation sequence at which it was last found clear; -1 for never. */
@@ -32,10 +34,16 @@ export class VerifiedToken {
   /** What the limits of this token's requests were worked out to be; its type is the check stage's business. */
   limitMemo: object | undefined = undefined;
 
-  constructor(principal: Principal, digest: string, notBeforeMs: number, notAfterMs: number) {
+  constructor(
+    principal: Principal,
+    digest: string,
+    times: { readonly notBeforeMs: number; readonly notAfterMs: number },
+    certificate: string | undefined = undefined,
+  ) {
     this.principal = principal;
     this.digest = digest;
-    this.notBeforeMs = notBeforeMs;
-    this.notAfterMs = notAfterMs;
+    this.notBeforeMs = times.notBeforeMs;
+    this.notAfterMs = times.notAfterMs;
+    this.certificate = certificate;
   }
 }

@@ -32,14 +32,15 @@ export interface VerifierOptions {
 export interface Verifier extends Disposable {
   /**
    * What is known of the token without any waiting: the hot path. undefined: call `verify`. The caller must still check
-   * that its route allows `principal.issuerName`. The token is not kept; equal bytes are found whoever sends them.
+   * that its route allows `principal.issuerName`. The token is not kept; equal bytes are found whoever sends them, but a
+   * token that is bound to a certificate counts only with its thumbprint, `x5t#S256` of the sender's (RFC 8705).
    */
-  peek(token: string): VerifiedToken | SidecarError | undefined;
+  peek(token: string, thumbprint?: string): VerifiedToken | SidecarError | undefined;
   /**
    * The full path. Rejects with a SidecarError: `unauthenticated` with the reason, or `keys_unavailable`. Nothing is
    * fetched for issuers that are not in `allowedIssuers` (names of issuer blocks). Calls for one token share the work.
    */
-  verify(token: string, allowedIssuers: readonly string[]): Promise<VerifiedToken>;
+  verify(token: string, allowedIssuers: readonly string[], thumbprint?: string): Promise<VerifiedToken>;
   /** Forgets everything. */
   clear(): void;
   /** Forgets the tokens of one issuer block. */
@@ -51,6 +52,18 @@ export interface Verifier extends Disposable {
   /** How many tokens and refusals are remembered. */
   sizes(): { readonly verified: number; readonly refused: number };
 }
+
+const certificateMismatch = refusal(
+  'token_certificate_mismatch',
+  'the token is bound to a certificate that the sender has not shown',
+);
+
+/** The thumbprint for those who judge a token that nobody presents: operators who look at it or revoke it. */
+export const anyCertificate = '*';
+
+/** Judged for each sender, never remembered: the next one may be the one it was given to. */
+const isForeign = ({ certificate }: VerifiedToken, thumbprint: string | undefined): boolean =>
+  certificate !== undefined && certificate !== thumbprint && thumbprint !== anyCertificate;
 
 const issuerUnknown = refusal('token_issuer_unknown', 'iss is no issuer that the route accepts');
 
@@ -74,7 +87,7 @@ async function authenticate(parsed: ParsedToken, { rules, keys }: Issuer, clock:
   const key = await verifySignature(parsed, algorithm, candidates);
   const signed = digest(parsed.signingInput);
   const principal = principalOf(valid, parsed.claims, key.id, signed);
-  return new VerifiedToken(principal, signed, valid.notBeforeMs, valid.notAfterMs);
+  return new VerifiedToken(principal, signed, valid, valid.certificate);
 }
 
 /** Makes a verifier; throws `misconfigured` when two blocks share an issuer. Dispose it when its configuration goes. */
@@ -118,7 +131,11 @@ export function createVerifier(options: VerifierOptions): Verifier {
     }
   };
 
-  const verify = async (token: string, allowedIssuers: readonly string[]): Promise<VerifiedToken> => {
+  const verify = async (
+    token: string,
+    allowedIssuers: readonly string[],
+    thumbprint?: string,
+  ): Promise<VerifiedToken> => {
     if (token.length > MAX_TOKEN_LENGTH) throw tokenTooLarge;
     const key = digest(token);
     let parsed: ParsedToken;
@@ -137,11 +154,17 @@ export function createVerifier(options: VerifierOptions): Verifier {
       work = remember(key, authenticate(parsed, issuer, clock));
       pending.set(key, work);
     }
-    return await work;
+    const verified = await work;
+    if (isForeign(verified, thumbprint)) throw certificateMismatch;
+    return verified;
   };
 
   return {
-    peek: (token) => (token.length > MAX_TOKEN_LENGTH ? tokenTooLarge : cache.get(digest(token))),
+    peek(token, thumbprint) {
+      if (token.length > MAX_TOKEN_LENGTH) return tokenTooLarge;
+      const known = cache.get(digest(token));
+      return known instanceof VerifiedToken && isForeign(known, thumbprint) ? certificateMismatch : known;
+    },
     verify,
     clear: () => {
       turn();

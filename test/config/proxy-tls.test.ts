@@ -68,3 +68,23 @@ test('client_issuer is no issuer of tokens', () => {
     `proxy.tls.client_issuer: is the issuer of issuers.${name}`,
   ]);
 });
+
+test('routes that take certificates need them on the port, and then no issuer', () => {
+  const route = (credentials: string) =>
+    `version: 1\nupstreams: {app: {url: "http://127.0.0.1:3000"}}\nroutes: {all: {match: {prefix: /}, credentials: ${credentials}}}\n`;
+  assert.deepEqual(
+    problemsOf(route('[certificate]')).map((line) => line.replace(/^[^ ]+ /, '')),
+    ['routes.all.credentials[0]: needs proxy.tls.client_certificate: optional or required'],
+  );
+  const tls = { certificates: [pair], client_ca: value(authority.certificate), client_certificate: 'required' };
+  const proxy = `proxy: ${JSON.stringify({ tls })}\n`;
+  assert.ok(parseText(`${route('[certificate]')}${proxy}`));
+  assert.match(problemsOf(`${route('[bearer, certificate]')}${proxy}`).join(), /needs an issuer for auth: required/);
+});
+
+test('no issuer block is named as client certificates are', () => {
+  const tls = { certificates: [pair], client_ca: value(authority.certificate), client_certificate: 'required' };
+  const named = text(tls).replace(/issuers: \{corp/, 'issuers: {client_certificate');
+  assert.ok(named.includes('{client_certificate'));
+  assert.match(problemsOf(named).join(), /issuers\.client_certificate: is what client certificates are known as/);
+});

@@ -42,6 +42,8 @@ const TOKEN = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/;
 export function checkCredentials(context: CheckContext, path: Path, credentials: readonly Credential[]): void {
   credentials.forEach((credential, index) => {
     const [kind, name] = typeof credential === 'string' ? [credential] : Object.entries(credential)[0]!;
+    if (kind === 'certificate' && (context.config.proxy.tls?.client_certificate ?? 'off') === 'off')
+      context.problem([...path, index], 'needs proxy.tls.client_certificate: optional or required');
     if (name === undefined) return;
     refuse(context, [...path, index], nameProblem(context, kind, name));
     if (kind === 'query') context.warn([...path, index], 'tokens in the query end up in logs and histories of others');

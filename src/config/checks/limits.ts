@@ -1,4 +1,6 @@
 // Limits and client records: rates or tiers, tiers that exist, records that are unique per issuer.
+
+import { certificateIssuerName } from '../../core/principal.ts';
 import type { Rate } from '../../core/units.ts';
 import { nearestName } from '../nearest.ts';
 import type { Path } from '../places.ts';
@@ -72,7 +74,9 @@ function checkDefaultTier(context: CheckContext): void {
 }
 
 function checkClient(context: CheckContext, path: Path, client: ClientConfig): void {
-  refers(context, 'issuers', client.issuer, [...path, 'issuer']);
+  // Who comes with a certificate is a client too.
+  const byCertificate = client.issuer === certificateIssuerName && context.config.proxy.tls !== undefined;
+  if (!byCertificate) refers(context, 'issuers', client.issuer, [...path, 'issuer']);
   for (const [limit, rates] of Object.entries(client.limits)) {
     refers(context, 'limits', limit, [...path, 'limits', limit]);
     const windows = rates.map((rate) => rate.windowMs);

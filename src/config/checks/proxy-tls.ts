@@ -1,4 +1,5 @@
 // TLS of the proxy port: every pair usable, every host with one certificate, and client certificates only with authorities.
+import { certificateIssuerName } from '../../core/principal.ts';
 import type { SecretReference } from '../fields.ts';
 import { authoritiesProblem, checkCertificate, namesHosts } from './certificates.ts';
 import { type CheckContext, refuseRepeated, withSecret } from './context.ts';
@@ -25,6 +26,14 @@ export function checkProxyTls(context: CheckContext): void {
   // Without it node would ask its own list of public authorities, and anybody can buy a certificate of one.
   if (tls.client_certificate !== 'off' && !tls.client_ca)
     context.problem([...PATH, 'client_certificate'], 'needs client_ca: the authorities that may vouch for clients');
+  if (tls.client_certificate !== 'off' && context.names.issuers.includes(certificateIssuerName))
+    context.problem(
+      ['issuers', certificateIssuerName],
+      'is what client certificates are known as; choose another name',
+      {
+        atKey: true,
+      },
+    );
   const taken = Object.entries(context.config.issuers).find(([, { issuer }]) => issuer === tls.client_issuer);
   if (taken) context.problem([...PATH, 'client_issuer'], `is the issuer of issuers.${taken[0]}`);
 }

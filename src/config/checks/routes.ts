@@ -57,6 +57,7 @@ function checkAuthentication(context: CheckContext, path: Path, route: RouteConf
   }
   checkNames(context, 'issuers', route.issuers, [...path, 'issuers']);
   const { issuers } = context.names;
+  if (route.credentials.every((each) => each === 'certificate')) return;
   if (issuers.length === 0) context.problem(path, `needs an issuer for auth: ${route.auth}`);
   else if (issuers.length > 1 && !route.issuers && !context.given(['defaults', 'issuers'])) {
     context.problem(path, `needs issuers, here or in defaults: some of ${issuers.join(', ')}`);

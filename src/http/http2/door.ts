@@ -93,8 +93,13 @@ export class Http2Door implements Disposable {
   /** No connection takes new requests: GOAWAY, and each closes when its last request is answered. */
   close(): void {
     this.#closing = true;
-    for (const session of this.#visits.keys()) session.close();
+    this.renew();
     for (const socket of this.#undecided) socket.destroy();
+  }
+
+  /** The connections there are take no new requests; new connections do. */
+  renew(): void {
+    for (const session of this.#visits.keys()) session.close();
   }
 
   /** Closes connections without a request under way. */

@@ -6,14 +6,16 @@ import { VerifiedToken } from '../../token/verified-token.ts';
 import type { Exchange } from '../exchange.ts';
 import type { Route } from '../inbound/route.ts';
 import { type Resume, type StageResult, waiting } from '../stage.ts';
+import { callerCertificate } from './certificate.ts';
 
 /** Verifies the credential, from the cache when it can. */
 export function authenticate(exchange: Exchange, resume: Resume): StageResult {
   const route = exchange.route as Route;
   if (route.auth === 'none' || exchange.preflight) return undefined;
   const { credential, generation } = exchange;
-  if (credential === undefined) return route.auth === 'required' ? 'credential_missing' : undefined;
-  const known = generation.verifier.peek(credential);
+  if (credential === undefined) return withoutToken(exchange, route);
+  const thumbprint = callerCertificate(exchange)?.thumbprint;
+  const known = generation.verifier.peek(credential, thumbprint);
   if (known instanceof VerifiedToken) {
     generation.tokenLookups.hit.inc();
     return accept(exchange, known);
@@ -28,11 +30,20 @@ export function authenticate(exchange: Exchange, resume: Resume): StageResult {
     return refusedToken(exchange, known);
   }
   generation.tokenLookups.miss.inc();
-  generation.verifier.verify(credential, route.issuers).then(
+  generation.verifier.verify(credential, route.issuers, thumbprint).then(
     (token) => resume(exchange, accept(exchange, token)),
     (error: unknown) => resume(exchange, refusedToken(exchange, error)),
   );
   return waiting;
+}
+
+/** A client certificate where the route takes it, else nobody. */
+function withoutToken(exchange: Exchange, { byCertificate, auth }: Route): Reason | undefined {
+  const shown = byCertificate ? exchange.generation.certificates?.(exchange) : undefined;
+  if (shown === undefined) return auth === 'required' ? 'credential_missing' : undefined;
+  if (typeof shown === 'string') return shown;
+  exchange.token = shown;
+  return undefined;
 }
 
 /** The cache knows tokens of all issuers; the route may accept fewer. */

@@ -18,8 +18,8 @@ export const malformed = Symbol('malformed');
 const BEARER = /^bearer +([A-Za-z0-9._~+/-]+=*)$/i;
 const WEBSOCKET_PREFIX = 'doorward.bearer.';
 
-/** Compiles one entry of `credentials`. */
-export function credentialSource(source: RouteConfig['credentials'][number]): CredentialSource {
+/** Compiles one entry of `credentials`; `certificate` is no place in a request (decide/certificate.ts). */
+export function credentialSource(source: Exclude<RouteConfig['credentials'][number], 'certificate'>): CredentialSource {
   if (source === 'bearer') return bearer;
   if (source === 'websocket') return websocket;
   if ('header' in source) return fromHeader(source.header.toLowerCase());

@@ -16,6 +16,8 @@ export interface Route {
   /** Names of the issuer blocks accepted here. */
   readonly issuers: readonly string[];
   readonly sources: readonly CredentialSource[];
+  /** The client certificate counts where none of them holds a token. */
+  readonly byCertificate: boolean;
   readonly requirement: Requirement | undefined;
   readonly limits: LimitPlan;
   /** Bits of `oddity` that the route tolerates. */

@@ -65,7 +65,9 @@ time('host name', () => hostName('app.example.com:8443'));
 time('fields of a request, one pass', () => readFields(raw));
 time('a token as text (part of the next)', (call) => bytes[call % 1000]?.toString('latin1'));
 time('cached token, 1,000 distinct', (call) => verifier.peek((bytes[call % 1000] as Buffer).toString('latin1')));
-time('identity headers, first use', () => identity(new VerifiedToken(principal, '', 0, 0)));
+time('identity headers, first use', () =>
+  identity(new VerifiedToken(principal, '', { notBeforeMs: 0, notAfterMs: 0 })),
+);
 time('limit keys, first use of a token', () => chargesFor(plan, '10.0.0.1', '10.0.0.1', principal, new LimitMemo()));
 time('limit keys, known token', () => chargesFor(plan, '10.0.0.1', '10.0.0.1', principal, memo));
 await issuer[Symbol.asyncDispose]();
