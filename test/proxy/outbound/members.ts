@@ -17,7 +17,7 @@ export interface Member extends AsyncDisposable {
   readonly port: number;
   readonly url: string;
   behaviour: Behaviour;
-  /** Answer to /healthz. */
+  /** Status of /healthz; 0 for no answer at all. */
   health: number;
   /** Requests seen but for /healthz: method, target and body. */
   readonly seen: string[];
@@ -91,7 +91,7 @@ export const urls = (members: readonly Member[]): string[] => members.map(({ url
 async function serve(it: Member, asked: IncomingMessage, response: ServerResponse): Promise<void> {
   if (asked.url === '/healthz') {
     it.checks.push(asked.headers);
-    response.writeHead(it.health).end();
+    if (it.health > 0) response.writeHead(it.health).end();
     return;
   }
   let body = '';

@@ -9,6 +9,8 @@ const LEAST_SHARE = 0.1;
 export class Balance {
   readonly #slowStartMs: number;
   #turn = 0;
+  /** Number of the choice that is being made. */
+  #choice = 0;
 
   /** `slowStartMs` 0: no slow start. */
   constructor(slowStartMs: number) {
@@ -20,51 +22,59 @@ export class Balance {
     let rank = OUT;
     for (const endpoint of list) if (endpoint.rank < rank && endpoint !== except) rank = endpoint.rank;
     if (rank === OUT) return undefined;
-    // Those in slow start may all stand aside; then there is nobody to give way to.
-    const slowly = this.#slowStartMs > 0 ? this.#least(list, except, rank, monotonicMs) : undefined;
-    return slowly ?? this.#least(list, except, rank, undefined);
+    this.#choice += 1;
+    let first: Endpoint | undefined;
+    for (;;) {
+      const best = this.#least(list, except, rank, monotonicMs);
+      // All of them stand aside: there is nobody to give way to.
+      if (best === undefined) return first;
+      if (this.#mayTake(best, monotonicMs)) {
+        this.#turn = list.indexOf(best) + 1;
+        return best;
+      }
+      first ??= best;
+      best.asideIn = this.#choice;
+    }
   }
 
-  /** The least loaded endpoint of this rank; with `slowlyAtMs`, slow start counts. */
+  /** The one with the fewest requests, beginning with the one whose turn it is. */
   #least(
     list: readonly Endpoint[],
     except: Endpoint | undefined,
     rank: number,
-    slowlyAtMs: number | undefined,
+    monotonicMs: number,
   ): Endpoint | undefined {
     let best: Endpoint | undefined;
     let bestLoad = Number.POSITIVE_INFINITY;
-    let bestAt = 0;
     for (let step = 0, at = this.#turn; step < list.length; step += 1, at += 1) {
       if (at >= list.length) at = 0;
       const endpoint = list[at] as Endpoint;
-      if (endpoint.rank !== rank || endpoint === except) continue;
-      const share = slowlyAtMs === undefined ? 1 : this.#shareOf(endpoint, slowlyAtMs);
-      if (share < 1 && !savedTurn(endpoint, share)) continue;
-      const load = endpoint.active / share;
+      if (endpoint.rank !== rank || endpoint === except || endpoint.asideIn === this.#choice) continue;
+      const load = endpoint.active / this.#shareOf(endpoint, monotonicMs);
       if (load >= bestLoad) continue;
       best = endpoint;
       bestLoad = load;
-      bestAt = at;
     }
-    if (best === undefined) return undefined;
-    this.#turn = bestAt + 1;
-    if (best.credit >= 1) best.credit -= 1;
     return best;
   }
 
   /** Grows from {@link LEAST_SHARE} to 1 over slow start. */
   #shareOf(endpoint: Endpoint, monotonicMs: number): number {
+    if (this.#slowStartMs === 0) return 1;
     const share = (monotonicMs - endpoint.rampFromMs) / this.#slowStartMs;
     return share >= 1 ? 1 : Math.max(LEAST_SHARE, share);
   }
-}
 
-/**
- * At light load all have nothing under way and take turns, which a higher load alone would not lessen: an endpoint with a
- * share of a half stands aside every second time.
- */
-function savedTurn(endpoint: Endpoint, share: number): boolean {
-  if (endpoint.credit < 1) endpoint.credit += share;
-  return endpoint.credit >= 1;
+  /**
+   * At light load all have nothing under way and take turns, which a higher load alone would not lessen: an endpoint with a
+   * share of a half stands aside every second time.
+   */
+  #mayTake(endpoint: Endpoint, monotonicMs: number): boolean {
+    const share = this.#shareOf(endpoint, monotonicMs);
+    if (share === 1) return true;
+    endpoint.credit += share;
+    if (endpoint.credit < 1) return false;
+    endpoint.credit -= 1;
+    return true;
+  }
 }

@@ -57,6 +57,8 @@ export class Endpoint {
   rampFromMs = Number.NEGATIVE_INFINITY;
   /** Part of a turn that slow start has saved up for it. */
   credit = 0;
+  /** The choice in which it gave way to the others (balance.ts). */
+  asideIn = 0;
 
   constructor(url: string, address: string, connections: Connections, health: Health) {
     this.url = url;
