@@ -6,8 +6,10 @@ import type { Clock } from '../core/clock.ts';
 import type { OpenExchanges } from '../proxy/open-exchanges.ts';
 import type { RevocationFollower } from '../revocation/follower.ts';
 import type { RevocationIndex } from '../revocation/index.ts';
+import type { SigningKeyState } from '../stores/contracts/signing-keys.ts';
 import type { Metrics } from '../telemetry/metrics.ts';
 import { auditComponent } from './audit.ts';
+import { setCertificateGauges } from './certificate-gauges.ts';
 import type { ControlPlane } from './control-plane.ts';
 import type { Current } from './generations.ts';
 import { hasRotatingKeys } from './own-keys.ts';
@@ -104,6 +106,8 @@ export function setGauges({
   if (follower.state() !== 'ready' && redis !== undefined)
     metrics.degraded.labels('revocation', follower.state()).set(1);
   metrics.revocationEntries.set(index.size);
+  metrics.revocationsPending.set(follower.pending().length);
+  setCertificateGauges(current().loaded, metrics);
   setUpstreamGauges(current().upstreams, metrics);
   const made = statSync(join(stateDir, 'signing-key.pem'), { throwIfNoEntry: false })?.mtimeMs;
   if (made !== undefined) metrics.signingKeyAge.set((clock.nowMs() - made) / 1000);
@@ -131,11 +135,15 @@ function setPostgresGauges({ postgres, audit }: ControlPlane, metrics: Metrics):
   for (const [state, count] of Object.entries(postgres.pool.size())) metrics.postgresPool.labels(state).set(count);
 }
 
+const SIGNING_KEY_STATES: readonly SigningKeyState[] = ['pending', 'active', 'retiring', 'retired', 'banned'];
+
 function setKeyGauges({ sealing, ownKeys }: ControlPlane, { loaded }: Current, metrics: Metrics, nowMs: number): void {
   metrics.dataKeySeals.set(sealing.seals);
   metrics.signingKeys.reset();
   for (const [name, issuer] of Object.entries(loaded.config.issuers).filter(([, block]) => hasRotatingKeys(block))) {
     const keys = ownKeys.ring(issuer.issuer).state?.keys ?? [];
+    // A state without keys is shown as 0: that none is active is what an operator must be told.
+    for (const state of SIGNING_KEY_STATES) metrics.signingKeys.labels(name, state).set(0);
     for (const { state } of keys) metrics.signingKeys.labels(name, state).inc();
     const active = keys.find(({ state }) => state === 'active');
     if (active !== undefined) metrics.signingKeyAge.set((nowMs - active.activateAtMs) / 1000);

@@ -54,6 +54,7 @@ export function openMetrics(options: { readonly processMetrics: boolean } = { pr
     }),
     redisConnections: gauge('redis_connections_active', 'Open connections to Redis.'),
     revocationEntries: gauge('revocation_entries', 'Active entries in the index.'),
+    revocationsPending: gauge('revocations_pending', 'Revocations in force here that Redis has not got yet.'),
     revocationPropagation: seconds('revocation_propagation_seconds', 'From append to this index.', LATENCY_BUCKETS),
     tokenOperations: counter('token_operations_total', 'Tokens issued, introspected, revoked.', ['operation']),
     jwksAge: gauge('jwks_age_seconds', 'Since the last good key set.', ['issuer']),
@@ -62,6 +63,11 @@ export function openMetrics(options: { readonly processMetrics: boolean } = { pr
     handshakesFailed: counter('tls_handshakes_failed_total', 'TLS handshakes of clients that failed, and why.', [
       'cause',
     ]),
+    certificateNotAfter: gauge(
+      'certificate_not_after_seconds',
+      'When the certificate of a listener that expires first does so, in Unix time.',
+      ['listener'],
+    ),
     streamsOpen: gauge('streams_open', 'WebSockets and event streams.'),
     streamsClosed: counter('streams_closed_total', 'Streams ended by us, and why.', ['reason']),
     configReloadSuccess: gauge('config_reload_success', '1 when the last reload took effect.'),
