@@ -116,9 +116,13 @@ function normaliseMatch(match: Tree): void {
   if (Array.isArray(match.hosts)) match.hosts = match.hosts.map((host) => String(host).toLowerCase());
 }
 
+/** What `sign.algorithm` may be. */
+const OURS = ['ES256', 'RS256', 'EdDSA'];
+
 /** `algorithms` of an issuer that names none: what its keys can be, never what a token asks for (RFC 8725 section 3.1). */
 export function defaultAlgorithms(issuer: { readonly sign?: unknown; readonly keys?: unknown }): string[] {
-  if (isTree(issuer.sign)) return [String(issuer.sign.algorithm)];
+  // Each of our own keys is for one algorithm; those of the one before are published until their last token has died.
+  if (isTree(issuer.sign)) return issuer.sign.key === undefined ? OURS : [String(issuer.sign.algorithm)];
   return isTree(issuer.keys) && issuer.keys.secret !== undefined ? ['HS256'] : ['ES256', 'RS256', 'EdDSA'];
 }
 

@@ -1,6 +1,8 @@
 // Metadata, the key set, and registration.
 import assert from 'node:assert/strict';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { test } from 'node:test';
+import { parse, stringify } from 'yaml';
 import { mintPrefixedSecret, secretDigest } from '../../src/core/prefixed-secret.ts';
 import { MAX_SECRETS } from '../../src/stores/contracts/clients.ts';
 import { PostgresInitialAccessTokens } from '../../src/stores/postgres/initial-access-tokens.ts';
@@ -199,4 +201,16 @@ test('Expect: 100-continue is answered, and a HEAD of metadata has no body', asy
     'HEAD /.well-known/openid-configuration HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n',
   );
   assert.match(head, /^HTTP\/1\.1 200 [\s\S]*\r\n\r\n$/);
+});
+
+test('while sign.algorithm changes the metadata name what ID tokens are signed with now, and what they will be', async () => {
+  await using world = await openOAuthWorld();
+  const algorithms = async () =>
+    (await get(`${world.issuer}/.well-known/openid-configuration`)).json.id_token_signing_alg_values_supported;
+  assert.deepEqual(await algorithms(), ['ES256']);
+  const config = parse(readFileSync(world.sidecar.file, 'utf8'));
+  config.issuers.self.sign.algorithm = 'EdDSA';
+  writeFileSync(world.sidecar.file, stringify(config));
+  assert.equal((await world.admin('POST', '/v1/config/reload', {})).status, 200);
+  assert.deepEqual(await algorithms(), ['EdDSA', 'ES256']);
 });

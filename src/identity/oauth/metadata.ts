@@ -16,7 +16,7 @@ const OPEN: readonly string[] = ['Access-Control-Allow-Origin', '*'];
 const METADATA_MAX_AGE_S = 300;
 
 /** The metadata of our issuer; one document serves both specifications. */
-export function metadataOf({ issuer, urls, authorizationEndpoint, signingAlgorithm }: OAuthSettings) {
+export function metadataOf({ issuer, urls, authorizationEndpoint, signingAlgorithm, signer }: OAuthSettings) {
   const proving = authMethods.filter((method) => method !== 'none');
   const algorithms = [...assertionAlgorithms];
   return {
@@ -40,11 +40,16 @@ export function metadataOf({ issuer, urls, authorizationEndpoint, signingAlgorit
     revocation_endpoint_auth_signing_alg_values_supported: algorithms,
     scopes_supported: ['openid'],
     subject_types_supported: ['public'],
-    id_token_signing_alg_values_supported: [signingAlgorithm],
+    id_token_signing_alg_values_supported: signedWith(signingAlgorithm, signer),
     claims_supported: ['iss', 'sub', 'aud', 'exp', 'iat', 'auth_time', 'nonce', 'at_hash', 'sid'],
     request_parameter_supported: false,
     request_uri_parameter_supported: false,
   };
+}
+
+/** The configured one first; while it is being changed the key of the other signs on until everybody can know its successor. */
+function signedWith(configured: string, signer: OAuthSettings['signer']): readonly string[] {
+  return [...new Set([configured, ...signer.publicJwks().keys.map(({ alg }) => String(alg))])];
 }
 
 /** GET of either metadata document. */
