@@ -12,6 +12,7 @@ import type {
   RevocationLog,
   StoreNotice,
 } from '../stores/contracts/revocations.ts';
+import { HeldRevocations } from './held.ts';
 import type { RevocationIndex } from './index.ts';
 import { localEntry, PendingRevocations } from './pending.ts';
 import { type ReadLog, readLog } from './reading.ts';
@@ -54,6 +55,7 @@ export class RevocationFollower implements AsyncDisposable {
   readonly #log: RevocationLog;
   readonly #index: RevocationIndex;
   readonly #pending = new PendingRevocations();
+  readonly #held = new HeldRevocations();
   readonly #tombstones = new Tombstones();
   /** In the log, but by what was read of it last not in the index yet: a reload that began before must not drop them. */
   readonly #landing = new Set<RevocationEntry>();
@@ -91,6 +93,24 @@ export class RevocationFollower implements AsyncDisposable {
   /** Revocations in force here that the store does not have yet. */
   pending(): readonly RevocationEntry[] {
     return this.#pending.list();
+  }
+
+  /** What is in force here and the log may lack, of this process and of its siblings. */
+  unlogged(): readonly RevocationEntry[] {
+    return [...this.#pending.list(), ...this.#held.list()];
+  }
+
+  /** In force here from now on, on the word of a sibling process, which alone sends it to the log. */
+  hold(entry: RevocationEntry): void {
+    this.#held.add(entry);
+    this.#tombstones.remove(entry.entryId);
+    this.#index.put(entry);
+  }
+
+  /** Takes back here what a sibling process has taken back; what the log has, its events take back. */
+  release(entryId: string): void {
+    const entry = this.#held.get(entryId) ?? this.#pending.get(entryId);
+    if (entry !== undefined) this.withdraw(entry);
   }
 
   /** Loads the log, making one where the store is empty; resolves also when the store is away, then it goes on trying. */
@@ -144,9 +164,9 @@ export class RevocationFollower implements AsyncDisposable {
 
   /** Takes an entry back; false when there is none. Rejects with `store_unavailable` when the log cannot be changed. */
   async undo(entryId: string): Promise<boolean> {
-    const waiting = this.#pending.get(entryId);
+    const waiting = this.#pending.get(entryId) ?? this.#held.get(entryId);
     const undone = await this.#log.undo(entryId);
-    const dropped = this.#pending.drop(entryId);
+    const dropped = [this.#pending.drop(entryId), this.#held.drop(entryId)].includes(true);
     if (undone !== undefined) {
       this.#tombstones.add(undone);
       await this.#sync();
@@ -157,7 +177,7 @@ export class RevocationFollower implements AsyncDisposable {
 
   /** The entry with this id, in the log or waiting; with the store away, or behind, what this replica knows. */
   async find(entryId: string): Promise<RevocationEntry | undefined> {
-    const waiting = this.#pending.get(entryId);
+    const waiting = this.#pending.get(entryId) ?? this.#held.get(entryId);
     if (waiting !== undefined) return waiting;
     try {
       const logged = await this.#log.get(entryId);
@@ -171,6 +191,7 @@ export class RevocationFollower implements AsyncDisposable {
   /** Takes back here what is in force here, where the log cannot be told now: it must be told later. */
   withdraw(entry: RevocationEntry): void {
     this.#pending.drop(entry.entryId);
+    this.#held.drop(entry.entryId);
     const held = this.#index.get(entry.kind, entry.issuer, entry.id);
     if (held === undefined) return;
     this.#tombstones.add(held);
@@ -271,7 +292,8 @@ export class RevocationFollower implements AsyncDisposable {
     const raised = whole ? [] : this.#tombstones.raisedIn(index);
     const begunBefore = ({ seq }: RevocationEntry) => head.epoch !== this.#head?.epoch || seq > head.seq;
     for (const entry of this.#landing) if (begunBefore(entry)) index.put(entry);
-    for (const entry of this.#pending.list()) index.put(entry);
+    this.#held.settle(index);
+    for (const entry of this.unlogged()) index.put(entry);
     this.#index.take(index);
     this.#head = head;
     this.#loadedOnce = true;
@@ -290,7 +312,9 @@ export class RevocationFollower implements AsyncDisposable {
       }
     }
     this.#index.apply(event);
-    const waiting = this.#pending.get(event.entry.entryId);
+    if (event.type === 'undo') this.#held.drop(event.entry.entryId);
+    else this.#held.settle(this.#index);
+    const waiting = this.#pending.get(event.entry.entryId) ?? this.#held.get(event.entry.entryId);
     if (waiting) this.#index.put(waiting);
   }
 
