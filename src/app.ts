@@ -1,39 +1,44 @@
 // The composition root: a configuration in, running servers out. Opens everything in order, hands each part what it needs,
 // switches to a new configuration on reload, and drains. Parts of it stand in app/.
-import { chmodSync, mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { openAdmin } from './app/admin.ts';
+import { logTrail } from './app/audit.ts';
 import { openClients } from './app/clients.ts';
 import type { ControlPlane } from './app/control-plane.ts';
 import { routeRows } from './app/desks.ts';
 import { type Current, type Generations, generations } from './app/generations.ts';
 import type { OpenedOAuth } from './app/oauth.ts';
+import type { ObservedParts } from './app/observation.ts';
+import { openPlane } from './app/plane.ts';
 import { openProxyPort, type ProxyPort } from './app/proxy-port.ts';
 import { openPublishing } from './app/publishing.ts';
-import { claimSocketPath } from './app/socket-path.ts';
+import { Reloading } from './app/reloading.ts';
+import { amongSiblings, type Revoker, type Siblings } from './app/siblings.ts';
+import { claimSocketPath, prepareStateDir } from './app/socket-path.ts';
 import { openStores, type Stores } from './app/stores.ts';
+import type { WorkerSeat } from './app/worker-seat.ts';
+import { postgresShare, workerCount } from './app/worker-share.ts';
+import type { WorkerPool } from './app/workers.ts';
 import type { ClientAnnouncer } from './clients/announcer.ts';
 import { loadConfig } from './config/load.ts';
 import type { LoadedConfig } from './config/loaded.ts';
-import { ConfigError } from './config/problem.ts';
 import { type ConfigHolder, holdConfig, type ReloadOutcome } from './config/reload.ts';
 import { resolveBeside } from './config/secrets.ts';
-import { type ConfigWatch, watchConfig } from './config/watch.ts';
 import { type Clock, systemClock } from './core/clock.ts';
+import { randomId } from './core/ids.ts';
 import { KnownClients } from './limits/clients.ts';
 import { DeniedKeys } from './limits/denied.ts';
 import { LocalLimits } from './limits/local.ts';
 import { type CheckGate, checkGate } from './proxy/decide/check-gate.ts';
-import { type OpenExchanges, openExchanges } from './proxy/open-exchanges.ts';
-import { answerer } from './proxy/outbound/answer.ts';
+import type { OpenExchanges } from './proxy/open-exchanges.ts';
 import type { Lookup } from './proxy/outbound/endpoints/names.ts';
-import { type DataPlane, dataPlane } from './proxy/server.ts';
+import type { DataPlane } from './proxy/server.ts';
 import { DurableRevoker, rememberedRevocations } from './revocation/durable.ts';
 import { RevocationFollower } from './revocation/follower.ts';
 import { RevocationIndex } from './revocation/index.ts';
+import type { KeptDecision } from './stores/contracts/decisions.ts';
 import type { RevocationDraft } from './stores/contracts/revocations.ts';
 import { MemoryChecks } from './stores/memory/checks.ts';
-import { decisionRecorder } from './telemetry/decision.ts';
 import { type Log, openLog } from './telemetry/log.ts';
 import { type Metrics, openMetrics } from './telemetry/metrics.ts';
 
@@ -43,10 +48,12 @@ export interface SidecarOptions {
   readonly env: Readonly<Record<string, string | undefined>>;
   /** Default: JSON lines on standard output at the configured level. */
   readonly log?: Log;
-  /** Told of every refusal, as it is kept for `doorward why`. */
   /** Resolves host names of upstreams; default: the system's resolver. */
   readonly lookup?: Lookup;
+  /** Told of every refusal, as it is kept for `doorward why`. */
   readonly onRefusal?: (decision: Readonly<Record<string, unknown>>) => void;
+  /** Given in a worker process: the configuration comes from the primary, which has the private ports. */
+  readonly seat?: WorkerSeat;
   /** Default: the machine's own; tests let replicas disagree about the time. */
   readonly clock?: Clock;
 }
@@ -60,9 +67,12 @@ export interface Sidecar extends AsyncDisposable {
   readonly stateDir: string;
   readonly adminTokenFile: string;
   routes(): ReturnType<typeof routeRows>;
-  reload(): ReloadOutcome;
-  /** Fails readiness, serves on for `drain.delay`, stops accepting, finishes, closes streams with 1001; then all is closed. */
-  drain(): Promise<void>;
+  /** Without workers the outcome is in force before the promise is there; with them every process has it, or none. */
+  reload(): Promise<ReloadOutcome>;
+  /** Fails readiness, serves on for `drain.delay`, accepts no more, finishes, ends streams with 1001. True when all was in time. */
+  drain(): Promise<boolean>;
+  /** Resolves when workers cannot be kept alive and the program has to end; never without workers. */
+  readonly failed: Promise<Error>;
 }
 
 /** Starts everything. Throws ConfigError for a refused configuration, and the system's error for an address in use. */
@@ -79,7 +89,7 @@ export async function openSidecar(options: SidecarOptions): Promise<Sidecar> {
 
 /** What is there only with PostgreSQL, and changes what tokens rest on. */
 interface OAuthChanges {
-  readonly revoker: DurableRevoker | undefined;
+  readonly revoker: Revoker | undefined;
   readonly announcer: ClientAnnouncer | undefined;
 }
 
@@ -100,17 +110,22 @@ class Replica implements Sidecar {
   #plane!: DataPlane;
   #open!: OpenExchanges;
   #denied!: DeniedKeys;
-  #proxy!: ProxyPort;
-  #admin!: Awaited<ReturnType<typeof openAdmin>>;
-  #watch!: ConfigWatch;
-  #draining: Promise<void> | undefined;
+  /** Undefined where workers have it. */
+  #proxy: ProxyPort | undefined;
+  /** Undefined in a worker, as the next. */
+  #admin: Awaited<ReturnType<typeof openAdmin>> | undefined;
+  /** Only in the primary of several processes. */
+  #pool: WorkerPool | undefined;
+  #reloading!: Reloading;
+  #draining: Promise<boolean> | undefined;
 
   constructor(options: SidecarOptions, clock: Clock) {
-    const load = () => loadConfig({ file: options.file, env: options.env });
+    const { seat } = options;
+    const load = seat ? () => seat.loaded() : () => loadConfig({ file: options.file, env: options.env });
     const first = load();
     this.#options = options;
     this.#clock = clock;
-    this.#log = options.log ?? openLog(first.config.log.level);
+    this.#log = options.log ?? openLog(first.config.log.level, undefined, seat && { worker: seat.number });
     this.#holder = holdConfig(first, load);
     this.stateDir = resolveBeside(options.file, first.config.state_dir);
     this.socketPath = join(this.stateDir, 'admin.sock');
@@ -118,27 +133,31 @@ class Replica implements Sidecar {
   }
 
   get proxyUrl(): string {
-    return this.#proxy.url;
+    return (this.#proxy ?? this.#pool)?.url ?? '';
   }
 
   get adminUrl(): string | undefined {
-    return this.#admin.adminUrl;
+    return this.#admin?.adminUrl;
   }
 
   get observeUrl(): string | undefined {
-    return this.#admin.observeUrl;
+    return this.#admin?.observeUrl;
   }
 
   routes = () => routeRows(() => this.#current);
 
+  get failed(): Promise<Error> {
+    return this.#pool?.failed ?? new Promise(() => undefined);
+  }
+
   async open(): Promise<void> {
     const first = this.#holder.current();
-    mkdirSync(this.stateDir, { recursive: true, mode: 0o700 });
-    chmodSync(this.stateDir, 0o700);
-    for (const warning of first.warnings)
-      this.#log.warn({ problem: warning.message, place: warning.place }, 'config_warning');
+    const { seat } = this.#options;
+    const instanceId = seat?.instanceId ?? randomId();
+    if (seat === undefined) prepareStateDir(this.stateDir, first, this.#log);
+    const workersOpened = await this.#startWorkers(first, instanceId);
     let follower: RevocationFollower | undefined;
-    const stores = await openStores(first, this.#clock, () => follower?.refresh());
+    const stores = await openStores(first, this.#clock, () => follower?.refresh(), instanceId);
     this.#closing.use(stores.backend);
     const controlPlane = await this.#openControlPlane(first);
     const index = new RevocationIndex();
@@ -166,37 +185,33 @@ class Replica implements Sidecar {
     await Promise.all([...this.#current.issuers.values()].map(({ keys }) => keys.warm()));
     await this.#openOAuth(stores, controlPlane, { follower, index, revoker, announcer });
     this.#openPlane(stores, gate, index);
-    this.#proxy = await openProxyPort(first, this.#plane.handlers);
-    this.#closing.use(this.#proxy);
-    await this.#openAdmin(stores, controlPlane, { follower, index, revoker, announcer });
-    this.#followFiles();
-    this.#log.info(
-      { proxy: this.proxyUrl, admin: this.adminUrl, observe: this.observeUrl, socket: this.socketPath },
-      'listening',
-    );
+    const observed = this.#observed(stores, controlPlane, follower, index);
+    const held = { holder: this.#holder, log: this.#log, metrics: this.#metrics, pool: this.#pool };
+    const steps = { compile: this.#compile.bind(this), switchTo: this.#switch.bind(this) };
+    this.#reloading = this.#closing.use(new Reloading({ ...held, ...steps }));
+    if (seat !== undefined) return this.#serveSeat(seat, observed, knownClients);
+    if (this.#pool === undefined) await this.#listen();
+    await this.#openAdmin(observed, { revoker, announcer });
+    await workersOpened?.();
+    const trail = controlPlane?.trail ?? logTrail(this.#log, this.#metrics);
+    await this.#pool?.listen({ trail, follower, known: knownClients });
+    this.#reloading.followFiles();
+    const { proxyUrl: proxy, adminUrl: admin, observeUrl: observe, socketPath: socket } = this;
+    this.#log.info({ proxy, admin, observe, socket, workers: this.#pool?.figures().serving }, 'listening');
   }
 
-  reload(): ReloadOutcome {
-    const outcome = this.#holder.reload((next) => this.#apply(next));
-    this.#metrics.configReloadSuccess.set(outcome.ok ? 1 : 0);
-    this.#watch.follow(this.#holder.current());
-    if (outcome.ok) {
-      this.#metrics.configRestartNeeded.set(outcome.restartNeeded.length > 0 ? 1 : 0);
-      this.#noteHash();
-      this.#log.info({ changed: outcome.changed, restart_needed: outcome.restartNeeded }, 'config_reloaded');
-    } else {
-      const problems = outcome.problems.map(({ place, path, message }) => `${place} ${path}: ${message}`);
-      this.#log.error({ problems }, 'config_reload_refused');
-    }
-    return outcome;
+  reload(): Promise<ReloadOutcome> {
+    return this.#reloading.reload();
   }
 
-  drain(): Promise<void> {
+  drain(): Promise<boolean> {
     this.#draining ??= this.#drainOnce();
     return this.#draining;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
+    // First: they rest on the audit log and the stores of this process.
+    await this.#pool?.[Symbol.asyncDispose]();
     this.#plane?.close();
     await this.#closing.disposeAsync();
   }
@@ -236,11 +251,12 @@ class Replica implements Sidecar {
     { backend }: Stores,
     controlPlane: ControlPlane | undefined,
     index: RevocationIndex,
-    revoker: DurableRevoker | undefined,
+    revoker: Revoker | undefined,
   ): Promise<ClientAnnouncer | undefined> {
     const held = { clock: this.#clock, log: this.#log, metrics: this.#metrics };
     const [loaded, config] = [this.#holder.current(), () => this.#holder.current().config];
-    const parts = { known, published: backend.published, controlPlane, index, revoker, loaded, config };
+    const siblings = this.#siblings();
+    const parts = { known, published: backend.published, controlPlane, index, revoker, loaded, config, siblings };
     return openClients({ ...held, ...parts }, this.#closing);
   }
 
@@ -262,8 +278,9 @@ class Replica implements Sidecar {
     index: RevocationIndex,
     follower: RevocationFollower,
     controlPlane: ControlPlane | undefined,
-  ): Promise<DurableRevoker | undefined> {
-    if (controlPlane === undefined) return undefined;
+  ): Promise<Revoker | undefined> {
+    const siblings = this.#siblings();
+    if (controlPlane === undefined) return siblings && amongSiblings(follower, siblings);
     const { postgres, revocations: store, grants } = controlPlane;
     const { endGrantsOf } = await import('./app/oauth.ts');
     const endGrants = (draft: RevocationDraft) => endGrantsOf(draft, grants, this.#clock.nowMs());
@@ -272,7 +289,7 @@ class Replica implements Sidecar {
     this.#closing.use(revoker);
     // The follower has asked already when PostgreSQL was there at the start; what it missed before it came it asks now.
     postgres.onReady(() => follower.refresh());
-    return revoker;
+    return siblings ? amongSiblings(revoker, siblings) : revoker;
   }
 
   #gate({ backend, redis }: Stores, follower: RevocationFollower, index: RevocationIndex): CheckGate {
@@ -290,51 +307,26 @@ class Replica implements Sidecar {
   }
 
   #openPlane({ backend }: Stores, gate: CheckGate, index: RevocationIndex): void {
-    this.#open = openExchanges({
-      nowMs: () => this.#clock.nowMs(),
-      monotonicMs: () => this.#clock.monotonicMs(),
-      revocationGeneration: () => index.generation,
-      isRevoked: (token) => gate.isRevoked(token),
-    });
-    const open = this.#open;
-    this.#closing.use(open);
-    const recorder = decisionRecorder({
-      log: this.#log,
-      metrics: this.#metrics,
-      settings: () => {
-        const { decisions, subject } = this.#current.loaded.config.log;
-        return { ...decisions, subject };
-      },
-      keep: (decision) => {
-        backend.decisions.keep(decision);
-        this.#options.onRefusal?.(decision);
-      },
-      nowMs: () => this.#clock.nowMs(),
-    });
-    const answers = answerer({
-      clock: this.#clock,
-      open,
-      recorder,
-      metrics: this.#metrics,
-      isDraining: () => this.#draining !== undefined,
-    });
-    this.#plane = dataPlane({
-      generation: this.#current.generation,
-      answerer: answers,
-      open,
-      clock: this.#clock,
-      site: this.#oauth?.site,
-      onParserRefusal: (reason, requestId, peer) => answers.parserRefused(reason, requestId, peer),
-      onHandshakeFailed: (cause) => this.#metrics.handshakesFailed.labels(cause).inc(),
-    });
+    const keep = (decision: KeptDecision) => {
+      backend.decisions.keep(decision);
+      this.#options.onRefusal?.(decision);
+    };
+    const held = { clock: this.#clock, log: this.#log, metrics: this.#metrics, current: () => this.#current };
+    const isDraining = () => this.#draining !== undefined;
+    const opened = openPlane({ ...held, gate, index, site: this.#oauth?.site, keep, isDraining });
+    this.#open = this.#closing.use(opened.open);
+    this.#plane = opened.plane;
   }
 
   async #openControlPlane(loaded: LoadedConfig): Promise<ControlPlane | undefined> {
     // A sidecar without PostgreSQL loads none of it: it starts sooner and stays smaller.
-    if (loaded.config.postgres === undefined) return undefined;
+    const { config } = loaded;
+    if (config.postgres === undefined) return undefined;
     const { openControlPlane } = await import('./app/control-plane.ts');
+    const share = this.#pool && { postgres: postgresShare(config.postgres, this.#pool.figures().configured) };
     const plane = await openControlPlane({
-      loaded,
+      loaded: { ...loaded, config: { ...config, ...share } },
+      primaryTrail: this.#options.seat?.trail,
       stateDir: this.stateDir,
       clock: this.#clock,
       log: this.#log,
@@ -344,68 +336,113 @@ class Replica implements Sidecar {
     return plane;
   }
 
-  async #openAdmin(
+  #observed(
     stores: Stores,
     controlPlane: ControlPlane | undefined,
-    revocation: Pick<Parameters<typeof openAdmin>[0], 'follower' | 'index' | 'revoker' | 'announcer'>,
+    follower: RevocationFollower,
+    index: RevocationIndex,
+  ): ObservedParts {
+    return {
+      stateDir: this.stateDir,
+      clock: this.#clock,
+      metrics: this.#metrics,
+      current: () => this.#current,
+      ...{ stores, controlPlane, follower, index },
+      open: this.#open,
+      isDraining: () => this.#draining !== undefined,
+    };
+  }
+
+  async #openAdmin(
+    observed: ObservedParts,
+    changes: Pick<Parameters<typeof openAdmin>[0], 'revoker' | 'announcer'>,
   ): Promise<void> {
     await claimSocketPath(this.socketPath);
     this.#admin = await openAdmin({
-      stateDir: this.stateDir,
+      ...observed,
+      ...changes,
       socketPath: this.socketPath,
-      clock: this.#clock,
       log: this.#log,
-      metrics: this.#metrics,
-      current: () => this.#current,
-      stores,
-      controlPlane,
       grants: this.#oauth?.desk,
-      ...revocation,
       plane: this.#plane,
-      open: this.#open,
+      pool: this.#pool,
       reload: () => this.reload(),
       drain: () => this.drain(),
-      isDraining: () => this.#draining !== undefined,
     });
     this.#closing.use(this.#admin);
   }
 
-  #followFiles(): void {
-    this.#watch = watchConfig(this.#holder.current(), () => void this.reload());
-    this.#closing.use(this.#watch);
-    this.#metrics.configReloadSuccess.set(1);
-    this.#noteHash();
+  /** They open while this process does; the function says when they have, and is undefined with one process. */
+  async #startWorkers(loaded: LoadedConfig, instanceId: string): Promise<(() => Promise<void>) | undefined> {
+    const count = this.#options.seat === undefined ? workerCount(loaded) : 1;
+    if (count === 1) return undefined;
+    const { WorkerPool } = await import('./app/workers.ts');
+    const held = { clock: this.#clock, log: this.#log, metrics: this.#metrics };
+    this.#pool = new WorkerPool({ count, instanceId, config: () => this.#holder.current(), ...held });
+    const opened = this.#pool.open();
+    opened.catch(() => undefined);
+    return () => opened;
   }
 
-  #noteHash(): void {
-    this.#metrics.configHash.set(Number.parseInt(this.#current.loaded.hash.slice(0, 12), 16));
+  #siblings(): Siblings | undefined {
+    return this.#pool ?? this.#options.seat?.siblings;
   }
 
-  /** Switches over; a key or secret that turns out to be unusable refuses the reload like any other problem. */
-  #apply(loaded: LoadedConfig): void {
-    try {
-      this.#current = this.#generations.next(loaded);
-      this.#proxy.use(loaded);
-    } catch (cause) {
-      const message = cause instanceof Error ? cause.message : 'cannot be used';
-      throw new ConfigError([{ place: loaded.file, path: '', message, nearest: undefined }], { cause });
-    }
+  #serveSeat(seat: WorkerSeat, observed: ObservedParts, known: KnownClients): void {
+    let prepared: Current | undefined;
+    seat.attach({
+      ...observed,
+      known,
+      listen: async (port) => (await this.#listen(port)).url,
+      prepare: (loaded) => {
+        prepared = this.#compile(loaded);
+      },
+      decide: (what) => {
+        const compiled = what === 'use' ? prepared : undefined;
+        if (compiled === undefined) this.#switch(this.#compile(this.#current.loaded));
+        else this.#holder.reload(() => this.#switch(compiled));
+      },
+      drain: () => this.drain(),
+    });
+  }
+
+  async #listen(sharedPort?: number): Promise<ProxyPort> {
+    this.#proxy = await openProxyPort(this.#holder.current(), this.#plane.handlers, sharedPort);
+    return this.#closing.use(this.#proxy);
+  }
+
+  #compile(loaded: LoadedConfig): Current {
+    const compiled = this.#generations.next(loaded);
+    this.#proxy?.use(loaded);
+    return compiled;
+  }
+
+  /** From here on requests see it. */
+  #switch(compiled: Current): void {
+    const { loaded } = compiled;
+    this.#current = compiled;
     for (const { keys } of this.#current.issuers.values()) void keys.warm();
     this.#denied.clear();
     this.#plane.use(this.#current.generation);
-    this.#admin.use(loaded);
+    this.#admin?.use(loaded);
     if (this.#options.log === undefined) this.#log.level = loaded.config.log.level;
   }
 
-  async #drainOnce(): Promise<void> {
+  async #drainOnce(): Promise<boolean> {
     const { delay, timeout } = this.#current.loaded.config.proxy.drain;
     this.#log.info({ delay_ms: delay, timeout_ms: timeout }, 'drain_began');
+    const complete = await (this.#pool?.drain() ?? this.#finish(delay, timeout));
+    this.#log.info({ complete }, 'drain_ended');
+    return complete;
+  }
+
+  async #finish(delay: number, timeout: number): Promise<boolean> {
     await new Promise((resolve) => setTimeout(resolve, delay));
-    const closed = this.#proxy.listener.close();
+    const closed = this.#proxy?.listener.close();
     this.#plane.endStreams();
     const deadline = new Promise<'late'>((resolve) => setTimeout(resolve, timeout, 'late').unref());
     const outcome = await Promise.race([Promise.all([this.#plane.idle(), closed]), deadline]);
-    if (outcome === 'late') this.#proxy.listener.destroy();
-    this.#log.info({ complete: outcome !== 'late' }, 'drain_ended');
+    if (outcome === 'late') this.#proxy?.listener.destroy();
+    return outcome !== 'late';
   }
 }

@@ -205,9 +205,13 @@ export interface AdminDependencies {
   drain(): Promise<void>;
   readiness(): ReadinessFacts;
   routes(): readonly RouteRow[];
-  upstreams(): readonly UpstreamRow[];
+  upstreams(): readonly UpstreamRow[] | Promise<readonly UpstreamRow[]>;
   /** Figures for /v1/status, such as streams open and tokens remembered; never names or ids. */
   counts(): Readonly<Record<string, number>>;
   /** Called before every scrape, to set gauges that are read rather than counted. */
   beforeScrape(): void;
+  /** The text of a scrape, where it is more than this process' registry. */
+  metricsText?: (() => Promise<string>) | undefined;
+  /** How many tokens that other processes of this replica remember the revocation would refuse; of one tenant when it is given. */
+  refusedElsewhere?: ((draft: RevocationDraft, tenant?: string) => Promise<number>) | undefined;
 }

@@ -36,6 +36,8 @@ export function fenced(whole: AdminDependencies, tenant: string): AdminDependenc
     upstreams: closed(),
     counts: closed(),
     beforeScrape: closed(),
+    metricsText: closed(),
+    refusedElsewhere: (draft) => whole.refusedElsewhere?.(draft, tenant) ?? Promise.resolve(0),
   };
 }
 

@@ -45,14 +45,14 @@ function health({ clock, version }: AdminDependencies): Record<string, unknown> 
 }
 
 async function sendMetrics(
-  { metrics, log, beforeScrape }: AdminDependencies,
+  { metrics, log, beforeScrape, metricsText }: AdminDependencies,
   request: IncomingMessage,
   response: ServerResponse,
   id: string,
 ): Promise<void> {
   try {
     beforeScrape();
-    const text = await metrics.registry.metrics();
+    const text = await (metricsText ?? (() => metrics.registry.metrics()))();
     sendText(request, response, metrics.registry.contentType, text, id);
   } catch (error) {
     log.error({ err: error, request_id: id }, 'scrape_failed');

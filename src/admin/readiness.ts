@@ -1,4 +1,4 @@
-// /readyz: which facts make a replica unfit for traffic, and which only degrade it. Everything but the four facts below is
+// /readyz: which facts make a replica unfit for traffic, and which only degrade it. Everything but the five facts below is
 // 200, or a blip of Redis would take every pod out of service at once (design 7).
 
 /** One part that a replica rests on. */
@@ -16,6 +16,8 @@ export interface ReadinessFacts {
   readonly issuersConfigured: number;
   readonly issuersWithKeys: number;
   readonly configurationValid: boolean;
+  /** False where workers serve the proxy port and none of them runs; undefined with one process. */
+  readonly trafficServed?: boolean | undefined;
   readonly components: Readonly<Record<string, Component>>;
 }
 
@@ -37,6 +39,7 @@ export function readinessOf(facts: ReadinessFacts): Readiness {
   if (!facts.configurationValid) reasons.push('no_valid_configuration');
   if (!facts.revocationsLoaded) reasons.push('revocations_never_loaded');
   if (facts.issuersConfigured > 0 && facts.issuersWithKeys === 0) reasons.push('no_issuer_with_keys');
+  if (facts.trafficServed === false) reasons.push('no_worker');
   const ready = reasons.length === 0;
   const degraded = Object.values(facts.components).some((component) => component.status !== 'up');
   const status = ready ? (degraded ? 'degraded' : 'ready') : 'not_ready';

@@ -78,9 +78,11 @@ async function apply({ revocations, metrics }: AdminDependencies, draft: Revocat
 }
 
 /** Counts among the tokens this replica has verified and remembers; others cannot be known beforehand. */
-async function dryRun({ revocations, tokens }: AdminDependencies, draft: RevocationDraft): Promise<AdminAnswer> {
+async function dryRun(dependencies: AdminDependencies, draft: RevocationDraft): Promise<AdminAnswer> {
+  const { revocations, tokens, refusedElsewhere } = dependencies;
   await revocations.permit(draft);
-  const refused = tokens.countVerified((principal) => revocations.wouldRefuse(draft, principal));
+  const here = tokens.countVerified((principal) => revocations.wouldRefuse(draft, principal));
+  const refused = here + ((await refusedElsewhere?.(draft)) ?? 0);
   const id = revocationEntryId(draft.kind, draft.issuer, draft.id);
   return { status: 200, body: { id, until: timeOf(draft.untilMs), dry_run: true, would_refuse: refused } };
 }

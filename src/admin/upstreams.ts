@@ -32,5 +32,5 @@ export const listUpstreams = endpoint({
   permission: 'status:read',
   answers: { 200: z.strictObject({ items: z.array(row) }) },
   summary: 'Upstreams of this replica with their endpoints and how those do.',
-  handler: ({ upstreams }) => ({ status: 200, body: { items: upstreams() } }),
+  handler: async ({ upstreams }) => ({ status: 200, body: { items: await upstreams() } }),
 });

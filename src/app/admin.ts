@@ -11,7 +11,6 @@ import type { ReloadOutcome } from '../config/reload.ts';
 import { listen, listenAddress } from '../http/listener.ts';
 import type { ListenerTls } from '../http/tls.ts';
 import type { DataPlane } from '../proxy/server.ts';
-import type { DurableRevoker } from '../revocation/durable.ts';
 import { MemoryIdempotentAnswers } from '../stores/memory/idempotency.ts';
 import type { Log } from '../telemetry/log.ts';
 import { logTrail } from './audit.ts';
@@ -21,21 +20,32 @@ import { signingKeyDesk } from './key-desk.ts';
 import { countsOf, type ObservedParts, readinessFacts, setGauges } from './observation.ts';
 import { openOperatorCheck } from './operators.ts';
 import { RELEASE } from './release.ts';
+import type { Revoker } from './siblings.ts';
+import {
+  countsTogether,
+  decisionsTogether,
+  factsTogether,
+  setWorkerGauges,
+  upstreamsTogether,
+} from './together-seen.ts';
 import { upstreamRows } from './upstreams.ts';
+import type { WorkerPool } from './workers.ts';
 
 /** What the private ports are opened with. */
 export interface AdminParts extends ObservedParts {
   readonly socketPath: string;
   readonly log: Log;
   /** Revokes durably; undefined without `postgres`. */
-  readonly revoker: DurableRevoker | undefined;
+  readonly revoker: Revoker | undefined;
   /** Tells of changes to clients; undefined without `postgres`. */
   readonly announcer: ClientAnnouncer | undefined;
   /** Undefined without `proxy.endpoints.oauth`. */
   readonly grants: GrantDesk | undefined;
   readonly plane: DataPlane;
-  readonly reload: () => ReloadOutcome;
-  readonly drain: () => Promise<void>;
+  /** The workers, where there are any. */
+  readonly pool: WorkerPool | undefined;
+  readonly reload: () => Promise<ReloadOutcome>;
+  readonly drain: () => Promise<boolean>;
 }
 
 /** The private ports. */
@@ -67,7 +77,7 @@ export async function openAdmin(parts: AdminParts): Promise<AdminPorts> {
     opened.use(await listen({ path: parts.socketPath }, LIMITS, adminHandlers(dependencies, 'socket')));
     chmodSync(parts.socketPath, 0o600);
     // The socket is bound, so no other process of ours writes to this state folder.
-    parts.controlPlane?.audit.trail.start();
+    parts.controlPlane?.audit?.trail.start();
     const adminPort = await openPort(admin.listen, adminHandlers(dependencies, 'port'), tlsOf(parts.current().loaded));
     const observePort = await openPort(observe.listen, observeHandlers(dependencies));
     return {
@@ -86,8 +96,8 @@ export async function openAdmin(parts: AdminParts): Promise<AdminPorts> {
 }
 
 function dependenciesOf(parts: AdminParts, opened: AsyncDisposableStack): AdminDependencies {
-  const { clock, log, metrics, current, stores, follower, index, plane, controlPlane } = parts;
-  const audit = controlPlane?.audit.trail ?? logTrail(log, metrics);
+  const { clock, log, metrics, current, stores, follower, index, plane, controlPlane, pool } = parts;
+  const audit = controlPlane?.trail ?? logTrail(log, metrics);
   const table = controlPlane?.operators;
   const operators = opened.use(openOperatorCheck({ stateDir: parts.stateDir, clock, log, audit, table }));
   const nowMs = () => clock.nowMs();
@@ -103,7 +113,7 @@ function dependenciesOf(parts: AdminParts, opened: AsyncDisposableStack): AdminD
     operators: operators.check,
     ownedFamilies: controlPlane && ((tenant, familyIds) => controlPlane.grants.within(tenant).owned(familyIds)),
     operatorStore: table,
-    auditDesk: controlPlane?.audit.desk,
+    auditDesk: controlPlane?.audit?.desk,
     clients: clientDesk(controlPlane, parts.announcer, () => current().loaded.config),
     audit,
     upkeep: controlPlane?.upkeep,
@@ -116,7 +126,7 @@ function dependenciesOf(parts: AdminParts, opened: AsyncDisposableStack): AdminD
       signingKeyDesk({ ownKeys: parts.controlPlane.ownKeys, current, revoke: revocations.revoke }),
     dataKeys: parts.controlPlane?.sealing.desk,
     grants: parts.grants,
-    decisions: stores.backend.decisions,
+    decisions: pool ? decisionsTogether(stores.backend.decisions, pool) : stores.backend.decisions,
     config: {
       file: current().loaded.file,
       hash: () => current().loaded.hash,
@@ -124,11 +134,19 @@ function dependenciesOf(parts: AdminParts, opened: AsyncDisposableStack): AdminD
       reload: parts.reload,
     },
     explain: (question) => plane.explain(question),
-    drain: parts.drain,
-    readiness: () => readinessFacts(parts),
+    drain: async () => void (await parts.drain()),
+    readiness: () => (pool ? factsTogether(readinessFacts(parts), pool) : readinessFacts(parts)),
     routes: () => routeRows(current),
-    upstreams: () => upstreamRows(current().upstreams, clock.monotonicMs()),
-    counts: () => countsOf(parts),
-    beforeScrape: () => setGauges(parts),
+    upstreams: async () =>
+      pool ? upstreamsTogether(await pool.upstreams()) : upstreamRows(current().upstreams, clock.monotonicMs()),
+    counts: () => (pool ? countsTogether(countsOf(parts), pool) : countsOf(parts)),
+    beforeScrape: () => {
+      setGauges(parts);
+      if (pool) setWorkerGauges(pool, metrics);
+    },
+    ...(pool && {
+      metricsText: () => pool.metricsText(),
+      refusedElsewhere: (draft, tenant) => pool.wouldRefuse(draft, tenant),
+    }),
   };
 }

@@ -15,7 +15,7 @@ import {
 } from './known-clients.ts';
 
 /** What it is opened with. */
-export interface OpenClientsParts extends ClientParts, Pick<AnnouncingParts, 'index'> {
+export interface OpenClientsParts extends ClientParts, Pick<AnnouncingParts, 'index' | 'siblings'> {
   readonly controlPlane: ControlPlane | undefined;
   /** The durable one; undefined without PostgreSQL. */
   readonly revoker: AnnouncingParts['revoker'] | undefined;

@@ -2,6 +2,7 @@
 // it answer 501. With PostgreSQL away the parts are there and answer `store_unavailable` until it is back.
 import type { UpkeepDesk } from '../admin/dependencies.ts';
 import type { LoadedConfig } from '../config/loaded.ts';
+import type { AuditTrail } from '../core/audit-trail.ts';
 import type { Clock } from '../core/clock.ts';
 import type { ClientStore } from '../stores/contracts/clients.ts';
 import type { CredentialStore } from '../stores/contracts/credentials.ts';
@@ -38,6 +39,8 @@ export interface ControlPlaneParts {
   readonly clock: Clock;
   readonly log: Log;
   readonly metrics: Metrics;
+  /** In a worker: the primary's trail, where events of the whole replica make one chain. The upkeep is the primary's, too. */
+  readonly primaryTrail?: AuditTrail | undefined;
 }
 
 /** The parts that rest on PostgreSQL. */
@@ -49,14 +52,18 @@ export interface ControlPlane extends AsyncDisposable {
   readonly sealing: Sealing;
   /** Signing keys of our own issuers. */
   readonly ownKeys: OwnKeys;
-  readonly audit: DurableAudit;
+  /** Where events go. */
+  readonly trail: AuditTrail;
+  /** Undefined in a worker. */
+  readonly audit: DurableAudit | undefined;
   readonly operators: OperatorStore;
   readonly clients: ClientStore;
   readonly initialTokens: InitialAccessTokens;
   readonly grants: Grants;
   readonly oneTime: OneTimeValues;
   readonly idempotency: IdempotentAnswers;
-  readonly upkeep: UpkeepDesk;
+  /** Undefined in a worker. */
+  readonly upkeep: UpkeepDesk | undefined;
   /** WebAuthn credentials of users. */
   readonly credentials: CredentialStore;
 }
@@ -79,26 +86,27 @@ export async function openControlPlane(parts: ControlPlaneParts): Promise<Contro
     const sealing = opened.use(await openSealing(parts, postgres));
     const store = new PostgresSigningKeys(postgres.pool);
     const ownKeys = opened.use(new OwnKeys({ store, sealer: sealing.sealer, clock: parts.clock, log: parts.log }));
-    const audit = opened.use(openAudit(parts, postgres.pool, sealing.sealer));
+    const audit = parts.primaryTrail ? undefined : opened.use(openAudit(parts, postgres.pool, sealing.sealer));
+    const trail = (parts.primaryTrail ?? audit?.trail) as AuditTrail;
     const operators = new PostgresOperators(postgres.pool);
     const idempotency = new PostgresIdempotentAnswers(postgres.pool, sealing.sealer);
     const initialTokens = new PostgresInitialAccessTokens(postgres.pool);
     const grants = new PostgresGrants(postgres.pool);
     const oneTime = new PostgresOneTimeValues(postgres.pool);
-    const upkeep = opened.use(
-      openUpkeep(parts, postgres.pool, audit.trail, {
-        revocations,
-        grants,
-        one_time_values: oneTime,
-        idempotency_keys: idempotency,
-        initial_access_tokens: initialTokens,
-      }),
-    );
+    const expiring = {
+      revocations,
+      grants,
+      one_time_values: oneTime,
+      idempotency_keys: idempotency,
+      initial_access_tokens: initialTokens,
+    };
+    const upkeep = parts.primaryTrail ? undefined : opened.use(openUpkeep(parts, postgres.pool, trail, expiring));
     return {
       postgres,
       revocations,
       sealing,
       ownKeys,
+      trail,
       audit,
       operators,
       clients: new PostgresClients(postgres.pool),
@@ -106,7 +114,7 @@ export async function openControlPlane(parts: ControlPlaneParts): Promise<Contro
       grants,
       oneTime,
       idempotency,
-      upkeep: upkeep.desk,
+      upkeep: upkeep?.desk,
       credentials: new PostgresCredentials(postgres.pool, sealing.sealer),
       [Symbol.asyncDispose]: () => opened.disposeAsync(),
     };

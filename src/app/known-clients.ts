@@ -13,6 +13,7 @@ import type { PublishedStore } from '../stores/contracts/published.ts';
 import type { RevocationDraft } from '../stores/contracts/revocations.ts';
 import type { Log } from '../telemetry/log.ts';
 import type { Metrics } from '../telemetry/metrics.ts';
+import type { Siblings } from './siblings.ts';
 
 /** What it is opened with. */
 export interface ClientParts {
@@ -33,6 +34,8 @@ export interface AnnouncingParts extends ClientParts {
     undo(entryId: string): Promise<boolean>;
   };
   readonly ownLifetimeMs: (issuer: string) => number | undefined;
+  /** The other processes of this replica, which hear of changes too; undefined without. */
+  readonly siblings: Siblings | undefined;
 }
 
 const POLL_MS = 1000;
@@ -45,7 +48,7 @@ const MARKER = 'all';
 
 /** Starts telling others; ends with the announcer. */
 export function openAnnouncer(parts: AnnouncingParts): ClientAnnouncer & AsyncDisposable {
-  const { store, known, clock, log, published, index, revoker, loaded, ownLifetimeMs } = parts;
+  const { store, known, clock, log, published, index, revoker, loaded, ownLifetimeMs, siblings } = parts;
   const signingKey = loaded.config.control_plane?.signing_key;
   const sign = signingKey && publisher(loaded.secrets.get(signingKey), clock);
   const publish =
@@ -57,7 +60,10 @@ export function openAnnouncer(parts: AnnouncingParts): ClientAnnouncer & AsyncDi
   return new ClientAnnouncer({
     store,
     clock,
-    apply: (notice) => known.put(notice),
+    apply: (notice) => {
+      known.put(notice);
+      return siblings?.notice(notice);
+    },
     publish,
     revocations: {
       entryOf: (issuer, clientId) => index.get('client', issuer, clientId),

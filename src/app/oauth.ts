@@ -11,7 +11,6 @@ import { endFamily } from '../identity/oauth/families.ts';
 import { compileOAuth, oauthIssuerName } from '../identity/oauth/settings.ts';
 import { oauthSite, type PublicSite } from '../identity/oauth/site.ts';
 import { LocalLimits } from '../limits/local.ts';
-import type { DurableRevoker } from '../revocation/durable.ts';
 import type { RevocationFollower } from '../revocation/follower.ts';
 import type { RevocationIndex } from '../revocation/index.ts';
 import type { ClientStore } from '../stores/contracts/clients.ts';
@@ -24,6 +23,7 @@ import type { Signer } from '../token/issue.ts';
 import { knownNames } from './clients.ts';
 import type { ControlPlane } from './control-plane.ts';
 import type { Current } from './generations.ts';
+import type { Revoker } from './siblings.ts';
 import type { Stores } from './stores.ts';
 
 /** What they are opened with. */
@@ -36,7 +36,7 @@ export interface OAuthParts {
   readonly controlPlane: ControlPlane;
   readonly follower: RevocationFollower;
   readonly index: RevocationIndex;
-  readonly revoker: DurableRevoker;
+  readonly revoker: Revoker;
   readonly announcer: ClientAnnouncer;
 }
 
@@ -49,11 +49,11 @@ export interface OpenedOAuth {
 /** Opens them; everything opened ends with `closing`. */
 export function openOAuth(parts: OAuthParts, closing: AsyncDisposableStack): OpenedOAuth {
   const { clock, log, metrics, stores, controlPlane, follower, index, revoker } = parts;
-  const { grants, oneTime, clients, sealing, audit } = controlPlane;
+  const { grants, oneTime, clients, sealing, trail } = controlPlane;
   const counters = new MemoryChecks({ clock, head: () => undefined });
   const dependencies: OAuthDependencies = {
     ...{ clock, log, metrics, clients, grants, oneTime },
-    audit: audit.trail,
+    audit: trail,
     clientKeys: closing.use(new HeldClientKeys(clock)),
     registration: {
       store: clients,

@@ -55,7 +55,7 @@ export function readinessFacts({ current, stores, controlPlane, follower, isDrai
         detail: { state: follower.state(), pending: follower.pending().length },
       },
       ...(controlPlane && { postgres: postgresComponent(controlPlane) }),
-      ...(controlPlane && { audit: auditComponent(controlPlane.audit.trail.state()) }),
+      ...(controlPlane?.audit && { audit: auditComponent(controlPlane.audit.trail.state()) }),
       issuers: { status: down.length === 0 ? 'up' : 'degraded', detail: { without_keys: down } },
       ...(upstreams.size > 0 && { upstreams: upstreamsComponent(upstreams) }),
     },
@@ -125,7 +125,7 @@ export function setGauges({
 }
 
 function setPostgresGauges({ postgres, audit }: ControlPlane, metrics: Metrics): void {
-  const { trouble, waitingBytes } = audit.trail.state();
+  const { trouble, waitingBytes = 0 } = audit?.trail.state() ?? {};
   metrics.auditWaiting.set(waitingBytes);
   if (trouble !== undefined) metrics.degraded.labels('audit', trouble).set(1);
   const { status } = postgres.state();

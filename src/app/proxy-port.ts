@@ -11,8 +11,15 @@ export interface ProxyPort extends AsyncDisposable {
   use(loaded: LoadedConfig): void;
 }
 
-/** Opens it; rejects with the system's error when the address cannot be bound. */
-export async function openProxyPort(loaded: LoadedConfig, handlers: ListenerHandlers): Promise<ProxyPort> {
+/**
+ * Opens it; rejects with the system's error when the address cannot be bound. `sharedPort`: in place of the configured one,
+ * where several processes listen on it and the system spreads connections among them.
+ */
+export async function openProxyPort(
+  loaded: LoadedConfig,
+  handlers: ListenerHandlers,
+  sharedPort?: number,
+): Promise<ProxyPort> {
   const { proxy } = loaded.config;
   const limits = {
     headerBytes: proxy.header_size,
@@ -21,7 +28,9 @@ export async function openProxyPort(loaded: LoadedConfig, handlers: ListenerHand
     maxConnections: proxy.max_connections,
     http2Streams: proxy.http2 ? proxy.http2_streams : undefined,
   };
-  const listener = await listen(listenAddress(proxy.listen), limits, handlers, tlsOf(loaded));
+  const shared = sharedPort === undefined ? {} : { port: sharedPort, reusePort: true };
+  const at = { ...listenAddress(proxy.listen), ...shared };
+  const listener = await listen(at, limits, handlers, tlsOf(loaded));
   return {
     listener,
     url: `${proxy.tls === undefined ? 'http' : 'https'}://${listener.address}`,

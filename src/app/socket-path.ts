@@ -1,12 +1,21 @@
-// The admin socket's place: taken only when nobody answers there, so that a second start in the same state_dir never takes
+// The state folder, and the admin socket's place in it: taken only when nobody answers there, so that a second start in the same state_dir never takes
 // a running sidecar's socket away from its operators.
 import { once } from 'node:events';
-import { rmSync } from 'node:fs';
+import { chmodSync, mkdirSync, rmSync } from 'node:fs';
 import { connect } from 'node:net';
+import type { LoadedConfig } from '../config/loaded.ts';
 import { SidecarError } from '../core/errors.ts';
+import type { Log } from '../telemetry/log.ts';
 
 /** sun_path holds 108 bytes with its NUL on Linux; longer ones would be cut in silence. */
 const MAX_PATH_BYTES = 107;
+
+/** Makes the state folder, for this user alone, and says what is odd about the configuration. */
+export function prepareStateDir(stateDir: string, { warnings }: LoadedConfig, log: Log): void {
+  mkdirSync(stateDir, { recursive: true, mode: 0o700 });
+  chmodSync(stateDir, 0o700);
+  for (const { message, place } of warnings) log.warn({ problem: message, place }, 'config_warning');
+}
 
 /** Makes room for a listener at `path`; throws `misconfigured` when it is too long or in use. */
 export async function claimSocketPath(path: string): Promise<void> {

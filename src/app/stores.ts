@@ -26,11 +26,19 @@ export interface Stores {
 /** How long a start waits for Redis before it goes on without, not ready. */
 const START_WAIT_MS = 2000;
 
-/** Opens them; with Redis away it resolves after two seconds and the stores go on trying. */
-export async function openStores(loaded: LoadedConfig, clock: Clock, onReplaced: () => void): Promise<Stores> {
+/**
+ * Opens them; with Redis away it resolves after two seconds and the stores go on trying. Processes with one `instanceId` count
+ * as one replica.
+ */
+export async function openStores(
+  loaded: LoadedConfig,
+  clock: Clock,
+  onReplaced: () => void,
+  instanceId: string,
+): Promise<Stores> {
   const settings = redisSettings(loaded);
   if (settings === undefined) return { backend: openMemory(clock), redis: undefined };
-  const backend = openRedis(settings, { onReplaced });
+  const backend = openRedis(settings, { onReplaced, instanceId });
   await backend.ready(START_WAIT_MS);
   return { backend, redis: backend };
 }

@@ -10,6 +10,7 @@ export const exitCodes = {
   refused_by_sidecar: 5,
   not_found: 6,
   schema_refused: 7,
+  workers_failed: 8,
 } as const;
 
 /** What each code means, for the help text. */
@@ -22,6 +23,7 @@ export const exitCodeMeanings: Readonly<Record<keyof typeof exitCodes, string>> 
   refused_by_sidecar: 'the sidecar refused the call (token, permission, input)',
   not_found: 'the named thing does not exist',
   schema_refused: 'the PostgreSQL schema or server is not one that this release may use',
+  workers_failed: 'worker processes of the sidecar ended again and again',
 };
 
 /** A failure with the exit code and the lines that explain it; never a stack trace for the user. */

@@ -1,7 +1,6 @@
 // `doorward run`: the sidecar in the foreground, until a signal ends it. Everything that serves is opened by app.ts.
 import type { Command } from 'commander';
 import type { Sidecar } from '../app.ts';
-import type { Log } from '../telemetry/log.ts';
 import { CliError } from './exit-codes.ts';
 import type { Terminal } from './terminal.ts';
 
@@ -19,12 +18,13 @@ export function addRun(program: Command, terminal: Terminal): void {
 
 async function run(file: string, terminal: Terminal): Promise<void> {
   const { openLog } = await import('../telemetry/log.ts');
+  const { surviveDefects } = await import('../app/defects.ts');
   surviveDefects(openLog('error'));
   const sidecar = await openOrExplain(file, terminal);
-  const stopping = untilSignalled(sidecar);
-  await stopping;
+  const failure = await untilSignalled(sidecar);
   await sidecar[Symbol.asyncDispose]();
   endSoon();
+  if (failure !== undefined) throw new CliError('workers_failed', failure.message, { cause: failure });
 }
 
 /** Opens the sidecar; a refused configuration is one problem a line and exit code 3. */
@@ -42,36 +42,38 @@ export async function startFailure(error: unknown): Promise<unknown> {
   const { ConfigError } = await import('../config/problem.ts');
   if (error instanceof ConfigError) return new CliError('configuration_refused', error.message, { cause: error });
   const { code, address, port } = error as NodeJS.ErrnoException & { address?: string; port?: number };
+  if (code === 'ENOTSUP' && port !== undefined)
+    return new CliError('failure', 'proxy.workers above 1 needs SO_REUSEPORT, which this system lacks', {
+      cause: error,
+    });
   if (code === 'EADDRINUSE') return new CliError('failure', `${address}:${port} is in use`, { cause: error });
   if (code === 'EACCES') return new CliError('failure', `${(error as Error).message}`, { cause: error });
   const { SidecarError } = await import('../core/errors.ts');
   return error instanceof SidecarError ? new CliError('failure', error.message, { cause: error }) : error;
 }
 
-/** Resolves after the first SIGTERM or SIGINT and the drain that it begins, or at once with the second. */
-async function untilSignalled(sidecar: Sidecar): Promise<void> {
+/**
+ * Resolves after the first SIGTERM or SIGINT and the drain that it begins, or at once with the second. Workers that cannot be
+ * kept alive begin the drain too: those that still serve finish what they have, and the failure is the answer.
+ */
+async function untilSignalled(sidecar: Sidecar): Promise<Error | undefined> {
   const second = Promise.withResolvers<void>();
-  const first = Promise.withResolvers<void>();
+  const first = Promise.withResolvers<undefined>();
   let signals = 0;
   const onStop = () => {
     signals += 1;
-    if (signals === 1) first.resolve();
+    if (signals === 1) first.resolve(undefined);
     else second.resolve();
   };
   const onReload = () => void sidecar.reload();
   process.on('SIGTERM', onStop).on('SIGINT', onStop).on('SIGHUP', onReload);
   try {
-    await first.promise;
+    const failure = await Promise.race([first.promise, sidecar.failed]);
     await Promise.race([sidecar.drain(), second.promise]);
+    return failure;
   } finally {
     process.off('SIGTERM', onStop).off('SIGINT', onStop).off('SIGHUP', onReload);
   }
-}
-
-/** A defect in one request must not take the traffic of all others down: it is logged, and serving goes on. */
-function surviveDefects(log: Log): void {
-  process.on('uncaughtException', (error) => log.error({ err: error }, 'uncaught_exception'));
-  process.on('unhandledRejection', (reason) => log.error({ err: reason }, 'unhandled_rejection'));
 }
 
 function endSoon(): void {

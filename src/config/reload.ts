@@ -23,6 +23,11 @@ export type ReloadOutcome =
     }
   | { readonly ok: false; readonly problems: readonly Problem[] };
 
+/** A configuration that holds and is not in force yet; `take` puts it in force. */
+export type PreparedReload =
+  | (Extract<ReloadOutcome, { ok: true }> & { readonly next: LoadedConfig; take(): void })
+  | Extract<ReloadOutcome, { ok: false }>;
+
 /** The configuration in force. */
 export interface ConfigHolder {
   /** One whole, frozen configuration; take it once per request. */
@@ -32,24 +37,42 @@ export interface ConfigHolder {
    * a changed configuration before it comes into force, and may refuse it with a {@link ConfigError}.
    */
   reload(accept?: (next: LoadedConfig) => void): ReloadOutcome;
+  /** Loads again and changes nothing, for those who have to ask others before it comes into force. */
+  prepare(): PreparedReload;
 }
 
 /** Holds `first`; `load` makes the next one and may throw {@link ConfigError}. */
 export function holdConfig(first: LoadedConfig, load: () => LoadedConfig): ConfigHolder {
   let current = first;
-  const reload = (accept?: (next: LoadedConfig) => void): ReloadOutcome => {
-    try {
+  const prepare = (): PreparedReload =>
+    orProblems(() => {
       const { config: next, restartNeeded } = keepRestartSettings(current, load());
       const changed = next.hash !== current.hash;
+      const take = () => {
+        current = changed ? next : Object.freeze({ ...next, config: current.config });
+      };
+      return { ok: true, changed, restartNeeded, next, take };
+    });
+  const reload = (accept?: (next: LoadedConfig) => void): ReloadOutcome => {
+    const prepared = prepare();
+    if (!prepared.ok) return prepared;
+    const { changed, restartNeeded, next, take } = prepared;
+    return orProblems(() => {
       if (changed) accept?.(next);
-      current = changed ? next : Object.freeze({ ...next, config: current.config });
+      take();
       return { ok: true, changed, restartNeeded };
-    } catch (error) {
-      if (error instanceof ConfigError) return { ok: false, problems: error.problems };
-      throw error;
-    }
+    });
   };
-  return { current: () => current, reload };
+  return { current: () => current, reload, prepare };
+}
+
+function orProblems<T>(work: () => T): T | Extract<ReloadOutcome, { ok: false }> {
+  try {
+    return work();
+  } catch (error) {
+    if (error instanceof ConfigError) return { ok: false, problems: error.problems };
+    throw error;
+  }
 }
 
 interface Kept {

@@ -54,6 +54,10 @@ export const proxy = z.strictObject({
     .max(1000)
     .prefault(100)
     .meta(doc('Requests under way at once on one HTTP/2 connection.', 'restart')),
+  workers: z
+    .union([z.int().min(1).max(256), z.literal('auto')], { error: 'needs a number from 1 to 256, or auto' })
+    .prefault(1)
+    .meta(doc('Processes that serve the proxy port; above 1 needs redis. auto: one for each core.', 'restart')),
   max_connections: z.int().min(1).prefault(10_000).meta(doc('Client connections beyond this are closed.', 'restart')),
   drain: drain.prefault({}).meta(doc('Graceful shutdown; Kubernetes kills after 30s by default.')),
   bad_tokens: rate()

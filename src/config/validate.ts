@@ -10,6 +10,7 @@ import { checkRoutes } from './checks/routes.ts';
 import { checkSealing } from './checks/sealing.ts';
 import { checkStores } from './checks/stores.ts';
 import { checkUpstreams } from './checks/upstreams.ts';
+import { checkWorkers } from './checks/workers.ts';
 import type { Finding } from './problem.ts';
 import type { SidecarConfig } from './schema.ts';
 import { resolveBeside, type Secrets } from './secrets.ts';
@@ -18,6 +19,7 @@ import { isTree, type Tree, valueAt } from './tree.ts';
 /** The checks, in the order of the file. */
 const checks = [
   checkProxy,
+  checkWorkers,
   checkUpstreams,
   checkIssuers,
   checkLimits,

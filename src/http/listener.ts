@@ -37,7 +37,14 @@ export interface ListenerHandlers {
 }
 
 /** `host:port`, or the path of a Unix socket. */
-export type ListenAddress = { readonly host: string; readonly port: number } | { readonly path: string };
+export type ListenAddress =
+  | {
+      readonly host: string;
+      readonly port: number;
+      /** Other processes may listen here too; the system spreads connections. ENOTSUP where it cannot. */
+      readonly reusePort?: boolean;
+    }
+  | { readonly path: string };
 
 /** A server that accepts connections. */
 export interface Listener extends AsyncDisposable {
@@ -55,7 +62,7 @@ export interface Listener extends AsyncDisposable {
 }
 
 /** Splits `host:port` or `[v6]:port`. */
-export function listenAddress(text: string): ListenAddress {
+export function listenAddress(text: string): Exclude<ListenAddress, { path: string }> {
   const colon = text.lastIndexOf(':');
   return { host: text.slice(0, colon).replace(/^\[|\]$/g, ''), port: Number(text.slice(colon + 1)) };
 }
@@ -77,7 +84,7 @@ export async function listen(
   // Node's default drops fields beyond 2000 in silence, security-relevant ones included; headerBytes bounds them already.
   server.maxHeadersCount = 0;
   const upgraded = connectHandlers(server, handlers);
-  server.listen('path' in at ? { path: at.path } : { host: at.host, port: at.port });
+  server.listen('path' in at ? { path: at.path } : { host: at.host, port: at.port, reusePort: at.reusePort === true });
   await once(server, 'listening');
   return listenerFor(server, at, upgraded, { secure, door });
 }

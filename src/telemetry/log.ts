@@ -4,14 +4,23 @@ import { type DestinationStream, type Logger, destination as openDestination, pi
 /** The logger that planes are handed. Call as `log.info({ event: 'listening', … })`. */
 export type Log = Logger;
 
+const PIPE_BUF = 4096;
+
 // A second net only: nothing of ours puts these into a binding.
 const redacted = ['authorization', 'cookie', 'token', 'secret', 'password', '*.authorization', '*.cookie', '*.token'];
 
-/** Opens the log. `destination` is given by tests; default is standard output. */
-export function openLog(level: string, destination?: DestinationStream): Log {
+/**
+ * Opens the log. `destination` is given by tests; default is standard output. `bindings` stand in every line: a worker has its
+ * number there.
+ */
+export function openLog(
+  level: string,
+  destination?: DestinationStream,
+  bindings: Readonly<Record<string, unknown>> | undefined = undefined,
+): Log {
   const options = {
     level,
-    base: null,
+    base: bindings ?? null,
     messageKey: 'event',
     timestamp: () => `,"time":"${new Date().toISOString()}"`,
     formatters: { level: (label: string) => ({ level: label }) },
@@ -19,5 +28,6 @@ export function openLog(level: string, destination?: DestinationStream): Log {
   };
   // Lines that come while a write is under way leave with the next one: a flood of refusals is not a flood of writes. What
   // is left is written at exit.
-  return pino(options, destination ?? openDestination({ dest: 1, sync: false }));
+  // Several processes may write to one pipe: what is longer than PIPE_BUF could end up in the middle of another's line.
+  return pino(options, destination ?? openDestination({ dest: 1, sync: false, maxWrite: PIPE_BUF }));
 }

@@ -238,7 +238,7 @@ test('K16: a desk that is not fenced refuses whatever is asked of it, also for a
   const whole = new Proxy({}, { get: () => () => [] }) as unknown as AdminDependencies;
   const handed = fenced({ ...whole, tokens: { ...whole.tokens, issuers: () => [] } } as AdminDependencies, 'acme');
   const plain = ['clock', 'log', 'metrics', 'version', 'application', 'startedAtMs', 'hostNames'];
-  const fencedDesks = ['tokens', 'revocations', 'clients', 'grants', 'auditDesk'];
+  const fencedDesks = ['tokens', 'revocations', 'clients', 'grants', 'auditDesk', 'refusedElsewhere'];
   const shut = Object.entries(handed).filter(([name]) => ![...plain, ...fencedDesks].includes(name));
   assert.ok(shut.length > 10);
   for (const [name, desk] of shut) {

@@ -154,9 +154,9 @@ test('a renewed certificate is served after a reload, and a pair that does not f
   assert.equal(await served(), 'localhost');
   const next = authority.issue('renewed', 'DNS:localhost,IP:127.0.0.1', 'serverAuth');
   w.write({ ...next, key: authority.issue('other', 'DNS:other', 'serverAuth').key });
-  assert.equal(w.it.sidecar.reload().ok, false);
+  assert.equal((await w.it.sidecar.reload()).ok, false);
   assert.equal(await served(), 'localhost');
   w.write(next);
-  assert.equal(w.it.sidecar.reload().ok, true);
+  assert.equal((await w.it.sidecar.reload()).ok, true);
   assert.equal(await served(), 'renewed');
 });

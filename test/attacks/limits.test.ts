@@ -342,13 +342,13 @@ test('attack 111: limits that are no limits are refused when the configuration l
 test('attack 112: a changed limit takes effect with the reload, and keeps what was counted', async () => {
   await using at: World = await world(limited({ key: 'client', rate: '2/1h' }));
   const token = { client_id: 'kept' };
-  const reload = (rate: string) => {
+  const reload = async (rate: string) => {
     at.sidecar.writeConfig(configFor(at.upstream.url, limited({ key: 'client', rate })));
-    assert.equal(at.sidecar.reload().ok, true);
+    assert.equal((await at.sidecar.reload()).ok, true);
   };
   assert.deepEqual(await statuses(at.port, [as(token), as(token), as(token)]), [200, 200, 429]);
-  reload('4/1h');
+  await reload('4/1h');
   assert.deepEqual(await statuses(at.port, [as(token), as(token), as(token)]), [200, 200, 429]);
-  reload('1/1h');
+  await reload('1/1h');
   assertProblem(await ask(at.port, as(token)), 429, 'lower at once');
 });

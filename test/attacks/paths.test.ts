@@ -161,7 +161,7 @@ test('attack 17: every request sees one whole configuration while reloads race i
   const reloading = (async () => {
     for (let round = 0; round < 30; round += 1) {
       at.sidecar.writeConfig(configFor(at.upstream.url, set(round % 2 === 0 ? 'b' : 'a')));
-      assert.equal(at.sidecar.reload().ok, true);
+      assert.equal((await at.sidecar.reload()).ok, true);
       await new Promise((resolve) => setTimeout(resolve, 5));
     }
     done = true;

@@ -199,7 +199,7 @@ test('attack 73: a token known as good is refused once revoked, once its key is 
   await cached(at, '/one', token);
   const issuers = { ...config.issuers, test: { ...config.issuers.test, keys: keysOf(rsa) } };
   at.sidecar.writeConfig(configFor(at.upstream.url, { ...config, routes, issuers }));
-  assert.equal(at.sidecar.reload().ok, true);
+  assert.equal((await at.sidecar.reload()).ok, true);
   await assertRefused(at, head('GET /one', [bearer(token)]), 401, { what: 'key gone' });
 });
 

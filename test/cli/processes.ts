@@ -18,6 +18,7 @@ export interface Ended {
 
 /** A command that is still running. */
 export interface Running extends AsyncDisposable {
+  readonly pid: number;
   /** Standard output so far. */
   out(): string;
   err(): string;
@@ -54,6 +55,7 @@ export function start(args: readonly string[], { cwd, env = {}, input }: Start):
   child.stdin.end(input);
   const ended = once(child, 'close').then(([code]): Ended => ({ code, ...seen }));
   return {
+    pid: child.pid as number,
     out: () => seen.out,
     err: () => seen.err,
     ended,

@@ -118,7 +118,7 @@ test('several keys: the first signs, all are published; a reload can change them
   assert.equal(decodeProtectedHeader(at.jwt).kid, keys[0]?.kid);
   const config = JSON.parse(readFileSync(at.sidecar.file, 'utf8')) as Record<string, unknown>;
   at.sidecar.writeConfig({ ...config, identity_assertion: block([...pems].reverse()) });
-  assert.ok(at.sidecar.reload().ok);
+  assert.ok((await at.sidecar.reload()).ok);
   await call(at.sidecar, tokenFor());
   const jwt = at.upstream.seen.at(-1)?.headers['x-auth-assertion'] as string;
   assert.equal(decodeProtectedHeader(jwt).kid, keys[1]?.kid);

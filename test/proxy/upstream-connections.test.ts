@@ -43,9 +43,9 @@ async function scripted(script: Script, upstream: object = {}) {
   const sidecar = await startSidecar(url, settings({}));
   return Object.assign(state, {
     port: sidecar.port,
-    reconfigure(changed: object) {
+    async reconfigure(changed: object) {
       sidecar.writeConfig(configFor(url, settings(changed)));
-      assert.equal(sidecar.reload().ok, true);
+      assert.equal((await sidecar.reload()).ok, true);
     },
     async [Symbol.asyncDispose]() {
       await sidecar[Symbol.asyncDispose]();
@@ -118,7 +118,7 @@ test('a reload to another upstream breaks nothing: long answers finish, waiting 
   await sleep(50);
   const late = ask(at.port, get('/waits'));
   await sleep(20);
-  at.reconfigure({ connections: 7 });
+  await at.reconfigure({ connections: 7 });
   assert.equal((await late)?.status, 503);
   await sleep(700);
   for (const socket of sockets) if (!socket.destroyed) socket.write('half');

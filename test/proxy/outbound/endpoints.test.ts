@@ -199,7 +199,7 @@ test('a reload that changes one upstream leaves connections and endpoints of the
   await ask(sidecar, '/one');
   await ask(sidecar, '/two');
   sidecar.writeConfig(configFor('', config(2)));
-  assert.equal(sidecar.reload().ok, true);
+  assert.equal((await sidecar.reload()).ok, true);
   await ask(sidecar, '/one');
   await ask(sidecar, '/two');
   assert.deepEqual([first.connections, second.connections], [1, 2]);
