@@ -3,7 +3,6 @@ import type { LoadedConfig } from '../config/loaded.ts';
 import { openLink } from '../stores/redis/backend.ts';
 import { keyspace } from '../stores/redis/keyspace.ts';
 import { parseInfo, warningsFor } from '../stores/redis/server-watch.ts';
-import { isReplicated } from '../stores/redis/settings.ts';
 import { redisSettings } from './stores.ts';
 
 /** What came of it; `detail` never holds the URL, which may carry a password. */
@@ -23,7 +22,7 @@ export async function probeRedis(loaded: LoadedConfig): Promise<RedisProbe | und
     if (!(await link.becomesReady(WAIT_MS)))
       return { ok: false, detail: ['does not answer', ...link.warnings()].join(', ') };
     const servers = [...(await link.info()).values()].map(parseInfo);
-    const warnings = new Set(servers.flatMap((facts) => warningsFor(facts, undefined, isReplicated(settings))));
+    const warnings = new Set(servers.flatMap((facts) => warningsFor(facts, undefined, link.guarded)));
     const facts = [...new Set(servers.map(({ role, policy }) => `${role}, ${policy}`))].join('; ');
     return { ok: warnings.size === 0, detail: [...warnings].join(', ') || facts };
   } catch (error) {

@@ -37,7 +37,7 @@ export interface RedisServer extends AsyncDisposable {
   readonly url: string;
   /** Ends the process (SIGKILL unless told), keeps its folder and port. */
   stop(signal?: NodeJS.Signals): Promise<void>;
-  /** Starts it again on the same port; it loads what it had saved. */
+  /** Starts it again on the same port, unless it runs; it loads what it had saved. */
   start(): Promise<void>;
   /** Sends a signal, such as SIGSTOP and SIGCONT, and waits for nothing. */
   signal(signal: NodeJS.Signals): void;
@@ -73,6 +73,7 @@ export async function launchRedis(port: number, args: (dir: string) => readonly 
   const given = args(dir);
   let child: ChildProcess | undefined;
   const start = async () => {
+    if (child !== undefined && child.exitCode === null && child.signalCode === null) return;
     child = spawn('redis-server', given, { stdio: 'ignore' });
     for (let attempt = 0; attempt < 400; attempt += 1) {
       if (await answers(port)) return;

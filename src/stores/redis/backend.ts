@@ -17,7 +17,7 @@ import { startHeartbeat } from './replicas.ts';
 import { RedisRevocations } from './revocations.ts';
 import { ServerLink } from './server-link.ts';
 import { type ServerFacts, watchServer } from './server-watch.ts';
-import { isReplicated, type RedisSettings } from './settings.ts';
+import type { RedisSettings } from './settings.ts';
 
 const SWEEP_EVERY_MS = 60_000;
 
@@ -61,7 +61,7 @@ export function openRedis(settings: RedisSettings, options: RedisBackendOptions 
   const onReplaced = options.onReplaced ?? (() => undefined);
   const fast = openLink(settings, 'fast', names, onReplaced);
   const slow = openLink(settings, 'slow', names, () => undefined);
-  const watch = watchServer(slow, isReplicated(settings), onReplaced);
+  const watch = watchServer(slow, onReplaced);
   const heartbeat = startHeartbeat(slow, names, options.instanceId ?? randomId());
   const addresses = fast instanceof ClusterLink ? () => fast.addresses() : undefined;
   const subscribe = () => connect(settings, 'subscriber', addresses);

@@ -32,10 +32,13 @@ export interface CheckResults {
 /** Encodes and decodes calls; remembers lists of charges that are used again. */
 export class CheckCalls {
   readonly #names: Keyspace;
+  readonly #mode: number;
   readonly #encoded = new WeakMap<readonly Charge[], Encoded>();
 
-  constructor(names: Keyspace) {
+  /** `guarded`: only a server that takes writes is believed (Link.guarded). */
+  constructor(names: Keyspace, guarded: boolean) {
     this.#names = names;
+    this.#mode = guarded ? 4 : 0;
   }
 
   /** `head`: its key, or undefined for a lane of a Cluster. `nowMs` is given only by tests. */
@@ -47,7 +50,7 @@ export class CheckCalls {
   ): CheckCall {
     const keys = head === undefined ? [] : [head];
     const shapes = new Map<string, number>();
-    const mode = (head === undefined ? 2 : 0) + (charging ? 1 : 0);
+    const mode = (head === undefined ? 2 : this.#mode) + (charging ? 1 : 0);
     const args: (string | number)[] = [nowMs ?? '', mode, 0];
     const tail: number[] = [];
     const sizes: number[] = [];

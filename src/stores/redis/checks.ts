@@ -4,7 +4,7 @@ import type { Charge, CheckReply, CheckStore, RateStates } from '../contracts/ch
 import type { RevocationHead } from '../contracts/revocations.ts';
 import { CheckCalls, type CheckResults, decodeReply } from './check-call.ts';
 import { ClusterLink } from './cluster-link.ts';
-import { badReply, storeError } from './errors.ts';
+import { badReply, RedisRefusal, storeError } from './errors.ts';
 import { parseHead } from './head.ts';
 import type { Keyspace } from './keyspace.ts';
 import { LaneChecks } from './lane-checks.ts';
@@ -29,7 +29,7 @@ export class RedisChecks implements CheckStore {
   constructor(link: Link, names: Keyspace) {
     this.#link = link;
     this.#names = names;
-    this.#calls = new CheckCalls(names);
+    this.#calls = new CheckCalls(names, link.guarded);
     if (link instanceof ClusterLink) this.#lanes = new LaneChecks(link, this.#calls, names);
   }
 
@@ -62,6 +62,7 @@ export class RedisChecks implements CheckStore {
       return { head: this.#parseHead(first), results };
     } catch (error) {
       this.answers = false;
+      if (error instanceof RedisRefusal) this.#link.refusesWrites(this.#names.head, error.code);
       throw error;
     }
   }

@@ -35,6 +35,7 @@ type Ask = (node: ServerLink, leftMs: number, asking: boolean) => Promise<unknow
 /** {@link Link} over the masters of a Cluster. */
 export class ClusterLink implements Link {
   readonly sharded = true;
+  readonly guarded = false;
   readonly #settings: RedisSettings & { readonly cluster: ClusterSettings };
   readonly #purpose: Purpose;
   readonly #timeoutMs: number;

@@ -9,7 +9,7 @@ export function redisCode(error: unknown): string {
 }
 
 /** The code of an error reply's text; '' where it has none. */
-export const codeOf = (text: string): string => /^[A-Z]+/.exec(text)?.[0] ?? '';
+export const codeOf = (text: string): string => /^-?([A-Z]+)/.exec(text)?.[1] ?? '';
 
 /** Redis answered, with an error. */
 export class RedisRefusal extends SidecarError {

@@ -9,6 +9,8 @@ export type Arguments = readonly (string | number)[];
 export interface Link {
   /** True where keys of different slots may stand on different servers: then all keys of a script share a slot. */
   readonly sharded: boolean;
+  /** True where only a server that takes writes is believed: Sentinels may have replaced one that does not. */
+  readonly guarded: boolean;
   /** True while the server of the revocation log would be sent a command. */
   readonly ready: boolean;
   /** Problems as words for the health of the store. */
@@ -23,8 +25,8 @@ export interface Link {
   /** Runs a script where its keys are. The reply is for the caller to check. */
   script(script: Script, keys: readonly string[], args: Arguments): Promise<unknown>;
   /**
-   * The same for a write that must survive a failover: where replicas may take over, it rejects unless one has confirmed it.
-   * The write may stand nevertheless.
+   * The same for a write that must survive a failover: where replicas may take over, it rejects unless all that followed the
+   * master in the last seconds have confirmed it, and at least one. The write may stand nevertheless.
    */
   replicatedScript(script: Script, keys: readonly string[], args: Arguments): Promise<unknown>;
   /** What every server says about itself, by its name. Servers that do not answer are left out; rejects when none does. */

@@ -6,26 +6,28 @@ import { AnswerWatch, remake } from './answer-watch.ts';
 import { becomesReady, connect, type Purpose, timeoutOf } from './connection.ts';
 import { redisCode, storeError } from './errors.ts';
 import type { Arguments, Link } from './link.ts';
+import { RecentReplicas } from './recent-replicas.ts';
 import type { Script } from './scripts.ts';
 import { isIsolated } from './sentinel.ts';
 import { isReplicated, type NodeAddress, type RedisSettings } from './settings.ts';
 
 /** How long a write may wait for a replica to confirm it, on connections that wait so long at all. */
 const REPLICA_WAIT_MS = 1000;
-/** How often the master that Sentinels named is asked whether replicas still follow it. */
-const TRUST_EVERY_MS = 1000;
+/** How often a master is asked which replicas follow it. */
+const LOOK_EVERY_MS = 1000;
 
 /** {@link Link} over one connection. */
 export class ServerLink implements Link {
   readonly sharded = false;
+  readonly guarded: boolean;
   readonly #redis: Redis;
   readonly #watch: AnswerWatch;
   readonly #timeoutMs: number;
   readonly #replicated: boolean;
-  readonly #bySentinel: boolean;
   readonly #timer: NodeJS.Timeout | undefined;
   /** Digests of scripts whose source went out on this connection. */
   readonly #told = new Set<string>();
+  readonly #followers = new RecentReplicas();
   #isolated = false;
 
   /** `address`: a node of a Cluster; otherwise the settings say where the server is. */
@@ -33,13 +35,16 @@ export class ServerLink implements Link {
     this.#redis = connect(settings, purpose, address && (() => [address]));
     this.#timeoutMs = timeoutOf(settings, purpose);
     this.#watch = new AnswerWatch(this.#redis, purpose === 'fast', 2 * this.#timeoutMs);
+    this.onReplaced = () => undefined;
     this.#replicated = isReplicated(settings);
-    this.#bySentinel = 'sentinel' in settings;
+    this.guarded = 'sentinel' in settings;
     this.#redis.on('ready', () => {
       this.#isolated = false;
     });
     this.#redis.on('close', () => this.#told.clear());
-    if (this.#bySentinel) this.#timer = setInterval(() => void this.#doubtMaster(), TRUST_EVERY_MS).unref();
+    if (!this.#replicated || (purpose === 'fast' && !this.guarded)) return;
+    this.#redis.on('ready', () => void this.#look());
+    this.#timer = setInterval(() => void this.#look(), LOOK_EVERY_MS).unref();
   }
 
   get ready(): boolean {
@@ -48,7 +53,10 @@ export class ServerLink implements Link {
 
   /** Told when another server answers than before. */
   set onReplaced(listener: () => void) {
-    this.#watch.onReplaced = listener;
+    this.#watch.onReplaced = () => {
+      this.#followers.forget();
+      listener();
+    };
   }
 
   /** Told when the connection ends, and when its server stops answering or begins to. */
@@ -122,10 +130,11 @@ export class ServerLink implements Link {
     if (!this.#replicated) return reply;
     const stillMs = leftMs - (performance.now() - startedAtMs);
     const waitMs = Math.max(1, Math.floor(Math.min(REPLICA_WAIT_MS, stillMs / 2)));
-    const confirmed = await this.send('wait', [1, waitMs], stillMs);
+    const wanted = this.#followers.count(performance.now());
+    const confirmed = await this.send('wait', [wanted, waitMs], stillMs);
     // WAIT speaks of what its own connection wrote: on a new one it would confirm nothing and say yes.
-    if (Number(confirmed) >= 1 && this.#redis.stream === stream) return reply;
-    throw storeUnavailable('no replica of Redis has confirmed the write');
+    if (Number(confirmed) >= wanted && this.#redis.stream === stream) return reply;
+    throw storeUnavailable('the replicas of Redis have not confirmed the write');
   }
 
   /** One command within `leftMs`, with errors as ioredis gives them. */
@@ -158,7 +167,7 @@ export class ServerLink implements Link {
 
   refusesWrites(_key: string, code: string): void {
     if (code === 'READONLY') this.#watch.readOnly();
-    else if (code === 'NOREPLICAS' && this.#bySentinel) void this.#doubtMaster();
+    else if (code === 'NOREPLICAS' && this.guarded) void this.#look();
   }
 
   connections(): number {
@@ -171,11 +180,13 @@ export class ServerLink implements Link {
     this.#redis.disconnect();
   }
 
-  /** A master whose replicas have gone is left at once; the connector takes none like it again (sentinel.ts). */
-  async #doubtMaster(): Promise<void> {
+  /** A master named by Sentinels whose replicas have gone is left at once; the connector takes none like it (sentinel.ts). */
+  async #look(): Promise<void> {
     if (this.#redis.status !== 'ready') return;
     try {
       const text = String(await this.send('info', ['replication'], this.#timeoutMs));
+      this.#followers.note(text, performance.now());
+      if (!this.guarded) return;
       const fields = Object.fromEntries(text.split('\r\n').map((line) => line.split(':', 2)));
       this.#isolated = isIsolated(fields);
       if (this.#isolated || fields.role === 'slave') remake(this.#redis);

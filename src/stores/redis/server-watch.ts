@@ -32,14 +32,14 @@ export function parseInfo(text: string): ServerFacts {
   };
 }
 
-/** Warnings as a closed list of words; `before` is what the same server said last, `replicated` whether failovers happen. */
-export function warningsFor(facts: ServerFacts, before: ServerFacts | undefined, replicated: boolean): string[] {
+/** Warnings as a closed list of words; `before` is what the same server said last, `guarded` as in {@link Link}. */
+export function warningsFor(facts: ServerFacts, before: ServerFacts | undefined, guarded: boolean): string[] {
   const warnings: string[] = [];
   if (facts.policy !== '' && facts.policy !== 'noeviction') warnings.push('redis_eviction_policy');
   if (facts.maxMemory > 0 && facts.usedMemory > MEMORY_ALARM * facts.maxMemory) warnings.push('redis_memory');
   if (before?.runId === facts.runId && facts.evictedKeys > before.evictedKeys) warnings.push('redis_evicted_keys');
   if (facts.role !== '' && facts.role !== 'master') warnings.push('redis_role');
-  if (replicated && facts.role === 'master' && !facts.needsReplicas) warnings.push('redis_min_replicas');
+  if (guarded && facts.role === 'master' && !facts.needsReplicas) warnings.push('redis_min_replicas');
   return warnings;
 }
 
@@ -53,7 +53,7 @@ export interface ServerWatch extends Disposable {
 }
 
 /** Starts watching; `onEvicted` is told when keys were evicted since it was last asked. */
-export function watchServer(link: Link, replicated: boolean, onEvicted: () => void): ServerWatch {
+export function watchServer(link: Link, onEvicted: () => void): ServerWatch {
   let known: ReadonlyMap<string, ServerFacts> = new Map();
   let warnings: readonly string[] = [];
   let ended = false;
@@ -62,7 +62,7 @@ export function watchServer(link: Link, replicated: boolean, onEvicted: () => vo
       const before = known;
       const told = await link.info();
       known = new Map([...told].map(([name, text]) => [name, parseInfo(text)]));
-      const found = new Set([...known].flatMap(([name, facts]) => warningsFor(facts, before.get(name), replicated)));
+      const found = new Set([...known].flatMap(([name, facts]) => warningsFor(facts, before.get(name), link.guarded)));
       warnings = [...found];
       if (found.has('redis_evicted_keys')) onEvicted();
     } catch {

@@ -2,11 +2,13 @@
 -- Guarantee: atomic; per request all or nothing over its enforced rates; a request whose key is broken is spoiled alone;
 --   requests of one batch on one key are charged one after the other; no counter lives longer than two windows.
 --   A lane of a Cluster holds counters only: its call reads no head, and says at what time it charged (give-back.lua).
+--   A master that Sentinels named must take writes, or the call is an error: without replicas (NOREPLICAS) or demoted
+--   (READONLY) it may have been replaced, and its head is an old one.
 --   When Redis refuses writes (OOM, MISCONF, NOREPLICAS, READONLY) nothing is charged and the head is still answered.
 --   Arithmetic as in stores/memory/window.ts, operation by operation, so that both answer alike.
 -- KEYS: 1 head (none for a lane); then one counter per rate, in the order of requests, charges, rates.
--- ARGV: 1 time in ms or '' for Redis' own; 2 '1' to charge, '0' only to look, '3' and '2' the same for a lane; 3 number of
---   shapes; per shape: number of rates, then per rate
+-- ARGV: 1 time in ms or '' for Redis' own; 2 '1' to charge, '0' only to look, '3' and '2' the same for a lane, '5' and '4' the
+--   same on a master that Sentinels named; 3 number of shapes; per shape: number of rates, then per rate
 --   algorithm (0 sliding, 1 log), group (0 enforced, n the n-th shadow charge), limit, window in ms;
 --   then one shape number per request.
 -- Reply: head or nil (for a lane the time in ms); per request either (remaining, reset) per rate, or one string with its error.
@@ -21,7 +23,13 @@ if not now then
 end
 
 local mode = tonumber(ARGV[2])
-local charging, lane = mode % 2 == 1, mode >= 2
+local charging, lane = mode % 2 == 1, mode == 2 or mode == 3
+if mode >= 4 then
+  -- Deleting what is not there is refused like every write, and is neither one nor sent to replicas.
+  local tried = redis.pcall('DEL', KEYS[1] .. ':none')
+  local code = type(tried) == 'table' and string.match(tried.err or '', '^%-?(%u+)')
+  if code == 'NOREPLICAS' or code == 'READONLY' then return redis.error_reply(code .. ' not believed') end
+end
 local shapes, arg = {}, 4
 for s = 1, tonumber(ARGV[3]) do
   local rates = {}

@@ -1,0 +1,123 @@
+// Real Sentinels, real failovers, two real sidecars under traffic.
+import assert from 'node:assert/strict';
+import { after, test } from 'node:test';
+import { systemClock } from '../../src/core/clock.ts';
+import { RevocationFollower } from '../../src/revocation/follower.ts';
+import { RevocationIndex } from '../../src/revocation/index.ts';
+import { openRedis } from '../../src/stores/redis/backend.ts';
+import { charge } from '../conformance/checks.ts';
+import { draft } from '../conformance/revocations.ts';
+import { until } from '../revocation/until.ts';
+import { ask, masterName, startSentinels } from '../support/redis-sentinel.ts';
+import type { RedisServer } from '../support/redis-server.ts';
+import { startFleets } from './fleet.ts';
+
+const deployment = await startSentinels();
+after(() => deployment[Symbol.asyncDispose]());
+
+const nodes = deployment.nodes.map(({ host, port }) => `${host}:${port}`);
+const redis = { sentinel: { name: masterName, nodes }, timeout: '250ms' };
+const open = (timeoutMs = 1000) =>
+  openRedis({ sentinel: { name: masterName, nodes: deployment.nodes }, prefix: `t.${Math.random()}`, timeoutMs });
+
+/** Makes the deployment whole for the next test; the Sentinels would do the same after some eight seconds. */
+async function followers(): Promise<void> {
+  const master = await deployment.master();
+  for (const server of deployment.servers.filter((one) => one !== master))
+    await ask(server, (redis) => redis.call('REPLICAOF', '127.0.0.1', String(master.port)));
+  const isWhole = async () => {
+    const info = await ask(master, (redis) => redis.info('replication'));
+    return info.includes('min_slaves_good_slaves:2');
+  };
+  await until(isWhole, 20_000);
+}
+
+for (const [how, fail] of [
+  ['kill -9 of the master', async (master: RedisServer) => void (await master.stop('SIGKILL'))],
+  ['SENTINEL FAILOVER', () => deployment.failover()],
+  ['a master that stalls (SIGSTOP)', async (master: RedisServer) => master.signal('SIGSTOP')],
+] as const) {
+  test(`K13: ${how} under load: no revoked token passes, no 500, and revoking counts everywhere again`, async () => {
+    await using fleets = await startFleets(redis);
+    const old = await deployment.master();
+    await fleets.endure(async () => {
+      await fail(old);
+      await deployment.replaced(old);
+    });
+    old.signal('SIGCONT');
+    await old.start();
+    await fleets.judge();
+    await followers();
+  });
+}
+
+for (const [which, count] of [
+  ['no replica has', 2],
+  ['one of two replicas has not', 1],
+] as const) {
+  test(`a revocation that ${which} confirmed is pending, and sent when they are back`, async () => {
+    await using backend = open();
+    assert.equal(await backend.ready(10_000), true);
+    const index = new RevocationIndex();
+    const settings = { onStoreDown: 'known', knownForMs: 60_000, waitMs: 5000, clock: systemClock } as const;
+    await using follower = new RevocationFollower({ log: backend.revocations, index, ...settings });
+    await follower.start();
+    await until(async () => (await follower.revoke(draft('first'))).applied === 'all');
+    const master = await deployment.master();
+    const replicas = deployment.servers.filter((server) => server !== master).slice(0, count);
+    for (const replica of replicas) replica.signal('SIGSTOP');
+    try {
+      assert.equal((await follower.revoke(draft('second'))).applied, 'pending');
+    } finally {
+      for (const replica of replicas) replica.signal('SIGCONT');
+    }
+    await until(async () => follower.pending().length === 0, 30_000);
+    await followers();
+  });
+}
+
+test('a master whose replicas left a moment ago is not believed by the very next batch, without any limit in it', async () => {
+  await using backend = open();
+  assert.equal(await backend.ready(10_000), true);
+  await backend.revocations.rebuild([], undefined);
+  assert.notEqual((await backend.checks.check([[]])).head, undefined);
+  const master = await deployment.master();
+  const replicas = deployment.servers.filter((server) => server !== master);
+  for (const replica of replicas) await ask(replica, (redis) => redis.call('REPLICAOF', 'NO', 'ONE'));
+  await until(async () => (await ask(master, (redis) => redis.info('replication'))).includes('connected_slaves:0'));
+  await assert.rejects(async () => backend.checks.check([[]]), { kind: 'store_unavailable' });
+  for (const replica of replicas)
+    await ask(replica, (redis) => redis.call('REPLICAOF', '127.0.0.1', String(master.port)));
+  await until(async () => backend.health().up, 20_000);
+  await followers();
+});
+
+test('a master that has lost its replicas is left: it may have been replaced, and must not answer for the log', async () => {
+  await using backend = open();
+  assert.equal(await backend.ready(10_000), true);
+  await backend.revocations.rebuild([], undefined);
+  const master = await deployment.master();
+  const others = [...deployment.servers.filter((server) => server !== master), ...deployment.sentinels];
+  for (const other of others) if (!deployment.sentinels.includes(other)) other.signal('SIGSTOP');
+  try {
+    await until(async () => !backend.health().up, 20_000);
+    await assert.rejects(async () => backend.checks.check([[charge(5, 60_000)]]), { kind: 'store_unavailable' });
+    await assert.rejects(backend.revocations.head(), { kind: 'store_unavailable' });
+  } finally {
+    for (const other of others) other.signal('SIGCONT');
+  }
+  await until(async () => backend.health().up, 20_000);
+  assert.notEqual(await backend.revocations.head(), undefined);
+});
+
+test('a server that needs no replicas to write is a warning where Sentinels are', async () => {
+  await using backend = open();
+  assert.equal(await backend.ready(10_000), true);
+  await backend.refresh();
+  assert.deepEqual(backend.health().warnings, []);
+  const master = await deployment.master();
+  await ask(master, (redis) => redis.config('SET', 'min-replicas-to-write', '0'));
+  await backend.refresh();
+  assert.deepEqual(backend.health().warnings, ['redis_min_replicas']);
+  await ask(master, (redis) => redis.config('SET', 'min-replicas-to-write', '1'));
+});
