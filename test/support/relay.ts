@@ -104,6 +104,9 @@ class Lane {
   }
 }
 
+/** RST; not of a socket that is shutting down: node would never finish it, and never exit. */
+const resetSocket = (socket: Socket) => void (socket.writableEnded ? socket.destroy() : socket.resetAndDestroy());
+
 /** Starts a relay on loopback before the server at `target` (`{port}`, `{host, port}` or `{path}`). */
 export async function startRelay(target: NetConnectOpts, listenPort = 0): Promise<Relay> {
   const faults = { up: healthy(), down: healthy() };
@@ -122,7 +125,7 @@ export async function startRelay(target: NetConnectOpts, listenPort = 0): Promis
     const up = new Lane(client, server, () => faults.up, count('up'));
     const down = new Lane(server, client, () => faults.down, count('down'));
     pairs.set(client, { server, lanes: [up, down] });
-    server.on('error', () => client.resetAndDestroy());
+    server.on('error', () => resetSocket(client));
     server.on('close', () => {
       // What is held back by a fault is still to come.
       if (!faults.down.stalled && faults.down.delayMs === 0) client.end();
@@ -141,8 +144,8 @@ export async function startRelay(target: NetConnectOpts, listenPort = 0): Promis
   };
   const reset = () => {
     for (const [client, { server }] of pairs) {
-      client.resetAndDestroy();
-      server.resetAndDestroy();
+      resetSocket(client);
+      resetSocket(server);
     }
   };
   return {
