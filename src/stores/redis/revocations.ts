@@ -52,6 +52,7 @@ export class RedisRevocations implements RevocationLog {
   readonly #subscribe: () => Redis;
   readonly #now: () => number | string;
   readonly #scripts = {
+    head: loadScript('head'),
     append: loadScript('append'),
     undo: loadScript('undo'),
     since: loadScript('since'),
@@ -100,7 +101,7 @@ export class RedisRevocations implements RevocationLog {
   }
 
   async head(): Promise<RevocationHead | undefined> {
-    return parseHead(await this.#fast.command('get', this.#names.head));
+    return parseHead(await this.#fast.script(this.#scripts.head, [this.#names.head], []));
   }
 
   async since(head: RevocationHead): Promise<readonly RevocationEvent[] | undefined> {
@@ -125,7 +126,7 @@ export class RedisRevocations implements RevocationLog {
   async rebuild(entries: EntryBatches, last: RevocationHead | undefined): Promise<RebuiltLog> {
     const { channel } = this.#names;
     const seen = [randomId(), last?.epoch ?? '', last?.seq ?? 0, randomId()];
-    const common = [this.#now(), channel, EVENTS_KEPT, MARK, MAX_SEQ, ...seen];
+    const common = [channel, EVENTS_KEPT, MARK, MAX_SEQ, ...seen];
     // The last call is told so, which is known only when no batch follows.
     let rows: (string | number)[] = [];
     for await (const batch of entries) {
@@ -155,7 +156,7 @@ export class RedisRevocations implements RevocationLog {
   /** One call of a rebuild. Who is not the one that makes a log of several calls stops at its first. */
   async #put(args: readonly (string | number)[]): Promise<RevocationHead & { readonly listeners: number }> {
     const { head, entries, expiry, log } = this.#names;
-    const reply = await this.#slow.script(this.#scripts.rebuild, [head, entries, expiry, log], args);
+    const reply = await this.#slow.script(this.#scripts.rebuild, [head, entries, expiry, log], [this.#now(), ...args]);
     const [epoch, seq, state, listeners] = Array.isArray(reply) ? (reply as unknown[]) : [];
     if (typeof epoch !== 'string' || typeof seq !== 'number') throw badReply('rebuild');
     if (state === 'building') throw storeUnavailable('another replica is still rebuilding the revocation log');

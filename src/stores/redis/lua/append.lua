@@ -10,7 +10,8 @@ if not now then
   local time = redis.call('TIME')
   now = time[1] * 1000 + math.floor(time[2] / 1000)
 end
-local epoch, seq = string.match(redis.call('GET', KEYS[1]) or '', '^([%w_-]+):(%d+)$')
+local stored = redis.pcall('GET', KEYS[1])
+local epoch, seq = string.match(type(stored) == 'string' and stored or '', '^([%w_-]+):(%d+)$')
 seq = tonumber(seq)
 if not epoch or seq >= tonumber(ARGV[9]) or (epoch == ARGV[4] and seq < tonumber(ARGV[5])) then return false end
 

@@ -3,7 +3,8 @@
 -- KEYS: 1 head; 2 entries; 3 expiry; 4 log.
 -- ARGV: 1 channel; 2 events kept; 3 entry id; 4 seq from which on a head is none.
 -- Reply: the stored entry when taken back, 0 when there was none, nil when there is no log.
-local epoch, seq = string.match(redis.call('GET', KEYS[1]) or '', '^([%w_-]+):(%d+)$')
+local stored = redis.pcall('GET', KEYS[1])
+local epoch, seq = string.match(type(stored) == 'string' and stored or '', '^([%w_-]+):(%d+)$')
 if not epoch or tonumber(seq) >= tonumber(ARGV[4]) then return false end
 local value = redis.call('HGET', KEYS[2], ARGV[3])
 if not value then return 0 end
