@@ -12,7 +12,7 @@ import type { DecisionStore } from '../stores/contracts/decisions.ts';
 import type { IdempotentAnswers } from '../stores/contracts/idempotency.ts';
 import type { InitialAccessTokens } from '../stores/contracts/initial-access-tokens.ts';
 import type { OperatorStore } from '../stores/contracts/operators.ts';
-import type { RevocationDraft, RevocationEntry } from '../stores/contracts/revocations.ts';
+import type { RevocationDraft, RevocationEntry, RevocationKind } from '../stores/contracts/revocations.ts';
 import type { Sealer } from '../stores/contracts/sealer.ts';
 import type { Statistics } from '../stores/contracts/statistics.ts';
 import type { Log } from '../telemetry/log.ts';
@@ -53,14 +53,23 @@ export interface RevocationResult {
   readonly applied: 'all' | 'pending';
 }
 
+/** Which entries of the revocation log: of some kinds, after a place in their order. */
+export interface RevocationQuery {
+  readonly kinds?: readonly RevocationKind[] | undefined;
+  readonly after?: { readonly atMs: number; readonly id: string } | undefined;
+  readonly limit: number;
+}
+
 /** The revocation log as operators use it. */
 export interface RevocationDesk {
   /** In force on this replica once it resolves. */
   revoke(draft: RevocationDraft): Promise<RevocationResult>;
   /** Takes an entry back; false when there is none. Rejects with `store_unavailable`. */
   undo(entryId: string): Promise<boolean>;
-  /** Every active entry, the pending ones included. Rejects with `store_unavailable` when nothing is known. */
-  list(): Promise<readonly RevocationEntry[]>;
+  /** Active entries, the pending ones included: the newest first, ties by id, from the first after a place on. */
+  list(query: RevocationQuery): Promise<readonly RevocationEntry[]>;
+  /** The active entry with this id, if any. */
+  find(entryId: string): Promise<RevocationEntry | undefined>;
   /** The active entry of this kind, issuer and id, as this replica knows it. */
   held(named: Pick<RevocationDraft, 'kind' | 'issuer' | 'id'>): RevocationEntry | undefined;
   /** The entry that refuses the principal now, if any. */

@@ -2,14 +2,16 @@
 // other tenants that no row tells of, and rows that name them are the operator's own to make, so neither can be revoked as such;
 // /v1/grants/end ends their grants within the tenant one by one.
 import { storeUnavailable } from '../core/errors.ts';
-import type { RevocationDraft, RevocationEntry } from '../stores/contracts/revocations.ts';
+import type { RevocationDraft, RevocationEntry, RevocationKind } from '../stores/contracts/revocations.ts';
 import { clientDeskOf } from './client-lookup.ts';
-import type { AdminDependencies, RevocationDesk } from './dependencies.ts';
+import type { AdminDependencies, RevocationDesk, RevocationQuery } from './dependencies.ts';
 import { type TenantProofs, tokenKey } from './fence-tokens.ts';
 import { tenantExceeded } from './tenant.ts';
 
 /** Rows asked for at once. */
 const CHUNK = 1000;
+/** Kinds of which an entry can be the tenant's alone. */
+const OWN_KINDS: readonly RevocationKind[] = ['tenant', 'client', 'family'];
 
 /** The revocation desk of one tenant. */
 export function fencedRevocations(whole: AdminDependencies, tenant: string, proofs: TenantProofs): RevocationDesk {
@@ -29,12 +31,39 @@ export function fencedRevocations(whole: AdminDependencies, tenant: string, proo
       return revocations.revoke(draft);
     },
     undo: () => Promise.reject(tenantExceeded()),
-    list: async () => ownAmong(whole, tenant, proofs, await revocations.list()),
+    list: (query) =>
+      listOwn(
+        query,
+        (given) => revocations.list(given),
+        (found) => ownAmong(whole, tenant, proofs, found),
+      ),
+    async find(entryId) {
+      const entry = await revocations.find(entryId);
+      return entry && (await ownAmong(whole, tenant, proofs, [entry]))[0];
+    },
     held: (named) => revocations.held(named),
     refuses: (principal) => revocations.refuses(principal),
     isKnown: () => revocations.isKnown(),
     wouldRefuse: (draft, principal) => proofs.isOwn(principal) && revocations.wouldRefuse(draft, principal),
   };
+}
+
+/** A page of what is the tenant's own: pages of all that may be are read until it is full. */
+async function listOwn(
+  query: RevocationQuery,
+  list: RevocationDesk['list'],
+  own: (found: readonly RevocationEntry[]) => Promise<readonly RevocationEntry[]>,
+): Promise<readonly RevocationEntry[]> {
+  const kinds = OWN_KINDS.filter((kind) => query.kinds?.includes(kind) ?? true);
+  const page: RevocationEntry[] = [];
+  for (let { after } = query; kinds.length > 0; ) {
+    const found = await list({ kinds, after, limit: CHUNK });
+    page.push(...(await own(found)));
+    const last = found.at(-1);
+    if (page.length >= query.limit || found.length < CHUNK || last === undefined) break;
+    after = { atMs: last.revokedAtMs, id: last.entryId };
+  }
+  return page.slice(0, query.limit);
 }
 
 /** Those that reach nobody but the tenant, as its name or a row of PostgreSQL proves; in their order. */

@@ -6,7 +6,7 @@ import { type RevocationDraft, type RevocationEntry, revocationKinds } from '../
 import type { AdminDependencies } from './dependencies.ts';
 import { type AdminAnswer, endpoint, notFound, validated } from './endpoint.ts';
 import { readLeakedToken } from './leaked-token.ts';
-import { pageOf, pageQuery } from './pages.ts';
+import { pageFrom, pageQuery } from './pages.ts';
 import { draftOf, namedRevocation, tokenRevocation } from './revocation-draft.ts';
 import { applied, count, pageShape, reason, time } from './shapes.ts';
 
@@ -116,9 +116,12 @@ export const listRevocations = endpoint({
   answers: { 200: pageShape(shownRevocation) },
   summary: 'Active revocations, newest first, by cursor pages.',
   handler: async ({ revocations }, { query }) => {
-    const entries = await revocations.list();
-    const wanted = query.kind === undefined ? entries : entries.filter(({ kind }) => kind === query.kind);
-    const page = pageOf(wanted, ({ revokedAtMs, entryId }) => ({ atMs: revokedAtMs, id: entryId }), query);
+    const kinds = query.kind && [query.kind];
+    const page = await pageFrom(
+      (after, limit) => revocations.list({ kinds, after, limit }),
+      ({ revokedAtMs, entryId }) => ({ atMs: revokedAtMs, id: entryId }),
+      query,
+    );
     return { status: 200, body: { ...page, items: page.items.map(shown) } };
   },
 });
@@ -132,7 +135,7 @@ export const showRevocation = endpoint({
   answers: { 200: shownRevocation },
   summary: 'One active revocation.',
   handler: async ({ revocations }, { path }) => {
-    const entry = (await revocations.list()).find(({ entryId }) => entryId === path.id);
+    const entry = await revocations.find(path.id as string);
     if (entry === undefined) throw notFound('no such revocation');
     return { status: 200, body: shown(entry) };
   },

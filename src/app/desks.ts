@@ -6,6 +6,7 @@ import { compileLimit, type LimitSettings } from '../limits/compile.ts';
 import { subjectFromText } from '../limits/from-text.ts';
 import type { RevocationFollower } from '../revocation/follower.ts';
 import { type RevocationIndex, wouldRefuse } from '../revocation/index.ts';
+import { newest } from '../revocation/newest.ts';
 import type { CheckStore } from '../stores/contracts/checks.ts';
 import type { RevocationEntry } from '../stores/contracts/revocations.ts';
 import { anyCertificate } from '../token/verify.ts';
@@ -59,7 +60,8 @@ export function revocationDesk(
   return {
     revoke: (draft) => revoker.revoke(draft),
     undo: (entryId) => revoker.undo(entryId),
-    list: async () => [...index.entries()].filter((entry) => activeEntry(entry, nowMs()) !== undefined),
+    list: (query) => newest(index, query, nowMs()),
+    find: async (entryId) => activeEntry(await follower.find(entryId), nowMs()),
     held: ({ kind, issuer, id }) => activeEntry(index.get(kind, issuer, id), nowMs()),
     refuses: (principal) => index.refuses(principal, nowMs()),
     permit: async () => undefined,

@@ -2,9 +2,9 @@
 import type { RevocationEntry, RevocationKind } from '../stores/contracts/revocations.ts';
 import type { RevocationIndex } from './index.ts';
 
-/** Which entries: of a kind, and after a place in the order newest first, ties by id. */
+/** Which entries: of some kinds, and after a place in the order newest first, ties by id. */
 export interface NewestQuery {
-  readonly kind?: RevocationKind | undefined;
+  readonly kinds?: readonly RevocationKind[] | undefined;
   readonly after?: { readonly atMs: number; readonly id: string } | undefined;
   readonly limit: number;
 }
@@ -18,13 +18,13 @@ function compare(a: RevocationEntry, atMs: number, id: string): number {
 /** At most `limit` active entries in order. The walk leaves turns to requests. */
 export async function newest(
   index: RevocationIndex,
-  { kind, after, limit }: NewestQuery,
+  { kinds, after, limit }: NewestQuery,
   nowMs: number,
 ): Promise<readonly RevocationEntry[]> {
   const found: RevocationEntry[] = [];
   const last = () => (found.length < limit ? undefined : found[limit - 1]);
   const walk = index.walk((glance) => {
-    if (glance.untilMs <= nowMs || (kind !== undefined && glance.kind !== kind)) return false;
+    if (glance.untilMs <= nowMs || kinds?.includes(glance.kind) === false) return false;
     if (after !== undefined && glance.revokedAtMs > after.atMs) return false;
     return glance.revokedAtMs >= (last()?.revokedAtMs ?? 0);
   });

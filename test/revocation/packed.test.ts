@@ -195,7 +195,7 @@ test('pages hold every active entry once, newest first, for every page size and 
     for (const limit of [1, 7, 100]) {
       const seen: RevocationEntry[] = [];
       for (let after: { atMs: number; id: string } | undefined; ; ) {
-        const page = await newest(index, { kind, after, limit }, NOW);
+        const page = await newest(index, { kinds: kind && [kind], after, limit }, NOW);
         seen.push(...page);
         const last = page.at(-1);
         if (last === undefined) break;
