@@ -45,8 +45,8 @@ export function addUpstream(program: Command, terminal: Terminal): void {
 
 function remarks({ connect_failures, failures, ejected_for_ms }: Endpoint): string {
   const said = [
-    connect_failures > 0 && `${connect_failures} connects failed in a row`,
-    failures > 0 && `${failures} requests failed in a row`,
+    connect_failures > 0 && `failed connects in a row: ${connect_failures}`,
+    failures > 0 && `failed requests in a row: ${failures}`,
     ejected_for_ms > 0 && `back in ${Math.ceil(ejected_for_ms / 1000)} s`,
   ];
   return said.filter((each) => each !== false).join(', ');

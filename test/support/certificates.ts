@@ -14,8 +14,8 @@ export interface TestCertificate {
 /** An authority. */
 export interface TestAuthority extends Disposable {
   readonly certificate: string;
-  /** `alternative`: `DNS:localhost,IP:127.0.0.1`; `use`: serverAuth or clientAuth. */
-  issue(commonName: string, alternative: string, use: 'serverAuth' | 'clientAuth'): TestCertificate;
+  /** `alternative`: `DNS:localhost,IP:127.0.0.1`; `use`: serverAuth or clientAuth; `days`: -1 for one that has expired. */
+  issue(commonName: string, alternative: string, use: 'serverAuth' | 'clientAuth', days?: number): TestCertificate;
 }
 
 /** Makes one. */
@@ -41,7 +41,7 @@ export function testAuthority(): TestAuthority {
   let serial = 0;
   return {
     certificate: readFileSync(join(folder, 'ca.pem'), 'utf8'),
-    issue(commonName, alternative, use) {
+    issue(commonName, alternative, use, days = 1) {
       serial += 1;
       const name = `c${serial}`;
       openssl('req', ...newKey, '-keyout', `${name}.key`, '-out', `${name}.csr`, '-subj', `/CN=${commonName}`);
@@ -54,7 +54,7 @@ export function testAuthority(): TestAuthority {
         '-set_serial',
         String(serial),
         '-days',
-        '1',
+        String(days),
         '-extfile',
         `${name}.ext`,
       ];

@@ -1,6 +1,6 @@
 // Upstreams: one kind of transport each, TLS only where it is spoken, and never our own proxy port.
-import { createPrivateKey, X509Certificate } from 'node:crypto';
 import type { UpstreamConfig } from '../schema.ts';
+import { checkCertificate } from './certificates.ts';
 import { type Check, type CheckContext, refuseRepeated, withSecret } from './context.ts';
 import { isHost, isLoopbackHost } from './hosts.ts';
 import { isWildcard, splitAddress } from './proxy.ts';
@@ -52,21 +52,9 @@ function checkTls(context: CheckContext, name: string, { url, tls }: UpstreamCon
   if (tls.server_name !== undefined && !isHost(tls.server_name))
     context.problem([...path, 'server_name'], 'needs a host name');
   withSecret(context, [...path, 'ca'], tls.ca, certificateProblem);
-  withSecret(context, [...path, 'certificate'], tls.certificate, (pem) =>
-    certificateOf(pem) === undefined ? 'holds no PEM certificate' : undefined,
-  );
-  if ((tls.certificate === undefined) !== (tls.key === undefined)) {
-    context.problem(path, 'needs certificate and key together');
-    return;
-  }
-  withSecret(context, [...path, 'key'], tls.key, (pem) => {
-    const key = parsed(() => createPrivateKey(pem));
-    if (key === undefined) return 'holds no PEM private key';
-    const { certificate } = tls;
-    if (certificate === undefined || !context.secrets.has(certificate)) return undefined;
-    const isOurs = certificateOf(context.secrets.get(certificate))?.checkPrivateKey(key) ?? true;
-    return isOurs ? undefined : 'does not belong to the certificate';
-  });
+  const { certificate, key } = tls;
+  if ((certificate === undefined) !== (key === undefined)) context.problem(path, 'needs certificate and key together');
+  if (certificate !== undefined && key !== undefined) checkCertificate(context, path, { certificate, key });
 }
 
 function checkTimes(context: CheckContext, name: string, { ejection, health }: UpstreamConfig): void {
@@ -80,16 +68,6 @@ function checkTimes(context: CheckContext, name: string, { ejection, health }: U
 /** Why a PEM names no certificate authority, or undefined. */
 export function certificateProblem(pem: string): string | undefined {
   return pem.includes('-----BEGIN CERTIFICATE-----') ? undefined : 'holds no PEM certificate';
-}
-
-const certificateOf = (pem: string) => parsed(() => new X509Certificate(pem));
-
-function parsed<T>(parse: () => T): T | undefined {
-  try {
-    return parse();
-  } catch {
-    return undefined;
-  }
 }
 
 function isOwnPort(context: CheckContext, url: URL): boolean {

@@ -5,6 +5,8 @@ import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
 import { test } from 'node:test';
 import { eventually } from '../../rows/eventually.ts';
+import { sendRaw } from '../../support/raw-client.ts';
+import { echoOn, handshake } from './echo.ts';
 import { ask, before, member, metric, several, states, upstream, urls } from './members.ts';
 
 test('requests one after another take turns', async () => {
@@ -203,4 +205,31 @@ test('a reload that changes one upstream leaves connections and endpoints of the
   await ask(sidecar, '/one');
   await ask(sidecar, '/two');
   assert.deepEqual([first.connections, second.connections], [1, 2]);
+});
+
+test('a WebSocket whose endpoint refuses goes to another one, and with none left it is 503 at once', async () => {
+  await using dead = await member('dead');
+  dead.kill();
+  const echo = await echoOn({ host: '127.0.0.1', port: 0 });
+  await using sidecar = await before([dead.url, `http://127.0.0.1:${echo.port}`], {
+    breaker: { failures: 1, probe: '1h' },
+  });
+  const { text } = await sendRaw(sidecar.port, [handshake('/chat'), 'ping'], { responses: 9, timeoutMs: 1500 });
+  assert.ok(/^HTTP\/1\.1 101 /.test(text) && text.endsWith('ping'), text);
+  await eventually(async () => ((await upstream(sidecar)).streams as number) === 0, 5000);
+  await echo[Symbol.asyncDispose]();
+  const answers = [];
+  for (let n = 0; n < 2; n += 1) answers.push((await sendRaw(sidecar.port, handshake('/chat'))).responses[0]);
+  assert.deepEqual(
+    answers.map((answer) => [answer?.status, JSON.parse(String(answer?.body)).code]),
+    [
+      [502, 'upstream_unreachable'],
+      [503, 'upstream_unavailable'],
+    ],
+  );
+  const { endpoints } = (await upstream(sidecar)) as { endpoints: { requests: number }[] };
+  assert.deepEqual(
+    endpoints.map(({ requests }) => requests),
+    [0, 0],
+  );
 });
