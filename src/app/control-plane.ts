@@ -29,7 +29,7 @@ import type { Metrics } from '../telemetry/metrics.ts';
 import { type DurableAudit, openAudit } from './audit.ts';
 import { OwnKeys } from './own-keys.ts';
 import { RELEASE } from './release.ts';
-import { openSealing, type Sealing } from './sealing.ts';
+import { type KekGuard, openKekGuard, openSealing, type Sealing } from './sealing.ts';
 import { openUpkeep } from './upkeep.ts';
 
 /** What it is opened with. */
@@ -80,10 +80,11 @@ export async function openControlPlane(parts: ControlPlaneParts): Promise<Contro
   const opened = new AsyncDisposableStack();
   try {
     const settings = await settingsOf(parts, opened);
-    const postgres = opened.use(openBackend(parts, settings));
+    const guard = await openKekGuard(parts);
+    const postgres = opened.use(openBackend(parts, settings, guard));
     await postgres.ready(START_WAIT_MS);
     const revocations = new PostgresRevocations(postgres.pool);
-    const sealing = opened.use(await openSealing(parts, postgres));
+    const sealing = opened.use(await openSealing(parts, postgres, guard));
     const store = new PostgresSigningKeys(postgres.pool);
     const ownKeys = opened.use(new OwnKeys({ store, sealer: sealing.sealer, clock: parts.clock, log: parts.log }));
     const audit = parts.primaryTrail ? undefined : opened.use(openAudit(parts, postgres.pool, sealing.sealer));
@@ -124,12 +125,17 @@ export async function openControlPlane(parts: ControlPlaneParts): Promise<Contro
   }
 }
 
-function openBackend({ loaded, clock, log, metrics }: ControlPlaneParts, settings: PostgresSettings): PostgresBackend {
+function openBackend(
+  { loaded, clock, log, metrics }: ControlPlaneParts,
+  settings: PostgresSettings,
+  guard: KekGuard,
+): PostgresBackend {
   return openPostgres({
     settings,
     clock,
     release: RELEASE,
     migrate: loaded.config.postgres?.migrate ?? 'start',
+    admit: guard.admit,
     onQuery: (operation, seconds) => metrics.postgresQuery.labels(operation).observe(seconds),
     onState: (state) => {
       if (state.status === 'up') log.info({ store: 'postgres' }, 'store_up');

@@ -2,7 +2,8 @@
 // re-sealed in the background, unused data keys deleted.
 import type { DataKeyDesk } from '../admin/key-desks.ts';
 import { auditSealedColumns } from '../audit/keys.ts';
-import { storeUnavailable } from '../core/errors.ts';
+import { SidecarError, storeUnavailable } from '../core/errors.ts';
+import { requireKek } from '../keys/data-keys.ts';
 import { LateSealer } from '../keys/late-sealer.ts';
 import { Resealing } from '../keys/resealing.ts';
 import { signingKeyColumn } from '../keys/signing-ring.ts';
@@ -13,9 +14,10 @@ import { credentialSealedColumns } from '../stores/postgres/credentials.ts';
 import { PostgresDataKeys } from '../stores/postgres/data-keys.ts';
 import { grantSealedColumns } from '../stores/postgres/grants.ts';
 import { idempotencyColumn } from '../stores/postgres/idempotency.ts';
+import type { Postgres } from '../stores/postgres/pool.ts';
 import { PostgresSealedRows } from '../stores/postgres/sealed-rows.ts';
 import type { ControlPlaneParts } from './control-plane.ts';
-import { openKeks } from './kek.ts';
+import { type Keks, openKeks } from './kek.ts';
 
 /** Every sealed column of the schema: an aggregate that seals adds its own, or re-sealing would not find it. */
 export const sealedColumns: readonly SealedColumn[] = [
@@ -38,16 +40,57 @@ export interface Sealing extends AsyncDisposable {
 
 const KEEP_EVERY_MS = 60_000;
 
+/** Keeps everything away from a database that was sealed under another KEK. */
+export interface KekGuard {
+  readonly keks: Keks;
+  /** For {@link openPostgres}: rejects with `misconfigured` for such a database, having changed nothing. */
+  admit(server: Postgres): Promise<void>;
+  /** Throws what it rejected with last. */
+  requireRight(): void;
+}
+
+/** The guard. Throws `misconfigured` for a KEK that cannot be used at all. */
+export async function openKekGuard({ loaded, stateDir, log }: ControlPlaneParts): Promise<KekGuard> {
+  const keks = await openKeks(loaded, stateDir);
+  let isAdmitted = false;
+  let refusal: unknown;
+  return {
+    keks,
+    async admit(server) {
+      // Once only: while the fleet is moved to another KEK, a blip must not shut out who has the keys already.
+      if (isAdmitted) return;
+      try {
+        await requireKek({ ...keks, store: new PostgresDataKeys(server) });
+        isAdmitted = true;
+      } catch (error) {
+        // A remote KEK that is away says nothing about the database.
+        if (!isMisconfigured(error)) return;
+        if (refusal === undefined) log.error({ problem: messageOf(error) }, 'sealing_not_open');
+        refusal = error;
+        throw error;
+      }
+    },
+    requireRight() {
+      if (refusal !== undefined && !isAdmitted) throw refusal;
+    },
+  };
+}
+
 /**
  * Opens sealing. With PostgreSQL there, a wrong KEK rejects with `misconfigured` and the program must not start; with it away
- * the data keys are opened when it comes, and a wrong KEK is an error in the log while nothing can be sealed or unsealed.
+ * the data keys are opened when it comes, and under a wrong KEK the guard never lets that happen.
  */
-export async function openSealing(parts: ControlPlaneParts, postgres: PostgresBackend): Promise<Sealing> {
-  const { loaded, stateDir, clock, log } = parts;
+export async function openSealing(
+  parts: ControlPlaneParts,
+  postgres: PostgresBackend,
+  guard: KekGuard,
+): Promise<Sealing> {
+  guard.requireRight();
+  const { loaded, clock, log } = parts;
   const store = new PostgresDataKeys(postgres.pool);
   const rotation = { rotateAfterMs: loaded.config.sealing?.rotate_after ?? 90 * DAY_MS };
   const rotateSeals = loaded.config.sealing?.rotate_seals ?? 1_000_000;
-  const sealer = new LateSealer({ ...(await openKeks(loaded, stateDir)), store, clock, ...rotation, rotateSeals });
+  const sealer = new LateSealer({ ...guard.keks, store, clock, ...rotation, rotateSeals });
   if (postgres.state().status === 'up') await sealer.open().catch(unlessMisconfigured);
   postgres.onReady(() => {
     sealer.open().catch((error) => log.error({ problem: messageOf(error) }, 'sealing_not_open'));
@@ -64,6 +107,8 @@ export async function openSealing(parts: ControlPlaneParts, postgres: PostgresBa
 
 const DAY_MS = 86_400_000;
 const messageOf = (error: unknown) => (error instanceof Error ? error.message : 'unknown');
+
+const isMisconfigured = (error: unknown) => error instanceof SidecarError && error.kind === 'misconfigured';
 
 function unlessMisconfigured(error: unknown): void {
   if ((error as { readonly kind?: string }).kind !== 'store_unavailable') throw error;

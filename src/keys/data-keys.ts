@@ -44,7 +44,20 @@ export async function settleKek(options: DataKeyOptions): Promise<void> {
   throw storeUnavailable('replicas keep changing the key-encryption key; look at their sealing.kek');
 }
 
-function wrongKek({ kekId }: KekCheck, { kek, previousKek }: DataKeyOptions): string {
+/**
+ * Looks whether the KEK, or the previous one, is the one that this database is sealed under; one that was never sealed is
+ * anybody's. Writes nothing. Rejects with `misconfigured` when it is not; a remote KEK that is away rejects as in
+ * {@link settleKek}.
+ */
+export async function requireKek(options: Omit<DataKeyOptions, 'clock'>): Promise<void> {
+  const { kek, previousKek, store } = options;
+  const { check } = await store.read();
+  if (check === undefined || (await opensCheck(kek, check))) return;
+  if (previousKek !== undefined && (await opensCheck(previousKek, check))) return;
+  throw kekRefused(wrongKek(check, options));
+}
+
+function wrongKek({ kekId }: KekCheck, { kek, previousKek }: Omit<DataKeyOptions, 'clock'>): string {
   const tried = previousKek === undefined ? 'sealing.kek is not' : 'neither sealing.kek nor sealing.previous_kek is';
   return `${tried} the key that sealed this database (it was ${kekId}, sealing.kek is ${kek.id}); nothing was changed`;
 }

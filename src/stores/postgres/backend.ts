@@ -5,7 +5,7 @@ import { SidecarError } from '../../core/errors.ts';
 import type { PostgresSettings } from './connection.ts';
 import { type MigrateOptions, migrate, schemaStatus } from './migrate.ts';
 import { type Migration, SchemaRefused } from './migrations.ts';
-import { type PoolHooks, PostgresPool } from './pool.ts';
+import { type PoolHooks, type Postgres, PostgresPool } from './pool.ts';
 
 /** What can be said about it: `down` no server, `refused` a schema that this program may not use, with the reason. */
 export type PostgresState =
@@ -23,6 +23,11 @@ export interface BackendOptions extends PoolHooks {
   readonly migrate: 'start' | 'never';
   /** Default: those that the program brings. */
   readonly migrations?: readonly Migration[];
+  /**
+   * Judges a server whose schema is right before anything else may use it. What it rejects with becomes the state: `down` for
+   * `store_unavailable`, else `refused`.
+   */
+  readonly admit?: (server: Postgres) => Promise<void>;
   /** Told of every change of the state. */
   readonly onState?: (state: PostgresState) => void;
   /** Told what a start applied. */
@@ -33,7 +38,7 @@ export interface BackendOptions extends PoolHooks {
 export interface PostgresBackend extends AsyncDisposable {
   readonly pool: PostgresPool;
   state(): PostgresState;
-  /** Resolves true once calls are allowed, false after `waitMs`; it goes on trying either way. */
+  /** Resolves true once calls are allowed, false once they are refused or after `waitMs`; it goes on trying either way. */
   ready(waitMs: number): Promise<boolean>;
   /** Calls `task` whenever calls become allowed again after a while without, and now when they are. */
   onReady(task: () => void): void;
@@ -51,6 +56,7 @@ class Keeper implements PostgresBackend {
   readonly pool: PostgresPool;
   readonly #options: BackendOptions;
   readonly #tasks: (() => void)[] = [];
+  readonly #waiting = new Set<(isUp: boolean) => void>();
   readonly #running: Promise<void>;
   #state: PostgresState = { status: 'down', problem: 'PostgreSQL has not answered yet' };
   #closing = Promise.withResolvers<void>();
@@ -73,16 +79,15 @@ class Keeper implements PostgresBackend {
   }
 
   async ready(waitMs: number): Promise<boolean> {
-    if (this.#state.status === 'up') return true;
+    if (this.#state.status !== 'down') return this.#state.status === 'up';
     const { promise, resolve } = Promise.withResolvers<boolean>();
     const timer = setTimeout(resolve, waitMs, false);
-    const task = () => resolve(true);
-    this.#tasks.push(task);
+    this.#waiting.add(resolve);
     try {
       return await promise;
     } finally {
       clearTimeout(timer);
-      this.#tasks.splice(this.#tasks.indexOf(task), 1);
+      this.#waiting.delete(resolve);
     }
   }
 
@@ -107,6 +112,8 @@ class Keeper implements PostgresBackend {
       const done = await this.#ensureSchema();
       if (this.#closed) return;
       if (done.length > 0) this.#options.onMigrated?.(done);
+      await this.#options.admit?.(this.pool.unblocked());
+      if (this.#closed) return;
       this.#become({ status: 'up' });
     } catch (error) {
       const problem = error instanceof Error ? error.message : 'PostgreSQL cannot be used';
@@ -132,6 +139,7 @@ class Keeper implements PostgresBackend {
     const problem = (of: PostgresState) => (of.status === 'up' ? '' : of.problem);
     if (before.status !== state.status || problem(before) !== problem(state)) this.#options.onState?.(state);
     if (state.status === 'up' && before.status !== 'up') for (const task of [...this.#tasks]) task();
+    if (state.status !== 'down') for (const resolve of this.#waiting) resolve(state.status === 'up');
   }
 
   async #pause(ms: number): Promise<void> {

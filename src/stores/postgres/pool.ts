@@ -66,6 +66,16 @@ export class PostgresPool implements Postgres, AsyncDisposable {
     this.#blocked = reason;
   }
 
+  /** The same pool for whoever judges whether it may be used: calls are made also while they are blocked. */
+  unblocked(): Postgres {
+    const call = <T>(isolation: string, operation: string, work: Work<T>, options: CallOptions = {}) =>
+      this.#measured(operation, () => this.#exchange(isolation, work, options));
+    return {
+      run: (operation, work, options) => call('read committed', operation, work, options),
+      transact: (operation, work, options) => call('serializable', operation, work, options),
+    };
+  }
+
   /** Why calls are refused, if they are. */
   get blocked(): string | undefined {
     return this.#blocked;
