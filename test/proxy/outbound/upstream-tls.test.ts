@@ -134,10 +134,10 @@ test('a CA file that changes counts from the next reload on, for new connections
     await using sidecar = await before(server.url, { tls: { ca: { file }, server_name: 'app.test' } });
     assert.equal((await ask(sidecar)).status, 502);
     writeFileSync(file, authority.certificate);
-    assert.equal(sidecar.reload().ok, true);
+    assert.equal((await sidecar.reload()).ok, true);
     assert.equal((await ask(sidecar)).from, 'sealed by 127.0.0.1');
     writeFileSync(file, stranger.certificate);
-    assert.equal(sidecar.reload().ok, true);
+    assert.equal((await sidecar.reload()).ok, true);
     assert.equal((await ask(sidecar)).status, 502);
   } finally {
     rmSync(folder, { recursive: true, force: true });
@@ -189,5 +189,5 @@ test('a key that does not belong to its certificate is refused at load', async (
   await assert.rejects(before('https://127.0.0.1:1', { tls }), /belong/);
   await using sidecar = await before('https://127.0.0.1:1', {});
   sidecar.writeConfig(configFor('https://127.0.0.1:1', webSockets('https://127.0.0.1:1', tls)));
-  assert.equal(sidecar.reload().ok, false);
+  assert.equal((await sidecar.reload()).ok, false);
 });
