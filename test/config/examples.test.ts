@@ -26,6 +26,7 @@ const shows: Readonly<Record<string, (config: SidecarConfig) => unknown>> = {
   nginx: ({ proxy }) => proxy.trusted_proxies[0] === '127.0.0.1/32',
   okta: ({ issuers }) => issuers.okta?.types.includes('absent') && issuers.okta.claims.scopes?.[0] === 'scp',
   pod: ({ routes }) => routes.health?.auth === 'none',
+  'several-endpoints': ({ upstreams }) => upstreams.app?.url.length === 3 && upstreams.app.health && upstreams.local,
   'several-issuers': ({ routes, issuers }) =>
     routes.partners?.issuers?.length === 2 && issuers.old_service?.keys.secret,
   smallest: ({ routes }) => routes.all?.auth === 'required',

@@ -152,7 +152,8 @@ class Transit implements ResponseReader, OpenExchange, Waiter {
     const { status, fields, framing } = head;
     exchange.answeredAtMs = this.#answerer.clock.monotonicMs();
     const { endpoints } = this.route.upstream;
-    if (endpoints.watchesAnswers) endpoints.answered(this.#endpoint as Endpoint, status);
+    const endpoint = this.#endpoint as Endpoint;
+    if (endpoints.watchesAnswers || endpoint.connectFailures > 0) endpoints.answered(endpoint, status);
     if (this.#becomesStream(head) && !this.#startStream()) return;
     this.#answerer.addFields(exchange, status, fields);
     if (typeof framing === 'number') this.#remaining = framing;

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { connect, type Socket } from 'node:net';
+import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
 import { test } from 'node:test';
 import { eventually } from '../../rows/eventually.ts';
 import { sendRaw } from '../../support/raw-client.ts';
@@ -232,4 +232,25 @@ test('a WebSocket whose endpoint refuses goes to another one, and with none left
     endpoints.map(({ requests }) => requests),
     [0, 0],
   );
+});
+
+test('an upstream that answers on its connections and takes no new ones is not given up', async () => {
+  const answer = 'HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok';
+  const sockets: Socket[] = [];
+  const server = createServer((socket) => {
+    sockets.push(socket);
+    socket.on('error', () => {});
+    socket.on('data', () => setTimeout(() => socket.write(answer), 30));
+  }).listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+  await using sidecar = await before(url, { keep_alive: '1m', breaker: { failures: 3, probe: '1h' } });
+  assert.equal((await ask(sidecar)).from, 'ok');
+  server.close();
+  for (let n = 0; n < 6; n += 1) {
+    const pair = await Promise.all([ask(sidecar), ask(sidecar)]);
+    assert.deepEqual(pair.map(({ from }) => from).toSorted(), ['ok', 'upstream_unreachable']);
+  }
+  assert.equal(sockets.length, 1);
+  for (const socket of sockets) socket.destroy();
 });

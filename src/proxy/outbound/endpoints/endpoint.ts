@@ -36,7 +36,7 @@ export class Endpoint {
   active = 0;
   state: EndpointState = 'up';
   rank = 0;
-  /** Connections in a row that could not be made. */
+  /** Connections in a row that could not be made, without any answer in between. */
   connectFailures = 0;
   /** Requests in a row without a good answer. */
   failures = 0;

@@ -71,8 +71,9 @@ export class Endpoints {
     return this.#balance.choose(this.#list, except, this.#options.clock.monotonicMs());
   }
 
-  /** An answer with this status came, whole or not. */
+  /** An answer with this status came, whole or not. Who answers is there, even if it takes no new connection. */
   answered(endpoint: Endpoint, status: number): void {
+    this.#connected(endpoint);
     if (this.#options.config.ejection.statuses.includes(status)) this.failed(endpoint);
     else endpoint.failures = 0;
   }
