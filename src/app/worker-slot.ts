@@ -20,6 +20,8 @@ export interface SlotParts {
   readonly instanceId: string;
   readonly config: () => LoadedConfig;
   readonly port: () => number;
+  /** True while another worker serves. */
+  readonly othersServe: () => boolean;
   /** Revocations that the shared log does not have yet. */
   readonly pending: () => readonly RevocationEntry[];
   readonly answers: Omit<Answers<PrimaryCalls>, 'state'>;
@@ -41,6 +43,7 @@ const LONGEST_PAUSE_MS = 5000;
 /** Looks, a second apart, without a word: a process whose event loop stands still serves nobody and must not keep its share. */
 const SILENT_LOOKS = 30;
 const CLOSE_MS = 5000;
+const FIT_LOOK_MS = 100;
 
 /** One place for a worker. */
 export class WorkerSlot {
@@ -151,6 +154,19 @@ export class WorkerSlot {
     clearTimeout(late);
   }
 
+  /**
+   * A worker that does not know the revocations would answer its share of requests with 503, while the others know what they
+   * knew before Redis went away: as long as one of them serves, it waits.
+   */
+  async #fit(child: ChildProcess): Promise<void> {
+    const isFit = () => {
+      const facts = this.#state?.facts;
+      if (facts === undefined || !facts.revocationsLoaded) return false;
+      return facts.issuersConfigured === 0 || facts.issuersWithKeys > 0;
+    };
+    while (!isFit() && this.#parts.othersServe() && child.connected) await delay(FIT_LOOK_MS);
+  }
+
   #fork(): { readonly child: ChildProcess; readonly channel: Channel<WorkerCalls, PrimaryCalls> } {
     const { number, answers, clock } = this.#parts;
     const startedMs = clock.monotonicMs();
@@ -208,6 +224,7 @@ export class WorkerSlot {
     const { child, channel } = this.#fork();
     try {
       await this.#callOpen(channel);
+      await this.#fit(child);
       await this.listen();
       log.info({ worker: number, pid: child.pid }, 'worker_restarted');
     } catch (err) {

@@ -65,6 +65,7 @@ export class WorkerPool implements Siblings, AsyncDisposable {
         ...{ number: at + 1, count, config, clock, log },
         instanceId: at === 0 ? instanceId : `${instanceId}.${at + 1}`,
         port: () => this.#port,
+        othersServe: () => others().some((slot) => slot.serving),
         pending: () => this.#primary?.follower.unlogged() ?? [],
         answers: this.#answers(others),
         onDeath: (counted) => {

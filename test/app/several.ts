@@ -37,10 +37,15 @@ export interface Loose {
 }
 
 /** Waits until the condition holds; generous, because the machine may be busy. */
-export async function eventually(condition: () => boolean | Promise<boolean>, what: string): Promise<void> {
+export async function eventually(
+  condition: () => boolean | Promise<boolean>,
+  what: string,
+  /** Said when it never comes. */
+  seen: () => unknown = () => undefined,
+): Promise<void> {
   const deadline = Date.now() + 60_000;
   while (!(await condition())) {
-    assert.ok(Date.now() < deadline, `never: ${what}`);
+    if (Date.now() >= deadline) assert.fail(`never: ${what} ${JSON.stringify(await seen())}`);
     await sleep(50);
   }
 }
@@ -74,7 +79,8 @@ export async function several(
   const redis = closing.use(await startRedis());
   const upstream = closing.use(await recordingUpstream(handler));
   const { proxy = {}, ...rest } = config as { proxy?: object };
-  const whole = { redis: { url: { value: redis.url } }, ...rest, proxy: { workers: 2, ...proxy } };
+  // Longer than a busy machine lets a process wait: with Redis there, no test is about its being late.
+  const whole = { redis: { url: { value: redis.url }, timeout: '5s' }, ...rest, proxy: { workers: 2, ...proxy } };
   const writeConfig = (next: object) => writeFileSync(folder.file('sidecar.yaml'), JSON.stringify(next));
   writeConfig(configFor(upstream.url, whole));
   const program = closing.use(start(['run'], { cwd: folder.path }));

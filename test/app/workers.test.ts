@@ -2,6 +2,7 @@
 // is what one process would give.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { configFor, tokenFor } from '../support/sidecar.ts';
 import { eventually, type Loose, lives, several, tokens } from './several.ts';
 
@@ -44,7 +45,11 @@ test('with Redis away a revocation is pending and yet in force in every process,
   const token = tokenFor({ sub: 'mallory' });
   assert.equal(count(await it.statuses(20, token), 200), 20);
   await it.redis.stop();
-  await eventually(async () => String((await it.ready()).json.status) === 'degraded', 'Redis is known to be away');
+  await eventually(
+    async () => String((await it.ready()).json.status) === 'degraded',
+    'Redis is known to be away',
+    () => it.ready(),
+  );
   const body = { kind: 'subject', issuer: 'test', id: 'mallory', reason: 'test' };
   const { json } = await it.admin('POST', '/v1/revocations', body);
   assert.equal(String(json.applied), 'pending');
@@ -99,10 +104,33 @@ test('a worker that is killed under load takes its own connections with it and n
   assert.equal(await it.metric('doorward_worker_deaths_total'), 1);
 });
 
+test('a worker that takes the place of another while Redis is away waits, and the others go on with what they know', async () => {
+  await using it = await several();
+  const token = tokenFor();
+  assert.equal(count(await it.statuses(20, token), 200), 20);
+  await it.redis.stop();
+  await eventually(async () => String((await it.ready()).json.status) === 'degraded', 'Redis is known to be away');
+  const [killed] = it.workers();
+  process.kill(killed as number, 'SIGKILL');
+  await eventually(
+    () => it.workers().length === 2 && it.workers().every((pid) => pid !== killed),
+    'another one starts',
+  );
+  // Three times as long as it took Redis to be given up at its start.
+  for (let round = 0; round < 12; round += 1) {
+    assert.equal(count(await it.statuses(10, token), 200), 10);
+    await sleep(500);
+  }
+  assert.equal(Number((await it.ready()).json.components?.workers?.detail?.serving), 1);
+  await it.redis.start();
+  await eventually(async () => String((await it.ready()).json.status) === 'ready', 'it serves once it knows');
+  assert.equal(count(await it.statuses(20, token), 200), 20);
+});
+
 test('attack 112: a reload is in force in every process or in none', async () => {
   await using it = await several();
   const { proxy, ...rest } = configFor(it.upstream.url, {
-    redis: { url: { value: it.redis.url } },
+    redis: { url: { value: it.redis.url }, timeout: '5s' },
     proxy: { workers: 2 },
   });
   const moved = { ...rest, proxy, routes: { all: { match: { prefix: '/moved' } } } };
