@@ -9,7 +9,7 @@ import { routeRows } from './app/desks.ts';
 import { type Current, type Generations, generations } from './app/generations.ts';
 import type { OpenedOAuth } from './app/oauth.ts';
 import type { ObservedParts } from './app/observation.ts';
-import { openPlane } from './app/plane.ts';
+import { openPlane, type PlaneParts } from './app/plane.ts';
 import { openProxyPort, type ProxyPort } from './app/proxy-port.ts';
 import { openPublishing } from './app/publishing.ts';
 import { Reloading } from './app/reloading.ts';
@@ -179,12 +179,13 @@ class Replica implements Sidecar {
       publishedKeys: await this.#openPublishing(first, stores, controlPlane),
       knownClients,
       lookup: this.#options.lookup,
+      onKeysRemoved: (issuer, keyIds) => this.#open?.doubt(issuer, keyIds),
     });
     this.#closing.use(this.#generations);
     this.#current = this.#generations.next(first);
     await Promise.all([...this.#current.issuers.values()].map(({ keys }) => keys.warm()));
     await this.#openOAuth(stores, controlPlane, { follower, index, revoker, announcer });
-    this.#openPlane(stores, gate, index);
+    this.#openPlane(stores, { gate, follower, knownClients });
     const observed = this.#observed(stores, controlPlane, follower, index);
     const held = { holder: this.#holder, log: this.#log, metrics: this.#metrics, pool: this.#pool };
     const steps = { compile: this.#compile.bind(this), switchTo: this.#switch.bind(this) };
@@ -306,14 +307,14 @@ class Replica implements Sidecar {
     });
   }
 
-  #openPlane({ backend }: Stores, gate: CheckGate, index: RevocationIndex): void {
+  #openPlane({ backend }: Stores, parts: Pick<PlaneParts, 'gate' | 'follower' | 'knownClients'>): void {
     const keep = (decision: KeptDecision) => {
       backend.decisions.keep(decision);
       this.#options.onRefusal?.(decision);
     };
     const held = { clock: this.#clock, log: this.#log, metrics: this.#metrics, current: () => this.#current };
     const isDraining = () => this.#draining !== undefined;
-    const opened = openPlane({ ...held, gate, index, site: this.#oauth?.site, keep, isDraining });
+    const opened = openPlane({ ...held, ...parts, site: this.#oauth?.site, keep, isDraining });
     this.#open = this.#closing.use(opened.open);
     this.#plane = opened.plane;
   }

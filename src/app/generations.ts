@@ -61,6 +61,8 @@ export function generations(options: {
   readonly knownClients: KnownClients;
   /** Default: the system's resolver. */
   readonly lookup?: Lookup | undefined;
+  /** Told of keys of an issuer block that verify no more. */
+  readonly onKeysRemoved: (issuerName: string, keyIds: readonly string[]) => void;
 }): Generations {
   const { clock, log, metrics, gate, stateDir, ownKeys, publishedKeys, knownClients } = options;
   const issuerReuse = reuse<Issuer>(GRACE_MS);
@@ -135,7 +137,7 @@ export function generations(options: {
       const names = principalIssuers(config);
       const clients = layeredClients(fixed, knownClients, (name) => names.get(name));
       const before = verifier;
-      verifier = createVerifier({ issuers, clock });
+      verifier = createVerifier({ issuers, clock, onKeysRemoved: options.onKeysRemoved });
       before?.[Symbol.dispose]();
       const assertions = assertionsOf(loaded);
       const parts = { clock, log, metrics, upstreams, verifier, gate, clients, assertions };

@@ -1,11 +1,13 @@
 // Opens the data plane over the parts of a process: what is under way, what is recorded, how it is answered.
 
 import type { Clock } from '../core/clock.ts';
+import type { KnownClients } from '../limits/clients.ts';
 import type { CheckGate } from '../proxy/decide/check-gate.ts';
 import { type OpenExchanges, openExchanges } from '../proxy/open-exchanges.ts';
 import { answerer } from '../proxy/outbound/answer.ts';
 import { type DataPlane, dataPlane } from '../proxy/server.ts';
-import type { RevocationIndex } from '../revocation/index.ts';
+import { judgeAgain } from '../proxy/standing.ts';
+import type { RevocationFollower } from '../revocation/follower.ts';
 import type { KeptDecision } from '../stores/contracts/decisions.ts';
 import { decisionRecorder } from '../telemetry/decision.ts';
 import type { Log } from '../telemetry/log.ts';
@@ -19,7 +21,8 @@ export interface PlaneParts {
   readonly log: Log;
   readonly metrics: Metrics;
   readonly gate: CheckGate;
-  readonly index: RevocationIndex;
+  readonly follower: Pick<RevocationFollower, 'mayKeepOpen'>;
+  readonly knownClients: Pick<KnownClients, 'version'>;
   readonly current: () => Current;
   /** Public endpoints of ours; undefined without. */
   readonly site: OpenedOAuth['site'] | undefined;
@@ -30,12 +33,15 @@ export interface PlaneParts {
 
 /** Opens it; `open` is to be disposed with the rest. */
 export function openPlane(parts: PlaneParts): { readonly plane: DataPlane; readonly open: OpenExchanges } {
-  const { clock, log, metrics, gate, index, current, site, keep, isDraining } = parts;
+  const { clock, log, metrics, gate, follower, knownClients, current, site, keep, isDraining } = parts;
   const open = openExchanges({
     nowMs: () => clock.nowMs(),
     monotonicMs: () => clock.monotonicMs(),
-    revocationGeneration: () => index.generation,
     isRevoked: (token) => gate.isRevoked(token),
+    knowsRevocations: () => follower.mayKeepOpen(),
+    recordsVersion: () => knownClients.version,
+    generation: () => current().generation,
+    judge: judgeAgain,
   });
   const recorder = decisionRecorder({
     log,

@@ -117,6 +117,12 @@ export const reasons = {
     'Service unavailable',
     'No endpoint takes requests: unreachable or unhealthy; see `doorward upstream list`.',
   ),
+  route_changed: row(
+    503,
+    'temporarily_unavailable',
+    'Service unavailable',
+    'The route leads elsewhere, or tells the application somebody else, since a reload: the stream was ended, connect again.',
+  ),
   upstream_timeout: row(504, 'upstream_timeout', 'Gateway timeout', 'No response head within response_timeout.'),
   client_aborted: row(499, 'client_aborted', 'Client closed request', 'The client went away; nothing to do.'),
   media_type_unsupported: row(415, 'unsupported_media_type', 'Unsupported media type', 'Send application/json.'),

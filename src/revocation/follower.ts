@@ -21,6 +21,8 @@ import { Tombstones } from './tombstones.ts';
 
 const RETRY_MS = 1000;
 const SWEEP_MS = 1000;
+/** Contact is sought every second while there is none: so long without is no blink. */
+const DENY_AFTER_MS = 3000;
 
 /** How a follower is set up. */
 export interface FollowerOptions {
@@ -150,6 +152,17 @@ export class RevocationFollower implements AsyncDisposable {
     if (onStoreDown === 'allow') return 'index';
     if (onStoreDown === 'deny' || !this.#loadedOnce) return 'deny';
     return this.#sinceContactMs() <= knownForMs ? 'index' : 'deny';
+  }
+
+  /**
+   * Whether what is known of revocations may keep open what was let in before: with the store away as long as it lets
+   * requests in; with `deny`, which lets none in, for three seconds, so that a blink of the store ends nothing.
+   */
+  mayKeepOpen(): boolean {
+    const { onStoreDown, knownForMs } = this.#options;
+    if (onStoreDown === 'allow') return true;
+    const boundMs = onStoreDown === 'deny' ? DENY_AFTER_MS : Math.max(DENY_AFTER_MS, knownForMs);
+    return this.#loadedOnce && this.#sinceContactMs() <= boundMs;
   }
 
   /** In force here at once, on every replica when the answer says `all`. Throws only when too many wait already. */

@@ -20,6 +20,8 @@ export interface VerifierOptions {
   /** By the name of the issuer block. The verifier does not own them. */
   readonly issuers: ReadonlyMap<string, Issuer>;
   readonly clock: Clock;
+  /** Told of keys of an issuer block that verify no more, after what they verified is forgotten. */
+  readonly onKeysRemoved?: (issuerName: string, keyIds: readonly string[]) => void;
   /** Most verified tokens remembered; default 50,000. */
   readonly cacheSize?: number;
   /** Most refusals remembered; default 10,000. */
@@ -41,6 +43,8 @@ export interface Verifier extends Disposable {
    * fetched for issuers that are not in `allowedIssuers` (names of issuer blocks). Calls for one token share the work.
    */
   verify(token: string, allowedIssuers: readonly string[], thumbprint?: string): Promise<VerifiedToken>;
+  /** The issuer block of that name: the same object as long as its rules and the source of its keys stay as they are. */
+  issuer(name: string): Issuer | undefined;
   /** Forgets everything. */
   clear(): void;
   /** Forgets the tokens of one issuer block. */
@@ -113,7 +117,10 @@ export function createVerifier(options: VerifierOptions): Verifier {
     cache.forget(({ principal }) => principal.issuerName === name && (keyIds?.includes(principal.keyId) ?? true));
   };
   const unsubscribe = [...issuers.values()].map((issuer) =>
-    issuer.keys.onKeysRemoved((keyIds) => forget(issuer.name, keyIds)),
+    issuer.keys.onKeysRemoved((keyIds) => {
+      forget(issuer.name, keyIds);
+      options.onKeysRemoved?.(issuer.name, keyIds);
+    }),
   );
 
   const remember = async (key: string, work: Promise<VerifiedToken>): Promise<VerifiedToken> => {
@@ -166,6 +173,7 @@ export function createVerifier(options: VerifierOptions): Verifier {
       return known instanceof VerifiedToken && isForeign(known, thumbprint) ? certificateMismatch : known;
     },
     verify,
+    issuer: (name) => issuers.get(name),
     clear: () => {
       turn();
       cache.clear();

@@ -4,8 +4,8 @@
 import { STATUS_CODES } from 'node:http';
 import type { Reason } from '../../core/reasons.ts';
 import type { ClientResponse } from '../../http/client-response.ts';
-import type { VerifiedToken } from '../../token/verified-token.ts';
 import type { Exchange } from '../exchange.ts';
+import type { Generation } from '../generation.ts';
 import type { Route } from '../inbound/route.ts';
 import type { OpenExchange } from '../open-exchanges.ts';
 import type { Answerer } from './answer.ts';
@@ -40,7 +40,9 @@ class Transit implements ResponseReader, OpenExchange, Waiter {
   deadlineMs = Number.POSITIVE_INFINITY;
   place = -1;
   isStream = false;
-  readonly token: VerifiedToken | undefined;
+  judged: Exchange;
+  judgedBy: Generation | undefined;
+  recordsVersion = -1;
   readonly route: Route;
   readonly #exchange: Exchange;
   readonly #response: ClientResponse;
@@ -64,9 +66,18 @@ class Transit implements ResponseReader, OpenExchange, Waiter {
     this.#response = exchange.response as ClientResponse;
     this.#requestHead = head;
     this.#answerer = answerer;
-    this.token = exchange.token;
+    this.judged = exchange;
+    this.judgedBy = exchange.generation;
     this.route = exchange.route as Route;
     this.#response.on('close', this.#onClientClose);
+  }
+
+  get isLasting(): boolean {
+    return this.isStream || this.route.stream;
+  }
+
+  get endpointUrl(): string | undefined {
+    return this.#endpoint?.url;
   }
 
   start(): void {
@@ -135,10 +146,10 @@ class Transit implements ResponseReader, OpenExchange, Waiter {
     }
   }
 
-  cut(reason: 'token_revoked' | 'token_expired' | 'draining'): void {
+  cut(reason: Reason): void {
     if (this.isStream) this.#answerer.streamsClosed(reason);
     if (reason === 'draining') this.#finishCleanly();
-    else if (this.#headSent) this.#abort(reason as Reason);
+    else if (this.#headSent) this.#abort(reason);
     else this.#fail(reason);
   }
 

@@ -5,21 +5,21 @@ import { Agent, type IncomingHttpHeaders } from 'node:http';
 import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import HttpProxy from 'http-proxy';
+import type { Reason } from '../../core/reasons.ts';
 import { findField } from '../../http/headers.ts';
 import { problem } from '../../http/problem.ts';
 import { writeRawAnswer } from '../../http/raw-answer.ts';
-import type { VerifiedToken } from '../../token/verified-token.ts';
 import type { Ending, Exchange } from '../exchange.ts';
+import type { Generation } from '../generation.ts';
 import type { Route } from '../inbound/route.ts';
 import type { OpenExchange } from '../open-exchanges.ts';
 import type { Answerer } from './answer.ts';
+import { closingWords } from './closing-words.ts';
 import type { Endpoint } from './endpoints/endpoint.ts';
 import { closeFrame, FrameTracker } from './frames.ts';
 import { acceptsHandshake, pruneHandshakeAnswer } from './handshake.ts';
 import { upstreamFields } from './upstream-fields.ts';
 
-/** RFC 6455 section 7.4.1. */
-const closeCodes = { token_revoked: 1008, token_expired: 1008, draining: 1001 } as const;
 const BOUNDARY_WAIT_MS = 1000;
 /** How long a side may take to close after the other one has; a peer that never does must not hold the tunnel. */
 const CLOSE_WAIT_MS = 1000;
@@ -112,8 +112,11 @@ class Tunnel implements OpenExchange {
   deadlineMs = Number.POSITIVE_INFINITY;
   place = -1;
   readonly isStream = true;
-  readonly token: VerifiedToken | undefined;
+  readonly isLasting = true;
   readonly exchange: Exchange;
+  judged: Exchange;
+  judgedBy: Generation | undefined;
+  recordsVersion = -1;
   readonly #answerer: Answerer;
   readonly #ending: Ending;
   readonly #client: Socket;
@@ -128,7 +131,8 @@ class Tunnel implements OpenExchange {
 
   constructor(exchange: Exchange, answerer: Answerer, ending: Ending) {
     this.exchange = exchange;
-    this.token = exchange.token;
+    this.judged = exchange;
+    this.judgedBy = exchange.generation;
     this.#answerer = answerer;
     this.#ending = ending;
     this.#client = exchange.socket as Socket;
@@ -136,6 +140,10 @@ class Tunnel implements OpenExchange {
     this.#client.once('close', () => this.#settle());
     answerer.open.add(this);
     answerer.streamOpened();
+  }
+
+  get endpointUrl(): string | undefined {
+    return this.#endpoint?.url;
   }
 
   /** Connects to `endpoint`, or to another one that can be reached; then calls `connected`, unless the client left first. */
@@ -210,7 +218,7 @@ class Tunnel implements OpenExchange {
     this.#ending.refuse(this.exchange, 'upstream_timeout');
   }
 
-  cut(reason: keyof typeof closeCodes): void {
+  cut(reason: Reason): void {
     if (this.#cutting || this.#settled) return;
     this.#cutting = true;
     this.#answerer.streamsClosed(reason);
@@ -222,7 +230,8 @@ class Tunnel implements OpenExchange {
     upstream.unpipe(this.#client);
     this.#client.unpipe(upstream);
     const finish = () => {
-      this.#client.end(closeFrame(closeCodes[reason], reason === 'draining' ? 'going away' : 'token no longer valid'));
+      const { code, text } = closingWords(reason);
+      this.#client.end(closeFrame(code, text));
       this.#client.resume();
       upstream.destroy();
       this.#destroyLater();
