@@ -102,7 +102,11 @@ export function setGauges({
   metrics.storeUp.labels(backend.name).set(health.up ? 1 : 0);
   metrics.degraded.reset();
   for (const warning of health.warnings) metrics.degraded.labels('store', warning).set(1);
-  if (!health.up) metrics.degraded.labels('store', 'away').set(1);
+  if (!health.up) {
+    metrics.degraded.labels('store', 'away').set(1);
+    for (const { on_store_down: mode } of Object.values(current().loaded.config.limits))
+      metrics.degraded.labels('limits', mode).set(1);
+  }
   if (follower.state() !== 'ready' && redis !== undefined)
     metrics.degraded.labels('revocation', follower.state()).set(1);
   metrics.revocationEntries.set(index.size);
@@ -113,7 +117,7 @@ export function setGauges({
   if (made !== undefined) metrics.signingKeyAge.set((clock.nowMs() - made) / 1000);
   const facts = redis?.serverFacts();
   if (facts !== undefined) metrics.redisEvictedKeys.set(facts.evictedKeys);
-  metrics.redisConnections.set(redis === undefined ? 0 : health.up ? 3 : 0);
+  metrics.redisConnections.set(redis?.connections() ?? 0);
   if (controlPlane !== undefined) {
     setPostgresGauges(controlPlane, metrics);
     setKeyGauges(controlPlane, current(), metrics, clock.nowMs());

@@ -52,7 +52,7 @@ function instruments(registry: Registry) {
       buckets: STORE_BUCKETS,
       registers,
     }),
-    redisConnections: gauge('redis_connections_active', 'Open connections to Redis.', [], 'sum'),
+    redisConnections: gauge('redis_connections_active', 'Open connections to Redis for commands; those for notices come on top.', [], 'sum'),
     revocationEntries: gauge('revocation_entries', 'Active entries in the index.', [], 'max'),
     revocationsPending: gauge(
       'revocations_pending',

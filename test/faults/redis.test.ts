@@ -50,6 +50,32 @@ test('attack 110: NOSCRIPT loads the script again, without a false deny and with
   assert.equal((await hit(a.backend.checks, [limit], now))[0], 3);
 });
 
+test('a turn is one call: one read of the head, and a read and a write for each counter', async () => {
+  await using server = await startRedis();
+  await using a = await open(server.url);
+  using admin = await raw(server.url);
+  const limits = [charge(5, 60_000), charge(5, 60_000)];
+  await a.backend.checks.check([limits]);
+  const turn = async (requests: readonly (typeof limits)[]) => {
+    await admin.config('RESETSTAT');
+    await a.backend.checks.check(requests);
+    const info = await admin.info('commandstats');
+    const names = ['evalsha', 'get', 'setrange', 'psetex', 'time'];
+    return names.map((name) => Number(new RegExp(`cmdstat_${name}:calls=(\\d+)`).exec(info)?.[1] ?? 0));
+  };
+  assert.deepEqual(await turn([[]]), [1, 1, 0, 0, 1], 'a route without limits');
+  assert.deepEqual(await turn([limits]), [1, 3, 2, 0, 1]);
+  assert.deepEqual(
+    await turn(Array.from({ length: 100 }, () => [charge(5, 60_000), charge(5, 60_000)])),
+    [1, 201, 0, 200, 1],
+  );
+  assert.deepEqual(
+    await turn(Array.from({ length: 3 }, () => limits)),
+    [1, 3, 2, 0, 1],
+    'a counter is read and written once',
+  );
+});
+
 test('a wrong-typed or malformed counter spoils its own request only', async () => {
   await using server = await startRedis();
   await using a = await open(server.url);

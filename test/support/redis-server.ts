@@ -67,8 +67,12 @@ export async function startRedis(...extra: string[]): Promise<RedisServer> {
   ]);
 }
 
-/** Starts redis-server with exactly these arguments, made from its own folder, and resolves once it answers on `port`. */
-export async function launchRedis(port: number, args: (dir: string) => readonly string[]): Promise<RedisServer> {
+/** Starts redis-server with exactly these arguments, made from its own folder, and resolves once `isUp`: it answers on `port`. */
+export async function launchRedis(
+  port: number,
+  args: (dir: string) => readonly string[],
+  isUp: (port: number) => Promise<boolean> = answers,
+): Promise<RedisServer> {
   const dir = mkdtempSync(join(tmpdir(), 'doorward-redis-'));
   const given = args(dir);
   let child: ChildProcess | undefined;
@@ -76,7 +80,7 @@ export async function launchRedis(port: number, args: (dir: string) => readonly 
     if (child !== undefined && child.exitCode === null && child.signalCode === null) return;
     child = spawn('redis-server', given, { stdio: 'ignore' });
     for (let attempt = 0; attempt < 400; attempt += 1) {
-      if (await answers(port)) return;
+      if (await isUp(port)) return;
       await sleep(25);
     }
     await stop();

@@ -49,6 +49,11 @@ export class AnswerWatch implements Disposable {
     redis.on('ready', onAnswer);
   }
 
+  /** True until a command went without an answer, and again from the next answer on. */
+  get answering(): boolean {
+    return this.#unanswered === 0;
+  }
+
   /** The server said that it is a replica: whoever is the master now is another. */
   readOnly(): void {
     const nowMs = performance.now();

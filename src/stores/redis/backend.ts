@@ -80,7 +80,10 @@ export function openRedis(settings: RedisSettings, options: RedisBackendOptions 
     revocations,
     decisions: new RedisDecisions(slow, names),
     published: new RedisPublished(slow, names, subscribe),
-    health: () => ({ up: fast.ready && checks.answers, warnings: [...watch.warnings(), ...fast.warnings()] }),
+    health: () => ({
+      up: fast.ready && fast.answering && checks.answers,
+      warnings: [...watch.warnings(), ...fast.warnings()],
+    }),
     replicas: () => heartbeat.count(),
     ready: async (waitMs) => (await Promise.all([fast, slow].map((link) => link.becomesReady(waitMs)))).every(Boolean),
     serverFacts: () => watch.facts(),

@@ -21,7 +21,7 @@ export class RedisChecks implements CheckStore {
   readonly #reset = loadScript('reset');
   readonly #calls: CheckCalls;
   readonly #lanes: LaneChecks | undefined;
-  /** False from a failed exchange until one succeeds. */
+  /** False from a refusal or nonsense until a check succeeds; whether there are answers at all is the link's to say. */
   answers = true;
   #headText: string | undefined;
   #head: RevocationHead | undefined;
@@ -61,8 +61,10 @@ export class RedisChecks implements CheckStore {
       if (refused !== '') this.#link.refusesWrites(this.#names.head, refused);
       return { head: this.#parseHead(first), results };
     } catch (error) {
-      this.answers = false;
-      if (error instanceof RedisRefusal) this.#link.refusesWrites(this.#names.head, error.code);
+      if (error instanceof RedisRefusal) {
+        this.answers = false;
+        this.#link.refusesWrites(this.#names.head, error.code);
+      }
       throw error;
     }
   }
@@ -74,7 +76,7 @@ export class RedisChecks implements CheckStore {
       (error: unknown) => storeError(error),
     );
     const [seen, results] = await Promise.all([head, lanes.ask(requests, true, nowMs)]);
-    this.answers = !(seen instanceof Error);
+    this.answers = !(seen instanceof RedisRefusal);
     if (!(seen instanceof Error)) return { head: this.#parseHead(seen.text), results };
     if (results.every((states) => states instanceof Error || states.length === 0)) throw seen;
     return { head: undefined, headAway: true, results };
@@ -85,6 +87,7 @@ export class RedisChecks implements CheckStore {
     try {
       return decodeReply(reply, sizes);
     } catch (error) {
+      this.answers = false;
       this.#link.remake(this.#names.head);
       throw error;
     }

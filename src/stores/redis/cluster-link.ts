@@ -68,6 +68,10 @@ export class ClusterLink implements Link {
     return this.#owners[this.#vitalSlot]?.link.ready === true;
   }
 
+  get answering(): boolean {
+    return this.#owners[this.#vitalSlot]?.link.answering === true;
+  }
+
   warnings(): readonly string[] {
     return this.#known && !this.#complete() ? ['redis_nodes_away'] : [];
   }

@@ -13,6 +13,8 @@ export interface Link {
   readonly guarded: boolean;
   /** True while the server of the revocation log would be sent a command. */
   readonly ready: boolean;
+  /** False from a command of {@link ready}'s server that got no answer until the next that does. */
+  readonly answering: boolean;
   /** Problems as words for the health of the store. */
   warnings(): readonly string[];
   /** One command on `key`. */

@@ -51,6 +51,10 @@ export class ServerLink implements Link {
     return this.#redis.status === 'ready' && !this.#watch.suspended;
   }
 
+  get answering(): boolean {
+    return this.#watch.answering;
+  }
+
   /** Told when another server answers than before. */
   set onReplaced(listener: () => void) {
     this.#watch.onReplaced = () => {
