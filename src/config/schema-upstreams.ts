@@ -61,6 +61,12 @@ export const upstream = z.strictObject({
   url: oneOrMany(upstreamUrl()).meta(
     doc('Where the application listens: one or several, http, https or unix:/path. A name counts once per address.'),
   ),
+  protocol: z
+    .enum(['http1', 'http2'])
+    .prefault('http1')
+    .meta(
+      doc('http2: for gRPC; by ALPN for https, with prior knowledge (h2c) for http. Trailers pass to HTTP/2 clients.'),
+    ),
   connections: z.int().min(1).max(65_535).prefault(128).meta(doc('Requests under way, all endpoints together.')),
   queue: z.int().min(0).prefault(256).meta(doc('Requests that may wait for a connection; more are 503 upstream_busy.')),
   queue_timeout: duration({ zero: true }).prefault('1s').meta(doc('How long one may wait.')),

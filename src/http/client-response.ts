@@ -13,6 +13,10 @@ export interface ClientResponse {
   /** Names and values in turn; throws for fields that cannot be written. */
   writeHead(status: number, fields: string[]): ClientResponse;
   writeHead(status: number, reasonPhrase: string, fields: string[]): ClientResponse;
+  /** Before the body: {@link putTrailers} may follow. HTTP/2 only. */
+  expectTrailers?(): void;
+  /** Names, in lower case, and values in turn; they go out when the body has ended. HTTP/2 only. */
+  putTrailers?(fields: readonly string[]): void;
   flushHeaders(): void;
   /** False when the caller should wait for `drain`. */
   write(bytes: string | Buffer): boolean;

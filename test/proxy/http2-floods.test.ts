@@ -178,3 +178,15 @@ test('max_connections counts HTTP/2 connections', async () => {
   await using second = await openHttp2(w.sidecar.proxyUrl);
   await eventually(() => second.destroyed, SOON);
 });
+
+test('a client that does not close keeps its connection no longer than that', async () => {
+  await using w = await world({ keep_alive: '1s' });
+  await using client = await FrameClient.open(w.sidecar.port, true);
+  client.headers(1, [...getFields('/ok'), ['authorization', authorization]]);
+  await eventually(() => client.has(frameTypes.goaway, 0), SOON);
+  // Whoever still listened there would take this; a socket that is gone answers with a reset.
+  await eventually(() => {
+    client.socket.write(frame(frameTypes.ping, 0, 0, Buffer.alloc(8)));
+    return client.closed;
+  }, SOON);
+});

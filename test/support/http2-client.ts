@@ -108,9 +108,9 @@ export class FrameClient implements AsyncDisposable {
     socket.on('data', (chunk: Buffer) => this.#take(chunk));
   }
 
-  /** Connects and sends the preface with empty settings. */
-  static async open(port: number): Promise<FrameClient> {
-    const socket = connectPlain(port, '127.0.0.1');
+  /** Connects and sends the preface with empty settings; `allowHalfOpen` stays when the server has ended. */
+  static async open(port: number, allowHalfOpen = false): Promise<FrameClient> {
+    const socket = connectPlain({ port, host: '127.0.0.1', allowHalfOpen });
     await once(socket, 'connect');
     const client = new FrameClient(socket);
     socket.write(Buffer.concat([Buffer.from('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n'), frame(frameTypes.settings, 0, 0)]));

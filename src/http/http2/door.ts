@@ -36,9 +36,12 @@ export interface Http2Handlers {
 }
 
 interface Visit {
+  readonly socket: Socket;
   open: number;
   idleSinceMs: number;
   served: boolean;
+  /** Since when only the socket is left to close. */
+  overSinceMs: number | undefined;
 }
 
 /** What a header list counts for each field beside its bytes (RFC 9113 section 6.5.2). */
@@ -46,6 +49,7 @@ const FIELD_OVERHEAD = 32;
 /** What node allows before a client has acknowledged our settings. */
 const INITIAL_HEADER_LIST = 65_535;
 const SWEEP_MS = 500;
+const LINGER_MS = 1000;
 
 /** The HTTP/2 connections of one listener. */
 export class Http2Door implements Disposable {
@@ -70,7 +74,7 @@ export class Http2Door implements Disposable {
   /** Speaks HTTP/2 on a connection of which not a byte of HTTP has been read. */
   serve(socket: Socket): void {
     const session = performServerHandshake(socket, this.#options);
-    const visit: Visit = { open: 0, idleSinceMs: performance.now(), served: false };
+    const visit: Visit = { socket, open: 0, idleSinceMs: performance.now(), served: false, overSinceMs: undefined };
     this.#visits.set(session, visit);
     // What breaks the protocol, or floods: node has said GOAWAY and closes.
     session.on('error', () => {});
@@ -109,7 +113,7 @@ export class Http2Door implements Disposable {
 
   /** Cuts every connection. */
   destroy(): void {
-    for (const session of this.#visits.keys()) session.destroy();
+    for (const { socket } of this.#visits.values()) socket.destroy();
     for (const socket of this.#undecided) socket.destroy();
   }
 
@@ -147,11 +151,17 @@ export class Http2Door implements Disposable {
 
   /** Bytes alone do not keep a connection: a head that trickles in for ever is no request. */
   #sweep(nowMs: number): void {
-    for (const [session, { open, idleSinceMs, served }] of this.#visits) {
-      if (open > 0) continue;
-      const idleMs = nowMs - idleSinceMs;
-      if (!served && idleMs > this.#limits.headerTimeoutMs) session.destroy();
-      else if (idleMs > this.#limits.keepAliveMs) session.close();
+    for (const [session, visit] of this.#visits) {
+      const { socket, open, idleSinceMs, served } = visit;
+      if (session.destroyed || (session.closed && open === 0)) {
+        // Node waits for the client to read what was last written, and to close; it need not do either.
+        visit.overSinceMs ??= nowMs;
+        if (nowMs - visit.overSinceMs > LINGER_MS) socket.destroy();
+      } else if (open === 0) {
+        const idleMs = nowMs - idleSinceMs;
+        if (!served && idleMs > this.#limits.headerTimeoutMs) socket.destroy();
+        else if (idleMs > this.#limits.keepAliveMs) session.close();
+      }
     }
   }
 }
@@ -177,7 +187,7 @@ function sessionOptions({ maxStreams, headerBytes }: Http2Limits): ServerSession
     maxSessionInvalidFrames: 32,
     maxSessionRejectedStreams: 32,
     maxSettings: 16,
-    // What one connection may make us hold: streams, header tables, answers that it does not read.
-    maxSessionMemory: 10,
+    // What one connection may make us hold, in MB: streams, header tables, answers that it does not read.
+    maxSessionMemory: Math.max(10, maxStreams * 0.128),
   };
 }

@@ -7,12 +7,16 @@ import type { Http2Request } from './request.ts';
 /** Its code on the wire is INTERNAL_ERROR. */
 const BROKEN_OFF = new Error('the answer is broken off');
 
+const LINGER_MS = 1000;
+const LINGER_BYTES = 65_536;
+
 /** A response on a stream. */
 export class Http2Response implements ClientResponse {
   statusCode = 200;
   readonly #stream: ServerHttp2Stream;
   readonly #request: Http2Request;
   #headersSent = false;
+  #list: string[] = [':status', '200'];
   #ended = false;
   /** The head was the whole answer. */
   #bodiless = false;
@@ -44,47 +48,45 @@ export class Http2Response implements ClientResponse {
     if (!this.destroyed) this.#stream.additionalHeaders({ ':status': 100 });
   }
 
+  /** The head waits for the first of the body, so that an answer without one is one frame, as gRPC wants its refusals. */
   writeHead(status: number, phraseOrFields: string | string[], given?: string[]): this {
     const fields = typeof phraseOrFields === 'string' ? (given ?? []) : phraseOrFields;
-    this.statusCode = status;
-    this.#headersSent = true;
-    if (this.destroyed) return this;
     const list = [':status', String(status)];
     for (let at = 0; at < fields.length; at += 2) {
       const name = (fields[at] as string).toLowerCase();
       if (!hopByHop.has(name)) list.push(name, fields[at + 1] as string);
     }
+    this.statusCode = status;
+    this.#list = list;
     this.#bodiless = this.#request.method === 'HEAD' || status === 204 || status === 304;
-    const waitForTrailers = this.#trailers !== undefined && !this.#bodiless;
-    if (waitForTrailers) this.#stream.once('wantTrailers', () => this.#sendTrailers());
-    this.#stream.respond(list, { endStream: this.#bodiless, waitForTrailers });
-    if (this.#bodiless) this.#letRequestGo();
     return this;
   }
 
-  /** Before the head: trailers may come, with {@link addTrailers}. */
   expectTrailers(): void {
     this.#trailers = [];
   }
 
-  /** Names, in lower case, and values in turn; they go out when the body has ended. */
-  addTrailers(fields: readonly string[]): void {
+  putTrailers(fields: readonly string[]): void {
     this.#trailers = fields;
   }
 
-  /** Nothing to do: heads do not wait for bodies here. */
-  flushHeaders(): void {}
+  flushHeaders(): void {
+    this.#respond(false);
+  }
 
   write(bytes: string | Buffer): boolean {
+    this.#respond(false);
     return this.#bodiless || this.destroyed || this.#stream.write(bytes);
   }
 
   end(bytes?: string | Buffer, encoding?: BufferEncoding): this {
-    if (!this.#headersSent) this.writeHead(this.statusCode, []);
     this.#ended = true;
-    if (this.#bodiless || this.destroyed) return this;
-    if (bytes === undefined) this.#stream.end();
-    else this.#stream.end(bytes, encoding ?? 'utf8');
+    const isEmpty = (bytes === undefined || bytes.length === 0) && (this.#trailers ?? []).length === 0;
+    this.#respond(isEmpty);
+    if (!this.#bodiless && !this.destroyed) {
+      if (bytes === undefined) this.#stream.end();
+      else this.#stream.end(bytes, encoding ?? 'utf8');
+    }
     this.#letRequestGo();
     return this;
   }
@@ -104,6 +106,21 @@ export class Http2Response implements ClientResponse {
     return this;
   }
 
+  #respond(isWhole: boolean): void {
+    if (this.#headersSent) return;
+    this.#headersSent = true;
+    this.#bodiless ||= isWhole;
+    if (this.destroyed) return;
+    const waitForTrailers = this.#trailers !== undefined && !this.#bodiless;
+    if (waitForTrailers) this.#stream.once('wantTrailers', () => this.#sendTrailers());
+    try {
+      this.#stream.respond(this.#list, { endStream: this.#bodiless, waitForTrailers });
+    } catch (error) {
+      // A field that node refuses to write.
+      this.#stream.destroy(error as Error);
+    }
+  }
+
   #sendTrailers(): void {
     if (this.destroyed) return;
     const trailers: Record<string, string[]> = {};
@@ -115,13 +132,22 @@ export class Http2Response implements ClientResponse {
     this.#stream.sendTrailers(trailers);
   }
 
-  /** The answer is complete before the request is: the rest is not wanted (RFC 9113 section 8.1). */
+  /**
+   * The answer is complete before the request is: what follows is dropped, and soon not taken any more (RFC 9113 section 8.1).
+   * Not at once, because clients drop an answer that a reset follows closely.
+   */
   #letRequestGo(): void {
-    if (this.#request.complete) return;
+    if (this.#request.complete || this.destroyed) return;
     const close = () => {
-      if (!this.#request.complete && !this.#stream.closed) this.#stream.close(constants.NGHTTP2_NO_ERROR);
+      clearTimeout(timer);
+      if (!this.#stream.closed) this.#stream.close(constants.NGHTTP2_NO_ERROR);
     };
-    if (this.#stream.writableFinished) close();
-    else this.#stream.once('finish', close);
+    const timer = setTimeout(close, LINGER_MS);
+    let bytes = 0;
+    this.#request.on('data', (chunk: Buffer) => {
+      bytes += chunk.length;
+      if (bytes > LINGER_BYTES) close();
+    });
+    this.#request.once('close', () => clearTimeout(timer));
   }
 }

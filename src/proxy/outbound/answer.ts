@@ -12,6 +12,7 @@ import type { Metrics } from '../../telemetry/metrics.ts';
 import type { Exchange } from '../exchange.ts';
 import type { OpenExchanges } from '../open-exchanges.ts';
 import { corsFields } from './cors.ts';
+import { grpcRefusal, isGrpc } from './grpc.ts';
 import { limitFields } from './limit-fields.ts';
 
 /** What endings share. */
@@ -184,7 +185,8 @@ export function writeRefusal(
 ): void {
   if (request.httpVersionMajor === 2) {
     // The response lets go of what is left of the request; the connection is not its own.
-    response.writeHead(status, headers).end(body);
+    if (isGrpc(request.rawHeaders)) response.writeHead(200, grpcRefusal(status, headers, body)).end();
+    else response.writeHead(status, headers).end(body);
     return;
   }
   const unread = hasBody(request) && !request.complete;

@@ -10,10 +10,11 @@ import type { Route } from '../inbound/route.ts';
 import type { OpenExchange } from '../open-exchanges.ts';
 import type { Answerer } from './answer.ts';
 import type { Endpoint } from './endpoints/endpoint.ts';
-import type { Connection, ResponseReader, UpstreamFailure } from './http1/connection.ts';
+import type { ResponseReader, UpstreamFailure } from './http1/connection.ts';
 import type { ResponseHead } from './http1/response-head.ts';
 import { Upload } from './upload.ts';
 import type { Waiter } from './upstream.ts';
+import type { UpstreamConnection } from './upstream-connection.ts';
 
 const IDEMPOTENT = new Set(['GET', 'HEAD', 'OPTIONS']);
 /** Up to this size a body is cheaper as part of the head's string than as a buffer of its own (one write, no writev). */
@@ -50,7 +51,7 @@ class Transit implements ResponseReader, OpenExchange, Waiter {
   readonly #requestHead: string;
   /** Where it goes; counted there until it is over. */
   #endpoint: Endpoint | undefined;
-  #connection: Connection | undefined;
+  #connection: UpstreamConnection | undefined;
   #upload: Upload | undefined;
   #slotTaken = false;
   #ended = false;
@@ -117,7 +118,7 @@ class Transit implements ResponseReader, OpenExchange, Waiter {
     if (this.#connection !== undefined && this.#hasBody()) this.#startUpload(this.#connection);
   }
 
-  #startUpload(connection: Connection): void {
+  #startUpload(connection: UpstreamConnection): void {
     const { request, fields } = this.#exchange;
     const { clock } = this.#answerer;
     const chunked = fields?.transferEncoding !== undefined;
@@ -167,6 +168,7 @@ class Transit implements ResponseReader, OpenExchange, Waiter {
     if (endpoints.watchesAnswers || endpoint.connectFailures > 0) endpoints.answered(endpoint, status);
     if (this.#becomesStream(head) && !this.#startStream()) return;
     this.#answerer.addFields(exchange, status, fields);
+    if (this.route.upstream.config.protocol === 'http2') response.expectTrailers?.();
     if (typeof framing === 'number') this.#remaining = framing;
     try {
       response.writeHead(status, head.reasonPhrase || (STATUS_CODES[status] ?? ''), fields);
@@ -195,6 +197,11 @@ class Transit implements ResponseReader, OpenExchange, Waiter {
     if (this.#response.write(Buffer.from(bytes.subarray(from, to)))) return;
     this.#connection?.pause();
     this.#response.once('drain', this.#onClientDrain);
+  }
+
+  /** Only HTTP/2 clients get them: HTTP/1.1 ones were not told that any would come. */
+  onTrailers(fields: readonly string[]): void {
+    this.#response.putTrailers?.(fields);
   }
 
   onEnd(): void {

@@ -1,6 +1,6 @@
 // The body of a request on its way upstream: the client's bytes as they come, with back-pressure, and no more than allowed.
 import type { IncomingMessage } from 'node:http';
-import type { Connection } from './http1/connection.ts';
+import type { UpstreamConnection } from './upstream-connection.ts';
 
 /** Whom an upload tells how it goes. */
 export interface UploadWatcher {
@@ -15,7 +15,7 @@ export interface UploadWatcher {
 /** Pipes the body of `source` into a connection on which the head has been sent. */
 export class Upload {
   readonly #source: IncomingMessage;
-  readonly #connection: Connection;
+  readonly #connection: UpstreamConnection;
   readonly #chunked: boolean;
   readonly #limit: number;
   readonly #watcher: UploadWatcher;
@@ -23,7 +23,7 @@ export class Upload {
 
   constructor(
     source: IncomingMessage,
-    connection: Connection,
+    connection: UpstreamConnection,
     options: { readonly chunked: boolean; readonly limit: number; readonly watcher: UploadWatcher },
   ) {
     this.#source = source;

@@ -1,6 +1,6 @@
 // One address of an upstream: its connections, and what is known of how it does. It only remembers; what follows from a
 // failure, a check or an ejection is decided in endpoints.ts.
-import type { Connections } from '../http1/connections.ts';
+import type { UpstreamConnections } from '../upstream-connection.ts';
 
 /**
  * `up`: takes requests. `doubtful`: takes them only where none is up, because it has not been checked yet or a connection to
@@ -31,7 +31,7 @@ export class Endpoint {
   readonly url: string;
   /** `host:port` or the path of a socket. */
   readonly address: string;
-  readonly connections: Connections;
+  readonly connections: UpstreamConnections;
   /** Requests and streams under way. */
   active = 0;
   state: EndpointState = 'up';
@@ -60,7 +60,7 @@ export class Endpoint {
   /** The choice in which it gave way to the others (balance.ts). */
   asideIn = 0;
 
-  constructor(url: string, address: string, connections: Connections, health: Health) {
+  constructor(url: string, address: string, connections: UpstreamConnections, health: Health) {
     this.url = url;
     this.address = address;
     this.connections = connections;

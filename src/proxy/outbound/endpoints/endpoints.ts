@@ -6,6 +6,7 @@ import type { UpstreamConfig } from '../../../config/schema.ts';
 import type { Clock } from '../../../core/clock.ts';
 import { Connections } from '../http1/connections.ts';
 import type { DialAddress } from '../http1/dial.ts';
+import { Http2Connections } from '../http2/connections.ts';
 import { Balance } from './balance.ts';
 import { ejected } from './ejection.ts';
 import { Endpoint, type EndpointState, OUT, rankOf } from './endpoint.ts';
@@ -105,7 +106,8 @@ export class Endpoints {
 
   #open(place: Place, address: DialAddress): Endpoint {
     const { config, context, clock } = this.#options;
-    const connections = new Connections({
+    const Pool = config.protocol === 'http2' ? Http2Connections : Connections;
+    const connections = new Pool({
       address,
       tls: place.isTls && context !== undefined ? { context, serverName: serverNameOf(place, config) } : undefined,
       connectTimeoutMs: config.connect_timeout,

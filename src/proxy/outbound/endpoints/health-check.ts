@@ -1,8 +1,9 @@
 // One active check of one endpoint: a GET on a connection of its own, outside of the request path, and its verdict. How many
 // of them make an endpoint healthy is counted in endpoints.ts.
 import type { UpstreamConfig } from '../../../config/schema.ts';
-import type { Connection, ResponseReader } from '../http1/connection.ts';
+import type { ResponseReader } from '../http1/connection.ts';
 import type { ResponseHead } from '../http1/response-head.ts';
+import type { UpstreamConnection } from '../upstream-connection.ts';
 
 /** Settings of `health`. */
 export type HealthRules = NonNullable<UpstreamConfig['health']>;
@@ -13,13 +14,13 @@ export const healthCheckHead = (path: string, host: string) =>
 
 /** A check under way; disposing it ends it without a verdict. */
 export class HealthCheck implements ResponseReader, Disposable {
-  readonly #connection: Connection;
+  readonly #connection: UpstreamConnection;
   readonly #rules: HealthRules;
   readonly #verdict: (passed: boolean) => void;
   readonly #timer: NodeJS.Timeout;
 
   /** Takes `connection` for itself, and calls `verdict` once. */
-  constructor(connection: Connection, head: string, rules: HealthRules, verdict: (passed: boolean) => void) {
+  constructor(connection: UpstreamConnection, head: string, rules: HealthRules, verdict: (passed: boolean) => void) {
     this.#connection = connection;
     this.#rules = rules;
     this.#verdict = verdict;

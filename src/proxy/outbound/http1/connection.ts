@@ -26,6 +26,8 @@ export interface ResponseReader {
   onHead(head: ResponseHead): void;
   /** `bytes` are valid only during the call. */
   onData(bytes: Buffer, from: number, to: number): void;
+  /** Names, in lower case, and values in turn, before the end; HTTP/2 only. */
+  onTrailers?(fields: readonly string[]): void;
   onEnd(): void;
   onFailure(failure: UpstreamFailure): void;
   /** The read that brought the head is used up and the answer is not complete: what there is may go out. */

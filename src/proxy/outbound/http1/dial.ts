@@ -36,8 +36,13 @@ export function tlsContext({ ca, certificate, key }: TlsMaterial): SecureContext
 export const readyEvent = (tls: DialTls | undefined): 'connect' | 'secureConnect' =>
   tls === undefined ? 'connect' : 'secureConnect';
 
-/** Begins to connect. `onread` spares plain sockets a buffer per read; TLS sockets emit `data` instead. */
-export function dial(address: DialAddress, tls: DialTls | undefined, onread?: OnReadOpts): Socket {
+/** Begins to connect, with TLS for `protocol` only. `onread` spares plain sockets a buffer per read; TLS sockets emit `data` instead. */
+export function dial(
+  address: DialAddress,
+  tls: DialTls | undefined,
+  onread?: OnReadOpts,
+  protocol: 'http/1.1' | 'h2' = 'http/1.1',
+): Socket {
   if (tls === undefined) return connect({ ...address, noDelay: true, ...(onread === undefined ? {} : { onread }) });
   const { context, serverName } = tls;
   return connectTls({
@@ -46,6 +51,6 @@ export function dial(address: DialAddress, tls: DialTls | undefined, onread?: On
     // An address is no server name (RFC 6066 section 3), and is compared all the same.
     ...(isIP(serverName) === 0 ? { servername: serverName } : {}),
     checkServerIdentity: (_, certificate) => checkServerIdentity(serverName, certificate),
-    ALPNProtocols: ['http/1.1'],
+    ALPNProtocols: [protocol],
   }).setNoDelay(true);
 }

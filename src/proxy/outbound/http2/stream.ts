@@ -1,0 +1,162 @@
+// One request on a stream of an HTTP/2 connection to an upstream, under the rules by which http1/connection.ts sends and reads:
+// the same reader is told the same things. RFC 9113 section 8.
+import { type ClientHttp2Session, type ClientHttp2Stream, constants } from 'node:http2';
+import type { Reason } from '../../../core/reasons.ts';
+import type { ResponseReader } from '../http1/connection.ts';
+import type { UpstreamConnection } from '../upstream-connection.ts';
+import { readHead, readTrailers, requestList } from './heads.ts';
+
+/** The connection that a stream is on. */
+export interface StreamHost {
+  readonly session: ClientHttp2Session;
+  readonly scheme: 'http' | 'https';
+  readonly isConnected: boolean;
+  /** It had been idle since it was made, so the upstream may have closed it meanwhile. */
+  readonly wasIdle: boolean;
+  /** The stream waits for the connection to stand. */
+  await(stream: UpstreamStream): void;
+  /** The stream is over; called once. */
+  left(stream: UpstreamStream): void;
+}
+
+/** A request and its answer. */
+export class UpstreamStream implements UpstreamConnection {
+  readonly #host: StreamHost;
+  /** Node says CANCEL to an upstream only where a signal ends the stream, and `close` would end the body cleanly first. */
+  readonly #cancel = new AbortController();
+  #stream: ClientHttp2Stream | undefined;
+  #reader: ResponseReader | undefined;
+  #head = '';
+  #method = '';
+  #hasBody = false;
+  #sawHead = false;
+  #length: number | undefined;
+  #bytes = 0;
+  #left = false;
+
+  constructor(host: StreamHost) {
+    this.#host = host;
+  }
+
+  get isConnected(): boolean {
+    return this.#host.isConnected;
+  }
+
+  send(head: string, method: string, hasBody: boolean, reader: ResponseReader): void {
+    this.#reader = reader;
+    this.#head = head;
+    this.#method = method;
+    this.#hasBody = hasBody;
+    if (this.#host.isConnected) this.#start();
+    else this.#host.await(this);
+  }
+
+  /** The connection stands. */
+  connected(): void {
+    if (this.#left) return;
+    this.#start();
+    this.#reader?.onConnect();
+  }
+
+  /** There never was a connection. */
+  unreachable(): void {
+    this.#fail('upstream_unreachable', { unsent: true });
+  }
+
+  sendBody(bytes: Buffer): boolean {
+    return this.#stream?.write(bytes) ?? true;
+  }
+
+  endBody(): void {
+    this.#hasBody = false;
+    this.#stream?.end();
+  }
+
+  pause(): void {
+    this.#stream?.pause();
+  }
+
+  resume(): void {
+    this.#stream?.resume();
+  }
+
+  destroy(): void {
+    this.#reader = undefined;
+    this.#cancel.abort();
+    this.#leave();
+  }
+
+  #start(): void {
+    const { session, scheme } = this.#host;
+    try {
+      this.#stream = session.request(requestList(this.#head, scheme), {
+        endStream: !this.#hasBody,
+        signal: this.#cancel.signal,
+      });
+    } catch {
+      this.#fail('upstream_invalid');
+      return;
+    }
+    const stream = this.#stream;
+    stream.on('response', (_fields, flags, list) => this.#onResponse(list, flags));
+    stream.on('data', (bytes: Buffer) => {
+      this.#bytes += bytes.length;
+      this.#reader?.onData(bytes, 0, bytes.length);
+    });
+    stream.on('trailers', (_fields, _flags, list) => this.#reader?.onTrailers?.(readTrailers(list)));
+    stream.on('drain', () => this.#reader?.onDrain());
+    stream.on('end', () => this.#onEnd());
+    // What went wrong is told by `close`.
+    stream.on('error', () => {});
+    stream.on('close', () => this.#onClose(stream.rstCode ?? 0));
+  }
+
+  #onResponse(list: readonly string[], flags: number): void {
+    const isWhole = (flags & constants.NGHTTP2_FLAG_END_STREAM) !== 0;
+    const read = readHead(list, this.#method, isWhole);
+    if (read === undefined) {
+      this.#fail('upstream_invalid');
+      return;
+    }
+    this.#sawHead = true;
+    this.#length = read.length;
+    this.#reader?.onHead(read.head);
+    if (!isWhole) this.#reader?.onPause();
+  }
+
+  #onEnd(): void {
+    if (!this.#sawHead) return;
+    if (this.#length !== undefined && this.#length !== this.#bytes) this.#fail('upstream_invalid');
+    else this.#complete();
+  }
+
+  #complete(): void {
+    const reader = this.#reader;
+    this.#reader = undefined;
+    // Answered before the whole request was sent: the rest is not wanted.
+    if (this.#hasBody) this.#cancel.abort();
+    this.#leave();
+    reader?.onEnd();
+  }
+
+  #onClose(code: number): void {
+    const isRefused = code === constants.NGHTTP2_REFUSED_STREAM;
+    const { session, wasIdle } = this.#host;
+    const unanswered = isRefused || (!this.#sawHead && wasIdle && session.destroyed);
+    this.#fail(code === constants.NGHTTP2_PROTOCOL_ERROR ? 'upstream_invalid' : 'upstream_reset', { unanswered });
+  }
+
+  #fail(reason: Reason, { unanswered = false, unsent = false } = {}): void {
+    const reader = this.#reader;
+    this.#reader = undefined;
+    this.#cancel.abort();
+    this.#leave();
+    reader?.onFailure({ reason, unanswered, unsent });
+  }
+
+  #leave(): void {
+    if (this.#left) return;
+    this.#left = true;
+    this.#host.left(this);
+  }
+}
