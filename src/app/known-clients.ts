@@ -5,7 +5,7 @@ import { documentOf, noticeName, readNotice } from '../clients/notices.ts';
 import type { LoadedConfig } from '../config/loaded.ts';
 import type { Clock } from '../core/clock.ts';
 import { SidecarError } from '../core/errors.ts';
-import { type Publication, type PublicationReader, publicationReader, publisher } from '../keys/publications.ts';
+import { type Publication, type PublicationReader, publicationReader } from '../keys/publications.ts';
 import type { KnownClients } from '../limits/clients.ts';
 import type { RevocationIndex } from '../revocation/index.ts';
 import type { ClientNotice, ClientStore } from '../stores/contracts/clients.ts';
@@ -13,6 +13,7 @@ import type { PublishedStore } from '../stores/contracts/published.ts';
 import type { RevocationDraft } from '../stores/contracts/revocations.ts';
 import type { Log } from '../telemetry/log.ts';
 import type { Metrics } from '../telemetry/metrics.ts';
+import { writerOf } from './publication-writer.ts';
 import type { Siblings } from './siblings.ts';
 
 /** What it is opened with. */
@@ -48,15 +49,12 @@ const MARKER = 'all';
 
 /** Starts telling others; ends with the announcer. */
 export function openAnnouncer(parts: AnnouncingParts): ClientAnnouncer & AsyncDisposable {
-  const { store, known, clock, log, published, index, revoker, loaded, ownLifetimeMs, siblings } = parts;
-  const signingKey = loaded.config.control_plane?.signing_key;
-  const sign = signingKey && publisher(loaded.secrets.get(signingKey), clock);
+  const { store, known, clock, log, published, index, revoker, loaded, ownLifetimeMs, siblings, metrics } = parts;
+  const write = writerOf({ loaded, store: published, clock, log, metrics });
   const publish =
-    sign &&
-    (async (notice: ClientNotice) => {
-      const what = { kind: 'client', name: noticeName(notice), seq: notice.version } as const;
-      await published.put('client', what.name, what.seq, await sign({ ...what, document: documentOf(notice) }));
-    });
+    write &&
+    ((notice: ClientNotice) =>
+      write({ kind: 'client', name: noticeName(notice), seq: notice.version, document: documentOf(notice) }));
   return new ClientAnnouncer({
     store,
     clock,

@@ -1,7 +1,7 @@
 // Key sets between planes: a control plane publishes those of our issuers, signed; a replica without PostgreSQL reads them.
 // Redis only carries them: what is not signed, or older than what is known, is refused and said.
 import type { Clock } from '../core/clock.ts';
-import type { Publication, PublicationReader, publisher } from '../keys/publications.ts';
+import type { Publication, PublicationReader } from '../keys/publications.ts';
 import type { SigningRing } from '../keys/signing-ring.ts';
 import type { PublishedStore } from '../stores/contracts/published.ts';
 import type { Log } from '../telemetry/log.ts';
@@ -9,6 +9,7 @@ import type { Metrics } from '../telemetry/metrics.ts';
 import type { HeldKeysOrigin } from '../token/held-key-set.ts';
 import { type KeySet, readKeySet } from '../token/key-set.ts';
 import type { OwnKeys } from './own-keys.ts';
+import type { PublicationWriter } from './publication-writer.ts';
 
 const CHECK_EVERY_MS = 3000;
 /** Published again this often, so that what replicas hold does not expire. */
@@ -17,12 +18,11 @@ const REPEAT_MS = 60_000;
 /** Publishes every change of our keys, and everything once a minute; goes on trying while Redis is away. */
 export function publishKeys(parts: {
   readonly ownKeys: OwnKeys;
-  readonly store: PublishedStore;
-  readonly sign: ReturnType<typeof publisher>;
+  readonly write: PublicationWriter;
   readonly clock: Clock;
   readonly log: Log;
 }): Disposable {
-  const { ownKeys, store, sign, clock, log } = parts;
+  const { ownKeys, write, clock, log } = parts;
   const done = new Map<string, { readonly seq: number; readonly atMs: number }>();
   let failing = false;
   const publish = async (ring: SigningRing): Promise<void> => {
@@ -32,10 +32,7 @@ export function publishKeys(parts: {
     if (seq === 0 || ring.isStale || (last?.seq === seq && nowMs - last.atMs < REPEAT_MS)) return;
     const document = { issuer: ring.issuer, keys: ring.published() };
     try {
-      const jws = await sign({ kind: 'keys', name: ring.issuer, seq, document });
-      // Another replica was faster; or somebody else wrote into Redis, or PostgreSQL was set back: a rotation heals that.
-      const stored = await store.put('keys', ring.issuer, seq, jws);
-      if (!stored) log.warn({ issuer: ring.issuer, seq }, 'keys_outranked');
+      await write({ kind: 'keys', name: ring.issuer, seq, document });
       done.set(ring.issuer, { seq, atMs: nowMs });
       failing = false;
     } catch (error) {

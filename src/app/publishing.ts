@@ -2,10 +2,11 @@
 // signing key, a reader where a public key is trusted.
 import type { LoadedConfig } from '../config/loaded.ts';
 import type { Clock } from '../core/clock.ts';
-import { publicationReader, publisher } from '../keys/publications.ts';
+import { publicationReader } from '../keys/publications.ts';
 import type { Log } from '../telemetry/log.ts';
 import type { Metrics } from '../telemetry/metrics.ts';
 import type { ControlPlane } from './control-plane.ts';
+import { trustedKeys, writerOf } from './publication-writer.ts';
 import { PublishedKeys, publishKeys } from './published-keys.ts';
 import type { Stores } from './stores.ts';
 
@@ -25,20 +26,13 @@ export async function openPublishing(
   closing: AsyncDisposableStack,
 ): Promise<PublishedKeys | undefined> {
   const { loaded, stores, controlPlane, clock, log, metrics } = parts;
-  const {
-    signing_key: signingKey,
-    public_key: publicKey,
-    previous_public_key: previous,
-  } = loaded.config.control_plane ?? {};
   const store = stores.backend.published;
-  if (controlPlane !== undefined && signingKey !== undefined) {
-    const sign = publisher(loaded.secrets.get(signingKey), clock);
-    closing.use(publishKeys({ ownKeys: controlPlane.ownKeys, store, sign, clock, log }));
+  const write = writerOf({ loaded, store, clock, log, metrics });
+  if (controlPlane !== undefined && write !== undefined) {
+    closing.use(publishKeys({ ownKeys: controlPlane.ownKeys, write, clock, log }));
   }
-  if (publicKey === undefined) return undefined;
-  const pems = [publicKey, previous]
-    .filter((reference) => reference !== undefined)
-    .map((one) => loaded.secrets.get(one));
+  if (loaded.config.control_plane?.public_key === undefined) return undefined;
+  const pems = trustedKeys(loaded);
   const published = closing.use(
     new PublishedKeys({ store, read: publicationReader(pems, clock), clock, log, metrics }),
   );

@@ -31,6 +31,16 @@ export function publishedStoreConformance(backend: string, open: () => Promise<O
     assert.equal(await opened.store.get('keys', 'n'), 'd');
   });
 
+  test(`${backend} published: a document that the publisher names gives way whatever its number, and no other does`, async () => {
+    await using opened = await open();
+    await opened.store.put('keys', 'n', 9_007_199_254_740_991, 'planted é');
+    assert.equal(await opened.other.put('keys', 'n', 5, 'ours', 'something else'), false);
+    assert.equal(await opened.other.put('keys', 'n', 5, 'ours', 'planted é'), true);
+    assert.equal(await opened.store.get('keys', 'n'), 'ours');
+    assert.equal(await opened.store.put('keys', 'n', 4, 'older'), false);
+    assert.equal(await opened.store.put('keys', 'n', 6, 'newer', 'gone already'), true);
+  });
+
   test(`${backend} published: of publishers that race, the latest document stays`, async () => {
     await using opened = await open();
     const seqs = Array.from({ length: 50 }, (_, n) => (n * 37) % 50);

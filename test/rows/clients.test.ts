@@ -185,6 +185,34 @@ test('Redis may deny, never grant: an older record put back is not believed', as
   assert.equal(await quotaOf(reads, 'partner'), 100);
 });
 
+const PLANTED = [
+  ['nobody signed', () => 'no document at all', 'signature'],
+  ['was signed for an earlier change', (old: string) => old.slice(old.indexOf(' ') + 1), 'replayed'],
+] as const;
+
+for (const [what, plant, problem] of PLANTED) {
+  test(`attack 90: a huge number in Redis before what ${what} holds back no later record: it is replaced, and said`, async () => {
+    await using it = await fleet();
+    await using control = await it.controlPlane();
+    await using reads = await it.dataPlane();
+    await put(control, 'partner', { tier: 'premium' });
+    await eventually(async () => (await quotaOf(reads, 'partner')) === 10_000, 10_000);
+    const redis = new Redis(it.redis.url);
+    const key = (await redis.keys('*publ*client*'))[0] as string;
+    const name = noticeName({ issuer: testIssuer, clientId: 'partner' });
+    const old = (await redis.hget(key, name)) as string;
+    await redis.hset(key, name, `${Number.MAX_SAFE_INTEGER} ${plant(old)}`);
+    await put(control, 'partner', { tier: 'free' });
+    await eventually(async () => (await quotaOf(reads, 'partner')) === 100, 10_000);
+    assert.match(String(await redis.hget(key, name)), /^2 /);
+    redis.disconnect();
+    const line = control.logged().find(({ event }) => event === 'publication_replaced');
+    assert.deepEqual([line?.kind, line?.problem], ['client', problem]);
+    const metrics = await (await fetch(`${control.observeUrl}/metrics`)).text();
+    assert.match(metrics, new RegExp(`doorward_publications_refused_total\\{kind="client",why="${problem}"\\} 1`));
+  });
+}
+
 test('a replica without a publishing key to trust goes by its file alone', async () => {
   await using it = await fleet();
   await using control = await it.controlPlane();

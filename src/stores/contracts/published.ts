@@ -21,8 +21,11 @@ export interface PublicationPage {
  * every replica answers it or a later one; calls reject with `store_unavailable` when the store is away.
  */
 export interface PublishedStore {
-  /** Stores the document unless one of a higher `seq` is there; then false. Equal ones replace each other. */
-  put(kind: PublicationKind, name: string, seq: number, document: string): Promise<boolean>;
+  /**
+   * Stores the document unless one of a higher `seq` is there; then false. Equal ones replace each other. `over` gives way
+   * whatever its `seq`: a document that the caller has read and found to be nobody's.
+   */
+  put(kind: PublicationKind, name: string, seq: number, document: string, over?: string): Promise<boolean>;
   /** The document; undefined when there is none. */
   get(kind: PublicationKind, name: string): Promise<string | undefined>;
   /**

@@ -6,9 +6,10 @@ export class MemoryPublished implements PublishedStore {
   readonly #documents = new Map<string, { readonly seq: number; readonly document: string }>();
   readonly #watchers = new Set<(notice: PublicationNotice | undefined) => void>();
 
-  async put(kind: PublicationKind, name: string, seq: number, document: string): Promise<boolean> {
+  async put(kind: PublicationKind, name: string, seq: number, document: string, over?: string): Promise<boolean> {
     const key = `${kind} ${name}`;
-    if ((this.#documents.get(key)?.seq ?? 0) > seq) return false;
+    const held = this.#documents.get(key);
+    if (held !== undefined && held.seq > seq && held.document !== over) return false;
     this.#documents.set(key, { seq, document });
     for (const watcher of this.#watchers) watcher({ kind, name });
     return true;

@@ -26,10 +26,10 @@ export class RedisPublished implements PublishedStore {
     this.#subscribe = subscribe;
   }
 
-  async put(kind: PublicationKind, name: string, seq: number, document: string): Promise<boolean> {
+  async put(kind: PublicationKind, name: string, seq: number, document: string, over?: string): Promise<boolean> {
     const { publishedChannel: channel } = this.#names;
     const notice = JSON.stringify({ kind, name });
-    const args = [name, seq, document, channel, notice];
+    const args = [name, seq, document, channel, notice, ...(over === undefined ? [] : [over])];
     return (await this.#link.script(publish, [this.#names.published(kind)], args)) === 1;
   }
 
