@@ -1,5 +1,6 @@
 // Real Sentinels, real failovers, two real sidecars under traffic.
 import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
 import { after, test } from 'node:test';
 import { systemClock } from '../../src/core/clock.ts';
 import { RevocationFollower } from '../../src/revocation/follower.ts';
@@ -120,4 +121,24 @@ test('a server that needs no replicas to write is a warning where Sentinels are'
   await backend.refresh();
   assert.deepEqual(backend.health().warnings, ['redis_min_replicas']);
   await ask(master, (redis) => redis.config('SET', 'min-replicas-to-write', '1'));
+});
+
+test('L12: the documented ACL at the Sentinels is enough to find the master and to hear of another', async () => {
+  const docs = readFileSync(new URL('../../docs/redis.md', import.meta.url), 'utf8');
+  const [, words = ''] = /At the Sentinels: `([^`]+)`/.exec(docs) ?? [];
+  const rules = ['reset', 'on', '>s3cret', '-@all', ...words.split(' ')];
+  for (const sentinel of deployment.sentinels)
+    await ask(sentinel, (redis) => redis.call('ACL', 'SETUSER', 'doorward', ...rules));
+  const login = { name: masterName, nodes: deployment.nodes, user: 'doorward', password: 's3cret' };
+  await using backend = openRedis({ sentinel: login, prefix: 't', timeoutMs: 1000 });
+  assert.equal(await backend.ready(10_000), true);
+  const [, old] = await Promise.all([backend.refresh(), deployment.master()]);
+  const before = backend.serverFacts()?.runId;
+  await deployment.failover();
+  await until(async () => {
+    await backend.refresh();
+    return backend.health().up && backend.serverFacts()?.runId !== before;
+  }, 20_000);
+  assert.notEqual(await deployment.master(), old);
+  await followers();
 });
