@@ -192,6 +192,11 @@ test('K13: kill -9 of the master of the log under load: no revoked token passes,
   await fleets.judge();
 });
 
+test('a log that is made anew waits for what others know, on whichever node they listen', async () => {
+  await using backend = await open();
+  assert.ok((await backend.revocations.rebuild([], undefined)).listeners > 0);
+});
+
 test('notices reach replicas on other nodes, also after the node they listened to has gone', async () => {
   const settings = settingsFor();
   await using backendA = await open(settings);

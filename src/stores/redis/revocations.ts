@@ -140,7 +140,8 @@ export class RedisRevocations implements RevocationLog {
     }
     const { epoch, seq, listeners } = await this.#put([...common, 1, ...rows]);
     this.#sees({ epoch, seq });
-    return { head: { epoch, seq }, listeners };
+    // A node of a Cluster counts its own subscribers only: there may be others.
+    return { head: { epoch, seq }, listeners: this.#slow.sharded ? Math.max(1, listeners) : listeners };
   }
 
   watch(onNotice: (notice: StoreNotice) => void): Promise<Notices> {
