@@ -32,15 +32,16 @@ export function factsTogether(own: ReadinessFacts, pool: WorkerPool): ReadinessF
   };
 }
 
-/** Figures that every process has for itself are added up; those of the revocation log are the same in all. */
+/** Figures that every process has for itself are added up; the revocation index is the same in all. */
 export function countsTogether(
   own: Readonly<Record<string, number>>,
   pool: WorkerPool,
 ): Readonly<Record<string, number>> {
   const workers = pool.states().map(({ counts }) => counts);
   const total = (name: string) => workers.reduce((sum, counts) => sum + (counts[name] ?? 0), own[name] ?? 0);
-  const shared = new Set(['revocations', 'revocations_pending']);
-  return Object.fromEntries(Object.entries(own).map(([name, count]) => [name, shared.has(name) ? count : total(name)]));
+  return Object.fromEntries(
+    Object.entries(own).map(([name, count]) => [name, name === 'revocations' ? count : total(name)]),
+  );
 }
 
 type Endpoint = UpstreamRow['endpoints'][number];

@@ -57,7 +57,12 @@ export const proxy = z.strictObject({
   workers: z
     .union([z.int().min(1).max(256), z.literal('auto')], { error: 'needs a number from 1 to 256, or auto' })
     .prefault(1)
-    .meta(doc('Processes that serve the proxy port; above 1 needs redis. auto: one for each core.', 'restart')),
+    .meta(
+      doc(
+        'Processes that serve the proxy port; above 1 needs redis. auto: one for each core. Bounds kept in memory are divided.',
+        'restart',
+      ),
+    ),
   max_connections: z.int().min(1).prefault(10_000).meta(doc('Client connections beyond this are closed.', 'restart')),
   drain: drain.prefault({}).meta(doc('Graceful shutdown; Kubernetes kills after 30s by default.')),
   bad_tokens: rate()

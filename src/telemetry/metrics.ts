@@ -15,11 +15,14 @@ export type Metrics = ReturnType<typeof openMetrics>;
 export function openMetrics(options: { readonly processMetrics: boolean } = { processMetrics: true }) {
   const registry = new Registry();
   if (options.processMetrics) collectDefaultMetrics({ register: registry });
-  return { registry, ...instruments(registry) };
+  const makers = makersFor(registry);
+  return { registry, ...trafficInstruments(makers), ...programInstruments(makers) };
 }
 
-function instruments(registry: Registry) {
-  const { registers, counter, gauge, tallies, seconds } = makersFor(registry);
+type Makers = ReturnType<typeof makersFor>;
+
+/** What requests and the stores that they rest on do. */
+function trafficInstruments({ registers, counter, gauge, tallies, seconds }: Makers) {
   return {
     decisions: tallies('decisions_total', 'Requests decided.', ['outcome', 'reason', 'route']),
     overhead: seconds('overhead_seconds', 'Our own time before a request left for the upstream.', LATENCY_BUCKETS),
@@ -52,7 +55,12 @@ function instruments(registry: Registry) {
       buckets: STORE_BUCKETS,
       registers,
     }),
-    redisConnections: gauge('redis_connections_active', 'Open connections to Redis for commands; those for notices come on top.', [], 'sum'),
+    redisConnections: gauge(
+      'redis_connections_active',
+      'Open connections to Redis for commands; those for notices come on top.',
+      [],
+      'sum',
+    ),
     revocationEntries: gauge('revocation_entries', 'Active entries in the index.', [], 'max'),
     revocationsPending: gauge(
       'revocations_pending',
@@ -75,6 +83,12 @@ function instruments(registry: Registry) {
     ),
     streamsOpen: gauge('streams_open', 'WebSockets and event streams.', [], 'sum'),
     streamsClosed: counter('streams_closed_total', 'Streams ended by us, and why.', ['reason']),
+  };
+}
+
+/** The program itself, its private ports and what it keeps. */
+function programInstruments({ registers, counter, gauge, seconds }: Makers) {
+  return {
     configReloadSuccess: gauge('config_reload_success', '1 when the last reload took effect.'),
     configHash: gauge('config_hash', 'First 48 bits of the hash of the effective configuration.'),
     configRestartNeeded: gauge('config_restart_needed', '1 when a changed setting waits for a restart.'),
