@@ -10,6 +10,11 @@ export function assertSnapshot(name: string, manifests: readonly Manifest[]): vo
   const file = new URL(`snapshots/${name}`, import.meta.url);
   if (process.env.DEPLOY_SNAPSHOTS === 'write')
     writeFileSync(file, manifests.map((manifest) => stringify(manifest, { lineWidth: 0 })).join('---\n'));
-  const committed = parseAllDocuments(readFileSync(file, 'utf8')).map((document) => document.toJS());
-  assert.deepEqual(manifests, committed, `${name} differs; DEPLOY_SNAPSHOTS=write rewrites it`);
+  assert.deepEqual(manifests, committedManifests(name), `${name} differs; DEPLOY_SNAPSHOTS=write rewrites it`);
+}
+
+/** What stands in the file of this name in snapshots/. */
+export function committedManifests(name: string): readonly Manifest[] {
+  const text = readFileSync(new URL(`snapshots/${name}`, import.meta.url), 'utf8');
+  return parseAllDocuments(text).map((document) => document.toJS());
 }
