@@ -82,6 +82,22 @@ export function durableRevocationsConformance(backend: string, open: () => Promi
     assert.equal((await reasons()).get('new'), 'later');
   });
 
+  it('what cannot be remembered keeps nothing else from it', async ({ store }) => {
+    const logged = (id: string, more: object = {}) => {
+      const given = draft(id, more);
+      return { ...given, entryId: revocationEntryId(given.kind, given.issuer, id), seq: 1, revokedAtMs: NOW };
+    };
+    const good = logged('good');
+    const odd = [
+      logged('a\0b'),
+      logged('\ud800'),
+      logged('ever', { untilMs: 'forever' }),
+      logged('x', { reason: '\0' }),
+    ];
+    assert.deepEqual(await store.adopt([...odd, good]), [good.entryId]);
+    assert.deepEqual(await store.adopt(odd), []);
+  });
+
   it('attack 92: a time far beyond 2038 is kept to the millisecond, one beyond 9999 as its end', async ({ store }) => {
     const untilMs = 253_402_300_799_999;
     await store.put(draft('far', { untilMs, notBeforeMs: untilMs - 1 }), NOW);

@@ -33,7 +33,8 @@ export interface DurableRevocations {
   page(afterId: string, limit: number, nowMs: number): Promise<readonly DurableRevocation[]>;
   /**
    * Remembers what the shared log took from a replica that has no durable store, and answers the ids of what was new. What
-   * is remembered already, or was changed here since, stays as it is. An entry that comes twice counts as the last of them.
+   * is remembered already, or was changed here since, stays as it is. An entry that comes twice counts as the last of them;
+   * one that no store can hold (text with NUL, a token for ever) is left out.
    */
   adopt(entries: readonly RevocationEntry[]): Promise<readonly string[]>;
   /** The same for an entry that was taken back; nothing happens when it is not the one remembered. */

@@ -22,6 +22,9 @@ const LAST_MS = 253_402_300_799_999;
 const UNDONE_KEPT_MS = 30 * 86_400_000;
 const EXPIRE_COUNT = 5000;
 
+/** The constraint of the table, which a replica that holds to the contract never meets. */
+const FOREVER_KINDS: ReadonlySet<RevocationKind> = new Set(['subject', 'client', 'tenant', 'key']);
+
 const timeOf = (ms: number) => new Date(Math.min(ms, LAST_MS));
 
 /** {@link DurableRevocations} over PostgreSQL. */
@@ -95,8 +98,8 @@ export class PostgresRevocations implements DurableRevocations {
   }
 
   async adopt(entries: readonly RevocationEntry[]): Promise<readonly string[]> {
-    if (entries.length === 0) return [];
-    const rows = new Map(entries.map((entry) => [entry.entryId, adoptedRow(entry)]));
+    const rows = new Map(entries.filter(isStorable).map((entry) => [entry.entryId, adoptedRow(entry)]));
+    if (rows.size === 0) return [];
     // A row that waits to be sent is newer than the log; one that the log has at this time or later is this very entry.
     const adopted = await this.#postgres.run(
       'revocations.adopt',
@@ -139,6 +142,11 @@ export class PostgresRevocations implements DurableRevocations {
     return gone.count;
   }
 }
+
+/** Whoever writes to the shared log must not keep others from being remembered: text of ours cannot hold all that JSON can. */
+const isStorable = ({ kind, issuer, id, reason, untilMs }: RevocationEntry) =>
+  [issuer, id, reason].every((text) => !text.includes('\0') && text.isWellFormed()) &&
+  (untilMs !== 'forever' || FOREVER_KINDS.has(kind));
 
 function adoptedRow({ entryId, kind, issuer, id, untilMs, notBeforeMs, reason, revokedAtMs }: RevocationEntry) {
   return {
