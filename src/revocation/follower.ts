@@ -51,6 +51,8 @@ export interface RevokeAnswer {
   readonly ended?: EndedGrants | undefined;
 }
 
+const LOST = Promise.resolve('lost' as const);
+
 /** One replica's side of the revocation log. */
 export class RevocationFollower implements AsyncDisposable {
   readonly #options: FollowerOptions;
@@ -69,6 +71,9 @@ export class RevocationFollower implements AsyncDisposable {
   #syncing: Promise<boolean> | undefined;
   #watch: AsyncDisposable | undefined;
   #doubted = false;
+  #reloading = false;
+  /** A request has waited for everything to be read anew, in vain: the next ones need not wait as long for the same. */
+  #outlasted = false;
   readonly #closing = new AbortController();
 
   constructor(options: FollowerOptions) {
@@ -135,7 +140,7 @@ export class RevocationFollower implements AsyncDisposable {
       this.#contactMs = this.#options.clock.monotonicMs();
       return 'current';
     }
-    return this.#reach(head, Math.max(0, this.#options.waitMs - askedMs));
+    return this.#outlasted ? LOST : this.#reach(head, Math.max(0, this.#options.waitMs - askedMs));
   }
 
   /** What is known now: `ready` in step; `known` complete once, and within known_for of the last contact; `unknown`. */
@@ -233,6 +238,7 @@ export class RevocationFollower implements AsyncDisposable {
     const late = delay(waitMs, false, { ref: false, signal: patience.signal }).catch(() => false);
     const reached = await Promise.race([this.#reachHead(head), late]);
     patience.abort();
+    if (!reached && this.#reloading) this.#outlasted = true;
     return reached ? 'current' : 'lost';
   }
 
@@ -291,6 +297,16 @@ export class RevocationFollower implements AsyncDisposable {
    * new. Unless the log merely ran ahead it lost data: what only this replica or the durable store holds is put in first.
    */
   async #reload(follows: boolean): Promise<void> {
+    this.#reloading = true;
+    try {
+      await this.#readAnew(follows);
+    } finally {
+      this.#reloading = false;
+      this.#outlasted = false;
+    }
+  }
+
+  async #readAnew(follows: boolean): Promise<void> {
     const hear = (event: RevocationEvent) => this.#apply(event);
     let read = await readLog(this.#log, hear);
     const whole = follows && read !== undefined;

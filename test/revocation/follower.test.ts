@@ -1,10 +1,12 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { setTimeout as delay } from 'node:timers/promises';
 import { systemClock } from '../../src/core/clock.ts';
 import { storeUnavailable } from '../../src/core/errors.ts';
 import { RevocationFollower } from '../../src/revocation/follower.ts';
 import { RevocationIndex } from '../../src/revocation/index.ts';
-import type { RevocationLog } from '../../src/stores/contracts/revocations.ts';
+import { revocationEntryId } from '../../src/stores/contracts/entry-id.ts';
+import type { RevocationEntry, RevocationLog } from '../../src/stores/contracts/revocations.ts';
 import { MemoryRevocations } from '../../src/stores/memory/revocations.ts';
 import { draft, wholeLog } from '../conformance/revocations.ts';
 import { until } from './until.ts';
@@ -218,6 +220,107 @@ test('a hundred requests that find the index behind cause one catching up', asyn
   const answers = await Promise.all(Array.from({ length: 100 }, () => a.follower.observe(shared.current())));
   assert.ok(answers.every((answer) => answer === 'current'));
   assert.equal(reads, 1);
+});
+
+/** A log that is read slowly once it is told so: after a first batch it waits at one gate, after a second at another. */
+function slowlyRead(shared: MemoryRevocations) {
+  let gates: readonly PromiseWithResolvers<void>[] = [];
+  const begun = Promise.withResolvers<void>();
+  async function* batches(rest: AsyncIterable<readonly RevocationEntry[]>) {
+    for (const gate of gates) {
+      yield [];
+      begun.resolve();
+      await gate.promise;
+    }
+    yield [];
+    yield* rest;
+  }
+  const log = new Proxy(shared, {
+    get(target, name) {
+      const value: unknown = Reflect.get(target, name);
+      if (typeof value !== 'function') return value;
+      if (name !== 'snapshot') return value.bind(target);
+      return async () => {
+        const snapshot = await target.snapshot();
+        return snapshot && { from: snapshot.from, batches: batches(snapshot.batches) };
+      };
+    },
+  });
+  const close = () => {
+    gates = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
+    return gates.map(({ resolve }) => resolve);
+  };
+  return { log, close, begun: begun.promise };
+}
+
+test('while everything is read anew the old entries refuse, and only the first request waits for it', async () => {
+  const shared = new MemoryRevocations(systemClock);
+  const { log, close } = slowlyRead(shared);
+  const index = new RevocationIndex();
+  let waitMs = 20;
+  const options = { log, index, clock: systemClock, onStoreDown: 'known', knownForMs: 60_000 } as const;
+  await using follower = new RevocationFollower({
+    ...options,
+    get waitMs() {
+      return waitMs;
+    },
+  });
+  await follower.start();
+  await follower.revoke(draft('old'));
+  const gates = close();
+  shared.lose();
+  assert.equal(await follower.observe(undefined), 'lost');
+  // Whoever waited now would wait until the gate opens, which is after.
+  waitMs = 600_000;
+  for (let n = 0; n < 3; n += 1) assert.equal(await follower.observe(undefined), 'lost');
+  assert.deepEqual([follower.policy(), index.revokedAtMs(draft('old')) > 0], ['index', true]);
+  for (const open of gates) open();
+  await until(async () => follower.head?.epoch === shared.current()?.epoch);
+  assert.equal(await follower.observe(shared.current()), 'current');
+  assert.ok(index.revokedAtMs(draft('old')) > 0);
+});
+
+test('what is revoked elsewhere while everything is read anew is refused before reading ends', async () => {
+  const shared = new MemoryRevocations(systemClock);
+  const { log, close, begun } = slowlyRead(shared);
+  const index = new RevocationIndex();
+  const options = { index, clock: systemClock, onStoreDown: 'known', knownForMs: 60_000, waitMs: 20 } as const;
+  await using follower = new RevocationFollower({ ...options, log });
+  await follower.start();
+  await follower.revoke(draft('old'));
+  const [first, second] = close();
+  follower.refresh();
+  await begun;
+  await shared.append(draft('meanwhile'));
+  first?.();
+  await until(async () => index.revokedAtMs(draft('meanwhile')) > 0);
+  second?.();
+  await until(async () => (await follower.observe(shared.current())) === 'current');
+  assert.deepEqual([...index.entries()].map(({ id }) => id).sort(), ['meanwhile', 'old']);
+});
+
+test('attack 90: who finds the log lost and knows nothing itself is not ready before the others have put back theirs', async () => {
+  const shared = new MemoryRevocations(systemClock);
+  const index = new RevocationIndex();
+  const options = {
+    log: shared,
+    index,
+    clock: systemClock,
+    onStoreDown: 'known',
+    knownForMs: 60_000,
+    waitMs: 20,
+  } as const;
+  await using follower = new RevocationFollower(options);
+  // Another replica hears that there is a new log, and takes its time.
+  await using _ = await shared.watch(() => undefined);
+  const started = follower.start();
+  await until(async () => shared.current() !== undefined);
+  await delay(300);
+  assert.deepEqual([follower.loadedOnce, follower.policy()], [false, 'deny']);
+  const late = { ...draft('known elsewhere'), entryId: '', seq: 0, revokedAtMs: systemClock.nowMs() };
+  await shared.rebuild([[{ ...late, entryId: revocationEntryId(late.kind, late.issuer, late.id) }]], undefined);
+  await started;
+  assert.deepEqual([follower.loadedOnce, index.revokedAtMs(late) > 0], [true, true]);
 });
 
 test('a late reply with an older head of the same log is no loss', async () => {
