@@ -1,7 +1,11 @@
 // HTTP/2 frames that no client sends: each is refused, the upstream sees nothing, and no request hides in another. What
 // nghttp2 refuses by itself is tested here too, because the pipeline rests on it.
 import assert from 'node:assert/strict';
+import type { ServerHttp2Stream } from 'node:http2';
+import { Socket } from 'node:net';
+import { PassThrough } from 'node:stream';
 import { test } from 'node:test';
+import { Http2Request } from '../../src/http/http2/request.ts';
 import { readRequestHead } from '../../src/http/http2/request-head.ts';
 import { eventually } from '../attacks/world.ts';
 import { FrameClient, frame, frameTypes, getFields } from '../support/http2-client.ts';
@@ -168,4 +172,14 @@ test('attack 44: a body without a length goes out in chunks that its bytes canno
     w.upstream.seen.map(({ url, body: got }) => [url, got]),
     [['/x', body]],
   );
+});
+
+test('a request has the header views of node, for those who read them', () => {
+  const stream = Object.assign(new PassThrough(), { endAfterHeaders: true }) as unknown as ServerHttp2Stream;
+  const fields = ['host', 'app.test', 'x-a', '1', 'x-a', '2'];
+  const head = { method: 'GET', target: '/', fields, expectsContinue: false };
+  const request = new Http2Request(stream, new Socket(), head);
+  assert.deepEqual(request.rawHeaders, fields);
+  assert.deepEqual([request.headers.host, request.headers['x-a']], ['app.test', '1, 2']);
+  assert.deepEqual([request.headersDistinct.host, request.headersDistinct['x-a']], [['app.test'], ['1', '2']]);
 });

@@ -5,6 +5,10 @@ import type { ServerHttp2Stream } from 'node:http2';
 import type { Socket } from 'node:net';
 import type { RequestHead } from './request-head.ts';
 
+interface HeaderLines {
+  _addHeaderLines(lines: readonly string[], count: number): void;
+}
+
 /** A request on a stream. Trailers are not passed on: they come after everything was decided (attack 26). */
 export class Http2Request extends IncomingMessage {
   readonly #stream: ServerHttp2Stream;
@@ -18,7 +22,8 @@ export class Http2Request extends IncomingMessage {
     this.httpVersionMinor = 0;
     this.method = head.method;
     this.url = head.target;
-    this.rawHeaders = head.fields;
+    // As node's parser does: `headers` and `headersDistinct` are read from these lines when somebody asks for them.
+    (this as unknown as HeaderLines)._addHeaderLines(head.fields, head.fields.length);
     stream.once('close', () => {
       if (!this.complete) this.destroy();
     });
