@@ -57,6 +57,7 @@ export const explainRequest = endpoint({
           remaining: z.number(),
           reset_ms: z.number(),
           local_share: z.number().optional(),
+          under_way: z.number().optional(),
         }),
       ),
       upstream_headers: z.array(z.tuple([z.string(), z.string()])),

@@ -79,6 +79,10 @@ export function limitDesk(current: () => Current, store: CheckStore): LimitDesk 
     const { config } = current().loaded;
     const settings: LimitSettings | undefined = Object.hasOwn(config.limits, name) ? config.limits[name] : undefined;
     if (settings === undefined) return undefined;
+    if (settings.concurrent !== undefined) {
+      const message = `${name} is concurrent: counted in memory of each replica and never reset; explain shows it`;
+      throw new SidecarError('malformed', 'fields_invalid', message);
+    }
     const subject = subjectFromText(settings.key, key, principalIssuers(config));
     const { principal } = subject;
     const record =
@@ -110,6 +114,6 @@ export function routeRows(current: () => Current): ReturnType<AdminDependencies[
     name,
     match: `${(config.match.methods ?? ['*']).join(',')} ${(config.match.hosts ?? ['']).join(',')}${config.match.path ?? config.match.prefix}`,
     auth,
-    limits: limits.limits.map((limit) => limit.name),
+    limits: [...limits.limits, ...limits.concurrent].map((limit) => limit.name),
   }));
 }

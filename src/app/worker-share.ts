@@ -1,5 +1,5 @@
 // What one process bounds by itself, divided among the workers, so that a setting means the same for one process and for
-// several: a bound is never exceeded by all together. Limits under `limits` are counted in Redis and need no dividing.
+// several: a bound is never exceeded by all together. Rates under `limits` are counted in Redis and need no dividing.
 import { availableParallelism } from 'node:os';
 import type { LoadedConfig } from '../config/loaded.ts';
 import type { SidecarConfig } from '../config/schema.ts';
@@ -15,7 +15,7 @@ const share = (bound: number, count: number) => (bound === 0 ? 0 : Math.max(1, M
 
 /** The part of a configuration that one of `count` workers works with. */
 export function workerShare(loaded: LoadedConfig, count: number): LoadedConfig {
-  const { proxy, upstreams, postgres } = loaded.config;
+  const { proxy, upstreams, limits, postgres } = loaded.config;
   const { max_connections, bad_tokens } = proxy;
   const config: SidecarConfig = {
     ...loaded.config,
@@ -24,6 +24,12 @@ export function workerShare(loaded: LoadedConfig, count: number): LoadedConfig {
       max_connections: share(max_connections, count),
       bad_tokens: { ...bad_tokens, limit: share(bad_tokens.limit, count) },
     },
+    limits: Object.fromEntries(
+      Object.entries(limits).map(([name, limit]) => [
+        name,
+        limit.concurrent === undefined ? limit : { ...limit, concurrent: share(limit.concurrent, count) },
+      ]),
+    ),
     upstreams: Object.fromEntries(
       Object.entries(upstreams).map(([name, upstream]) => [
         name,

@@ -58,7 +58,9 @@ export const systemChecks: readonly DoctorCheck[] = [
     run: async (world) => {
       const config = await world.config();
       if (config.redis === undefined) throw new CheckSkipped('no redis is configured');
-      const [name] = Object.entries(config.limits ?? {}).find(([, { key }]) => key === 'ip') ?? [];
+      const isLooked = ({ key, concurrent }: { key: unknown; concurrent?: number | undefined }) =>
+        key === 'ip' && concurrent === undefined;
+      const [name] = Object.entries(config.limits ?? {}).find(([, limit]) => isLooked(limit)) ?? [];
       if (name === undefined) throw new CheckSkipped('no limit by ip is configured that could be looked at');
       return timed(() => world.ask('GET', `/v1/limits/${name}/192.0.2.1`));
     },

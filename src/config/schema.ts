@@ -100,6 +100,12 @@ const limit = z.strictObject({
   rate: oneOrMany(rate()).optional().meta(doc('One or more rates, all kept.')),
   tiers: z.record(name(), oneOrMany(rate())).optional().meta(doc("Rates by the client record's tier.")),
   default_tier: name().optional().meta(doc('Tier of clients without a record.')),
+  concurrent: z
+    .int()
+    .min(1)
+    .max(1_000_000)
+    .optional()
+    .meta(doc('Requests under way at once, open streams among them, instead of a rate; per replica, in its memory.')),
   algorithm: z
     .enum(['sliding', 'log'])
     .prefault('sliding')

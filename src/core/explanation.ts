@@ -19,6 +19,8 @@ export interface ShownLimit {
   readonly reset_ms: number;
   /** Only while the shared store is away: what this replica admits of the limit by itself. */
   readonly local_share?: number;
+  /** Only for limits that are `concurrent`: what the caller has under way on this replica. */
+  readonly under_way?: number;
 }
 
 /** What the pipeline would do; nothing is charged or recorded. */

@@ -91,6 +91,12 @@ export const reasons = {
   claim_mismatch: forbidden('forbidden', 'A claim has none of the values that the route requires.'),
 
   rate_limited: row(429, 'rate_limited', 'Too many requests', 'The named limit is used up; see `doorward limit show`.'),
+  concurrency_exceeded: row(
+    429,
+    'rate_limited',
+    'Too many requests',
+    'The caller has as many requests under way on this replica as the named limit allows (`concurrent`).',
+  ),
   streams_exhausted: row(
     429,
     'rate_limited',

@@ -18,6 +18,8 @@ export interface LimitSettings {
   readonly rate?: readonly Rate[] | undefined;
   readonly tiers?: Readonly<Record<string, readonly Rate[]>> | undefined;
   readonly default_tier?: string | undefined;
+  /** Then it is no rate limit, and compiled by concurrent.ts. */
+  readonly concurrent?: number | undefined;
   readonly algorithm: 'sliding' | 'log';
   readonly mode: 'enforce' | 'shadow';
   readonly on_store_down: 'local' | 'deny' | 'allow';
@@ -104,17 +106,29 @@ function partOf(part: KeyPart, { addressKey, route, principal }: LimitSubject): 
   return subject === undefined ? address : ['subject', issuer, subject];
 }
 
+/** True when the key holds something of the principal. */
+export const byPrincipal = ({ key }: LimitSettings): boolean => key.some((part) => part !== 'ip' && part !== 'route');
+
 /**
- * Compiles the limit `name`. Keys are digests of a JSON tuple: JSON is injective, so no id can imitate another's key or
- * leave its application (attack 103). Throws `misconfigured` for a limit without usable rates.
+ * Under what a request counts. Keys are digests of a JSON tuple: JSON is injective, so no id can imitate another's key or
+ * leave its application (attack 103).
  */
+export function keyFor(
+  name: string,
+  { key, shared }: LimitSettings,
+  applicationName: string | undefined,
+  subject: LimitSubject,
+): string {
+  const scope = shared ? ['shared'] : ['application', applicationName ?? ''];
+  return digest(JSON.stringify([scope, name, ...key.map((part) => partOf(part, subject))]));
+}
+
+/** Compiles the limit `name`. Throws `misconfigured` for a limit without usable rates. */
 export function compileLimit(
   name: string,
   settings: LimitSettings,
   applicationName: string | undefined,
 ): CompiledLimit {
-  const parts = settings.key;
-  const scope = settings.shared ? ['shared'] : ['application', applicationName ?? ''];
   const fallback = defaultRates(name, settings);
   const tiers = new Map(Object.entries(settings.tiers ?? {}).map(([tier, rates]) => [tier, distinctWindows(rates)]));
   const shadow = settings.mode === 'shadow';
@@ -127,15 +141,15 @@ export function compileLimit(
     name,
     onStoreDown: settings.on_store_down,
     shadow,
-    byPrincipal: parts.some((part) => part !== 'ip' && part !== 'route'),
-    byAddress: parts.includes('ip'),
-    byRoute: parts.includes('route'),
+    byPrincipal: byPrincipal(settings),
+    byAddress: settings.key.includes('ip'),
+    byRoute: settings.key.includes('route'),
     exempts: settings.exempt.length > 0 ? addressMatcher(settings.exempt) : undefined,
     charge: (subject, record) => {
       const rates = ratesFor(record);
       const names = rateNames(name, rates.length);
       return {
-        key: digest(JSON.stringify([scope, name, ...parts.map((part) => partOf(part, subject))])),
+        key: keyFor(name, settings, applicationName, subject),
         rates,
         algorithm: settings.algorithm,
         shadow,

@@ -10,12 +10,15 @@ import {
   type LimitSettings,
   type LimitSubject,
 } from './compile.ts';
+import { type ConcurrentLimit, type ConcurrentSlot, compileConcurrent } from './concurrent.ts';
 
 const ADDRESSES_KEPT = 10_000;
 
 /** What one request is charged, and what its answer says about it. */
 export interface RequestCharges {
   readonly charges: readonly LimitCharge[];
+  /** What it takes of limits on what is under way; undefined for nothing. */
+  readonly slots: readonly ConcurrentSlot[] | undefined;
   /** Value of `RateLimit-Policy`; '' when no limit shows. */
   readonly policy: string;
   /** The client record says that every token of this client is refused. */
@@ -26,6 +29,7 @@ export interface RequestCharges {
 export interface LimitPlan {
   readonly route: string;
   readonly limits: readonly CompiledLimit[];
+  readonly concurrent: readonly ConcurrentLimit[];
   readonly clients: ClientRecords;
   /** What a preflight counts under: it carries no token, so only limits per address can say whose it is. */
   readonly forPreflights: LimitPlan | undefined;
@@ -58,9 +62,15 @@ export function compileLimits(
   applicationName: string | undefined,
   clients: ClientRecords,
 ): ReadonlyMap<string, LimitPlan> {
-  const compiled = new Map(
-    Object.entries(config.limits).map(([name, settings]) => [name, compileLimit(name, settings, applicationName)]),
-  );
+  const compiled = new Map<string, CompiledLimit | ConcurrentLimit>();
+  for (const [name, settings] of Object.entries(config.limits)) {
+    const { concurrent } = settings;
+    const isRate = concurrent === undefined;
+    const limit = isRate
+      ? compileLimit(name, settings, applicationName)
+      : compileConcurrent(name, { ...settings, concurrent }, applicationName);
+    compiled.set(name, limit);
+  }
   const plans = new Map<string, LimitPlan>();
   for (const [route, { limits: names = config.defaults.limits }] of Object.entries(config.routes)) {
     const limits = [...new Set(names)].map((name) => {
@@ -68,7 +78,7 @@ export function compileLimits(
       if (limit === undefined) throw new TypeError(`route ${route} names an unknown limit: ${name}`);
       return limit;
     });
-    const perAddress = limits.filter(({ byPrincipal }) => !byPrincipal);
+    const perAddress = limits.filter((limit) => !limit.byPrincipal);
     plans.set(route, planOf(route, limits, clients, planOf(route, perAddress, clients, undefined)));
   }
   return plans;
@@ -76,11 +86,13 @@ export function compileLimits(
 
 function planOf(
   route: string,
-  limits: readonly CompiledLimit[],
+  all: readonly (CompiledLimit | ConcurrentLimit)[],
   clients: ClientRecords,
   forPreflights: LimitPlan | undefined,
 ): LimitPlan {
-  return { route, limits, clients, forPreflights, anonymous: new LRUCache({ max: ADDRESSES_KEPT }) };
+  const limits = all.filter((limit) => 'charge' in limit);
+  const concurrent = all.filter((limit) => 'slot' in limit);
+  return { route, limits, concurrent, clients, forPreflights, anonymous: new LRUCache({ max: ADDRESSES_KEPT }) };
 }
 
 /**
@@ -128,7 +140,12 @@ function build(plan: LimitPlan, subject: LimitSubject, memo: LimitMemo | undefin
     if (!limit.exempts?.(subject.address)) charges.push(chargeOf(limit, subject, record, memo));
   }
   const policy = charges.flatMap((charge) => (charge.policy === '' ? [] : [charge.policy])).join(', ');
-  return { charges, policy, disabled: record?.disabled ?? false };
+  return { charges, slots: slotsOf(plan, subject), policy, disabled: record?.disabled ?? false };
+}
+
+function slotsOf({ concurrent }: LimitPlan, subject: LimitSubject): readonly ConcurrentSlot[] | undefined {
+  const slots = concurrent.filter(({ exempts }) => !exempts?.(subject.address)).map((limit) => limit.slot(subject));
+  return slots.length === 0 ? undefined : slots;
 }
 
 /** Digests of what hangs on the token alone are worked out once per token and route. */

@@ -9,6 +9,7 @@ import type { Peer } from '../http/client-address.ts';
 import type { ClientResponse } from '../http/client-response.ts';
 import type { ProblemDetails } from '../http/problem.ts';
 import type { SecureConnection } from '../http/secure-connection.ts';
+import type { ConcurrentSlot } from '../limits/concurrent.ts';
 import type { RequestCharges } from '../limits/plan.ts';
 import type { RateStates } from '../stores/contracts/checks.ts';
 import type { VerifiedToken } from '../token/verified-token.ts';
@@ -67,6 +68,8 @@ export class Exchange {
   credentialSource = -1;
   token: VerifiedToken | undefined = undefined;
   charges: RequestCharges | undefined = undefined;
+  /** Its places under limits on what is under way, until it is over; check-gate.ts alone writes it. */
+  held: readonly ConcurrentSlot[] | undefined = undefined;
   rateStates: RateStates | undefined = undefined;
   /** The states are this replica's own, since the shared store is away. */
   countedLocally = false;

@@ -75,6 +75,7 @@ function uncharged(gate: CheckGate): CheckGate {
       return gate.isRevoked(judged.token) ? 'token_revoked' : undefined;
     },
     shown: () => [],
+    leave: () => undefined,
     isRevoked: (token) => gate.isRevoked(token),
   };
 }

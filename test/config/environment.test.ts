@@ -46,7 +46,7 @@ routes:
     relax: [encoded_slash]
 identity_headers: {X-User: subject, X-Org: {claim: org}}
 identity_assertion: {keys: [{env: PRIVATE_PEM}]}
-clients: {billing: {id: billing, issuer: corp, tier: free, limits: {one: [5/1m]}}}
+clients: {billing: {id: billing, issuer: corp, tier: free, limits: {two: [5/1m]}}}
 oauth: {origins: ["https://app.example.com"]}
 tiers: {free: {scopes: [read]}, paid: {scopes: [read]}}
 default_tier: free
@@ -153,6 +153,7 @@ const BESIDE: Readonly<Record<string, { readonly cut?: string; readonly env?: Re
     cut: 'redis: {url: {env: REDIS_URL}}\npostgres: {url: {env: POSTGRES_URL}}\ncontrol_plane: {public_key: {env: PUBLISHING_PUBLIC_PEM}}\n',
   },
   'issuers.<name>.keys.published': { cut: ', sign: {key: {env: PRIVATE_PEM}}' },
+  'limits.<name>.concurrent': { cut: ' rate: [20/1m, 50/1h],' },
   'routes.<name>.match.path': { cut: 'prefix: /, ' },
   'routes.<name>.auth': { cut: '    require: {scopes: [read], roles: {any: [admin]}, claims: {tenant: [acme]}}\n' },
   'issuers.<name>.sign.algorithm': {

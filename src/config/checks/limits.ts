@@ -17,13 +17,22 @@ export const checkLimits: Check = (context) => {
 };
 
 function checkQuota(context: CheckContext, path: Path, limit: LimitConfig): void {
-  const { rate, tiers } = limit;
-  if ((rate === undefined) === (tiers === undefined)) {
-    context.problem(path, rate ? 'has both rate and tiers; needs one of them' : 'needs rate or tiers');
-  }
+  const { rate, tiers, concurrent } = limit;
+  const kinds = [rate, tiers, concurrent].filter((kind) => kind !== undefined).length;
+  if (kinds === 0) context.problem(path, 'needs rate, tiers or concurrent');
+  if (kinds > 1) context.problem(path, 'has several of rate, tiers and concurrent; needs one of them');
+  if (concurrent !== undefined) checkConcurrent(context, path, limit);
   if (rate) checkRates(context, [...path, 'rate'], rate, limit);
   if (tiers) checkTiers(context, path, tiers, limit);
   else if (limit.default_tier !== undefined) context.problem([...path, 'default_tier'], 'needs tiers');
+}
+
+/** Counted in memory of one replica: what says how the shared store counts would be ignored. */
+function checkConcurrent(context: CheckContext, path: Path, limit: LimitConfig): void {
+  const why = 'does not go with concurrent, which each replica counts in its own memory';
+  if (limit.shared) context.problem([...path, 'shared'], why);
+  if (limit.algorithm !== 'sliding') context.problem([...path, 'algorithm'], why);
+  if (limit.on_store_down !== 'local') context.problem([...path, 'on_store_down'], why);
 }
 
 type Tiers = NonNullable<LimitConfig['tiers']>;
@@ -79,6 +88,9 @@ function checkClient(context: CheckContext, path: Path, client: ClientConfig): v
   if (!byCertificate) refers(context, 'issuers', client.issuer, [...path, 'issuer']);
   for (const [limit, rates] of Object.entries(client.limits)) {
     refers(context, 'limits', limit, [...path, 'limits', limit]);
+    if (context.config.limits[limit]?.concurrent !== undefined) {
+      context.problem([...path, 'limits', limit], 'gives rates to a limit that is concurrent');
+    }
     const windows = rates.map((rate) => rate.windowMs);
     if (new Set(windows).size < windows.length) {
       context.problem([...path, 'limits', limit], 'has two rates over the same window');

@@ -63,7 +63,9 @@ const fragmentProblem = (url: string) => (url.includes('#') ? 'must not have a f
 
 function checkLimit(context: CheckContext, path: Path, name: string): void {
   if (!refers(context, 'limits', name, path)) return;
-  const key = Object.hasOwn(context.config.limits, name) ? context.config.limits[name]?.key : undefined;
+  const limit = Object.hasOwn(context.config.limits, name) ? context.config.limits[name] : undefined;
+  if (limit?.concurrent !== undefined) context.problem(path, `limit ${name} is concurrent; rates are counted here`);
+  const key = limit?.key;
   if (key?.every((part) => part === 'ip' || part === 'client' || part === 'route') ?? true) return;
   context.problem(path, `limit ${name} counts by more than ip, client and route, which is all that is known here`);
 }

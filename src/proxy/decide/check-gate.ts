@@ -4,6 +4,7 @@ import type { Clock } from '../../core/clock.ts';
 import type { ShownLimit } from '../../core/explanation.ts';
 import type { Reason } from '../../core/reasons.ts';
 import type { LimitCharge } from '../../limits/compile.ts';
+import { type ConcurrentSlot, InFlight } from '../../limits/concurrent.ts';
 import type { DeniedKeys } from '../../limits/denied.ts';
 import { isRefused, limitFields } from '../../limits/fields.ts';
 import type { LocalLimits } from '../../limits/local.ts';
@@ -16,13 +17,15 @@ import type { VerifiedToken } from '../../token/verified-token.ts';
 import type { Exchange } from '../exchange.ts';
 import type { Route } from '../inbound/route.ts';
 import { type Resume, type StageResult, waiting } from '../stage.ts';
-import { limitTallies } from './limit-tallies.ts';
+import { LimitTallies } from './limit-tallies.ts';
 
 /** The check stage; one for the whole data plane, over all generations. */
 export interface CheckGate {
   check(exchange: Exchange, resume: Resume): StageResult;
   /** The limits that applied to an exchange, for `explain`. */
   shown(exchange: Exchange): readonly ShownLimit[];
+  /** What the exchange had under way is over; calling again does nothing. */
+  leave(exchange: Exchange): void;
   /** True when the token is revoked by what this replica knows. */
   isRevoked(token: VerifiedToken): boolean;
 }
@@ -42,7 +45,7 @@ export interface CheckGateOptions {
 
 /** At most this many requests go into one call. */
 const MAX_BATCH = 256;
-const UNCHARGED: RequestCharges = { charges: [], policy: '', disabled: false };
+const UNCHARGED: RequestCharges = { charges: [], slots: undefined, policy: '', disabled: false };
 
 /** Builds the gate. */
 export function checkGate(options: CheckGateOptions): CheckGate {
@@ -51,14 +54,15 @@ export function checkGate(options: CheckGateOptions): CheckGate {
 
 class Gate implements CheckGate {
   readonly #options: CheckGateOptions;
-  readonly #tally: ReturnType<typeof limitTallies>;
+  readonly #tallies: LimitTallies;
+  readonly #inFlight = new InFlight();
   #exchanges: Exchange[] = [];
   #requests: (readonly Charge[])[] = [];
   #resume: Resume = () => {};
 
   constructor(options: CheckGateOptions) {
     this.#options = options;
-    this.#tally = limitTallies(options.metrics.rateLimit);
+    this.#tallies = new LimitTallies(options.metrics.rateLimit);
   }
 
   check(exchange: Exchange, resume: Resume): StageResult {
@@ -67,7 +71,8 @@ class Gate implements CheckGate {
     if (wanted.disabled) return 'client_disabled';
     // A token that is known to be revoked only asks whether it still is: whoever stole it must not use up its client's quota.
     const requested = exchange.token !== undefined && this.isRevoked(exchange.token) ? UNCHARGED : wanted;
-    const { charges } = requested;
+    const { charges, slots } = requested;
+    if (slots !== undefined && !this.#enter(exchange, requested, slots)) return 'concurrency_exceeded';
     if (charges.length === 0 && exchange.token === undefined) return undefined;
     exchange.charges = requested;
     if (exchange.kind === 'explain') return this.#explain(exchange, charges);
@@ -79,7 +84,23 @@ class Gate implements CheckGate {
     return batched ? this.#collect(exchange, charges) : this.#ask(exchange, charges);
   }
 
-  shown({ charges, rateStates, countedLocally }: Exchange): readonly ShownLimit[] {
+  leave(exchange: Exchange): void {
+    const { held } = exchange;
+    if (held === undefined) return;
+    exchange.held = undefined;
+    this.#inFlight.leave(held);
+  }
+
+  shown(exchange: Exchange): readonly ShownLimit[] {
+    const slots = exchange.charges?.slots ?? [];
+    const underWay = slots.map((slot): ShownLimit => {
+      const count = this.#inFlight.count(slot);
+      return { limit: slot.limit.name, remaining: Math.max(0, slot.limit.most - count), reset_ms: 0, under_way: count };
+    });
+    return [...this.#shownRates(exchange), ...underWay];
+  }
+
+  #shownRates({ charges, rateStates, countedLocally }: Exchange): readonly ShownLimit[] {
     if (charges === undefined || rateStates === undefined) return [];
     const shares = countedLocally ? this.#options.local.shares(charges.charges) : [];
     const names = charges.charges.flatMap((charge) => charge.names);
@@ -97,6 +118,25 @@ class Gate implements CheckGate {
     if (token.clearedAt === generation) return false;
     if (index.isRefused(token.principal, clock.nowMs())) return true;
     token.clearedAt = generation;
+    return false;
+  }
+
+  /** Takes the caller's room for this request, before rates are charged; false when there is none. Explaining takes nothing. */
+  #enter(exchange: Exchange, requested: RequestCharges, slots: readonly ConcurrentSlot[]): boolean {
+    // The caller of a verdict holds the request, and only it knows when that ends.
+    if (exchange.kind === 'verdict') return true;
+    exchange.charges = requested;
+    const explains = exchange.kind === 'explain';
+    if (!explains) this.#tallies.entered(slots, this.#inFlight);
+    const full = this.#inFlight.full(slots);
+    if (full === undefined) {
+      if (explains) return true;
+      exchange.held = slots;
+      this.#inFlight.enter(slots);
+      return true;
+    }
+    exchange.details = { retryAfter: 1, violatedPolicies: [full.name] };
+    exchange.rule = `limits ${full.name}`;
     return false;
   }
 
@@ -186,7 +226,7 @@ class Gate implements CheckGate {
     const charges = (exchange.charges as RequestCharges).charges;
     if (charges.length === 0) return undefined;
     exchange.rateStates = states;
-    this.#tally(charges, states);
+    this.#tallies.charged(charges, states);
     if (!isRefused(charges, states)) return undefined;
     this.#options.denied.remember(charges, states);
     return this.#refuseLimits(exchange, states);

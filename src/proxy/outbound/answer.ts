@@ -88,6 +88,8 @@ export function answerer(options: {
   };
 
   function record(exchange: Exchange, reason: Reason, allowed: boolean, status: number): void {
+    // A WebSocket is under way until its tunnel settles, and not only until it is open.
+    if (exchange.held !== undefined && status !== 101) exchange.generation.gate.leave(exchange);
     if (exchange.ended) return;
     exchange.ended = true;
     const endedAtMs = clock.monotonicMs();

@@ -54,6 +54,11 @@ export function websocketEnding(answerer: Answerer): Ending & { close(): void } 
       writeRawAnswer(exchange.socket as Duplex, answer.status, [...answer.headers, ...version], answer.body);
     },
     proceed(exchange) {
+      // Gone while the token was verified or the store asked: its socket says `close` to nobody any more.
+      if (exchange.socket?.destroyed) {
+        answerer.aborted(exchange);
+        return;
+      }
       const route = exchange.route as Route;
       const full = route.upstream.endpoints.isOut ? 'upstream_unavailable' : route.upstream.openStream(exchange.caller);
       if (full !== undefined) {
@@ -274,6 +279,7 @@ class Tunnel implements OpenExchange {
     upstream?.destroySoon();
     if (upstream !== undefined) setTimeout(() => upstream.destroy(), CLOSE_WAIT_MS).unref();
     const { open, streamClosed, aborted } = this.#answerer;
+    this.exchange.generation.gate.leave(this.exchange);
     open.remove(this);
     (this.exchange.route as Route).upstream.closeStream(this.exchange.caller);
     if (this.#endpoint !== undefined) this.#endpoint.active -= 1;
