@@ -1,6 +1,7 @@
 // The command line as a whole: which nouns and verbs there are, and how a failure becomes an exit code. Each command stands
 // in a file of its own and loads what it needs only when it runs.
 import { Command, CommanderError } from 'commander';
+import { addAttack } from './attack.ts';
 import { addAudit } from './audit.ts';
 import { addCheck } from './check.ts';
 import { addClientCommand } from './client.ts';
@@ -36,6 +37,7 @@ const commands = [
   addInit,
   addMigrate,
   addDoctor,
+  addAttack,
   addToken,
   addRevoke,
   addKey,
