@@ -286,3 +286,28 @@ test('idle connections close after keep_alive, and health checks speak HTTP/2 to
   await eventually(() => upstream.state.paths.filter((path) => path === '/healthz').length >= 3, SOON);
   assert.equal((await ask(checked.proxyUrl, '/after')).status, 200);
 });
+
+test('trailers and fields that node will not write break off one answer, and nothing else', async () => {
+  const twice = ['etag', '"a"', 'etag', '"b"'];
+  await using upstream = await upstreamOf(
+    (stream, path) => {
+      if (path === '/ok') return answer(stream, 'ok');
+      if (path === '/fields') {
+        stream.respond([':status', '200', ...twice]);
+        stream.end('body');
+        return;
+      }
+      stream.respond({ ':status': 200 }, { waitForTrailers: true });
+      stream.on('wantTrailers', () => stream.sendTrailers({ etag: ['"a"', '"b"'] as unknown as string }));
+      stream.end('body');
+    },
+    { strictSingleValueFields: false },
+  );
+  await using sidecar = await start(upstream.url, {}, { proxy: { http2: true } });
+  await using session = await openHttp2(sidecar.proxyUrl);
+  for (const path of ['/trailers', '/fields', '/ok']) {
+    const got = await askHttp2(session, { ':path': path, authorization });
+    if (path === '/ok') assert.equal('status' in got && got.body, 'ok');
+  }
+  assert.deepEqual(upstream.state.paths, ['/trailers', '/fields', '/ok']);
+});

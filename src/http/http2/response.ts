@@ -129,7 +129,12 @@ export class Http2Response implements ClientResponse {
       const name = fields[at] as string;
       trailers[name] = [...(trailers[name] ?? []), fields[at + 1] as string];
     }
-    this.#stream.sendTrailers(trailers);
+    try {
+      this.#stream.sendTrailers(trailers);
+    } catch {
+      // Twice what may stand once: node refuses, and nobody else would hear of it.
+      this.destroy();
+    }
   }
 
   /**
