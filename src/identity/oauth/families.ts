@@ -56,7 +56,8 @@ export async function draftFamily(
   const family: NewFamily = {
     ...{ issuer, client, subject, session, tenant, scopes, audience },
     familyId,
-    createdAtMs: nowMs,
+    // When the person was there: a cut between that and the code's redemption is meant for this grant too.
+    createdAtMs: code.createdAtMs,
     expiresAtMs: nowMs + lifeMs,
     idleUntilMs: nowMs + (refreshable ? Math.min(settings.refreshIdleMs, lifeMs) : lifeMs),
     refreshable,

@@ -34,6 +34,13 @@ export async function redeemCode(exchange: OAuthExchange, client: Client, form: 
     throw invalidGrant('code_gone');
   }
   const { familyId } = family;
+  try {
+    // Again: whoever revoked while the code was being spent may have looked for grants before there was this one.
+    refuseRevoked(code, familyId, parts, settings);
+  } catch (error) {
+    await endFamily(familyId, 'revoked', parts, settings);
+    throw error;
+  }
   const access = await issueForGrant(exchange, family, { familyId, person, scopes: family.scopes });
   const idToken = await idTokenFor(exchange, family, access, person);
   await record(exchange, 'code.redeemed', client, {

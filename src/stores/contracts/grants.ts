@@ -40,6 +40,7 @@ export type FamilyEnd = 'reuse' | 'code_reuse' | 'revoked' | 'client' | 'operato
 /** A token family about to begin. */
 export interface NewFamily extends GrantHolder {
   readonly familyId: string;
+  /** When the code it came of was minted. */
   readonly createdAtMs: number;
   /** Absolute end. */
   readonly expiresAtMs: number;
