@@ -15,11 +15,16 @@ export class AuditTampered extends SidecarError {
   }
 }
 
-/** The next checkpoint, or undefined when nothing has happened. Rejects with {@link AuditTampered}. */
+/**
+ * The next checkpoint, or undefined when nothing has happened. `own` is the last event that this process knows to be stored:
+ * what the writer itself remembers cannot be cut off or changed between two checkpoints either. Rejects with
+ * {@link AuditTampered}.
+ */
 export async function nextCheckpoint(
   facts: CheckpointFacts,
   { signing, trusted }: CheckpointKeys,
   nowMs: number,
+  own?: AuditHead,
 ): Promise<NewCheckpoint | undefined> {
   const { last, heads, expired } = facts;
   if (facts.namedCheckpoint > (last?.number ?? 0)) throw new AuditTampered('a checkpoint that events name is gone');
@@ -27,6 +32,7 @@ export async function nextCheckpoint(
   const said = last && key && openCheckpoint(last, key);
   if (last !== undefined && said === undefined) throw new AuditTampered(`checkpoint ${last.number} is not ours`);
   if (said !== undefined) await compare(said, facts);
+  if (own !== undefined) await compareOwn(own, facts);
   if (expired.length === 0 && sameHeads(said?.heads ?? [], heads)) return undefined;
   const number = (last?.number ?? 0) + 1;
   const keptFrom = Math.max(said?.keptFrom ?? 1, number - KEPT_CHECKPOINTS + 1);
@@ -53,6 +59,13 @@ async function compare(said: CheckpointStatement, facts: CheckpointFacts): Promi
       `event ${wrong.number} of chain ${wrong.writer} is not what checkpoint ${said.number} says`,
     );
   }
+}
+
+/** Its hash stands for all events of the chain before it. */
+async function compareOwn(own: AuditHead, facts: CheckpointFacts): Promise<void> {
+  const stored = await facts.hashesOf([own]);
+  if (stored.get(placeKey(own)) === own.hash) return;
+  throw new AuditTampered(`event ${own.number} of chain ${own.writer} is not what this process stored`);
 }
 
 function sameHeads(before: readonly AuditHead[], now: readonly AuditHead[]): boolean {

@@ -4,7 +4,7 @@
 import type { AuditDraft, AuditTrail } from '../core/audit-trail.ts';
 import type { Clock } from '../core/clock.ts';
 import { SidecarError } from '../core/errors.ts';
-import type { AuditStore, StoredAuditRecord } from '../stores/contracts/audit.ts';
+import type { AuditRecord, AuditStore, StoredAuditRecord } from '../stores/contracts/audit.ts';
 import type { Sealer } from '../stores/contracts/sealer.ts';
 import { AuditChain, type ChainedEvent } from './chain.ts';
 import { checkpointDigest } from './checkpoint.ts';
@@ -81,6 +81,8 @@ export class DurableTrail implements AuditTrail, AsyncDisposable {
   #sinceCheckpoint = 0;
   #checkpoint = 0;
   #keys: CheckpointKeys | undefined;
+  /** The last event of ours that PostgreSQL took. */
+  #stored: AuditRecord | undefined;
   #closed = false;
   readonly #troubles = new Set<AuditTrouble>();
 
@@ -227,6 +229,7 @@ export class DurableTrail implements AuditTrail, AsyncDisposable {
       this.#bytes -= frame.length;
     }
     this.#queue.splice(0, batch.length);
+    this.#stored = batch.at(-1)?.event.record ?? this.#stored;
     for (const trouble of ['store_away', 'store_refuses', 'spool_full'] as const) this.#troubles.delete(trouble);
     // A disk that refused is tried again by the next event.
     if (this.#queue.length === 0) this.#troubles.delete('spool_failing');
@@ -279,9 +282,10 @@ export class DurableTrail implements AuditTrail, AsyncDisposable {
     const keys = await this.keys();
     const nowMs = clock.nowMs();
     this.#sinceCheckpoint = 0;
-    const made = await store.checkpoint(nowMs - this.#settings.retentionMs, (facts) =>
-      nextCheckpoint(facts, keys, nowMs),
-    );
+    const cutoffMs = nowMs - this.#settings.retentionMs;
+    // One that is as old as that may have been removed by right.
+    const own = this.#stored !== undefined && this.#stored.atMs >= cutoffMs ? this.#stored : undefined;
+    const made = await store.checkpoint(cutoffMs, (facts) => nextCheckpoint(facts, keys, nowMs, own));
     this.#troubles.delete('tampered');
     this.#checkpoint = made?.checkpoint.number ?? (await store.lastCheckpoint());
     if (made !== undefined) onCheckpoint(made.checkpoint.number, checkpointDigest(made.checkpoint));

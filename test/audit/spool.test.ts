@@ -11,6 +11,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { AuditChain } from '../../src/audit/chain.ts';
 import { frameOf, readFrames, Spool } from '../../src/audit/spool.ts';
 import { storeUnavailable } from '../../src/core/errors.ts';
+import { eventually } from '../rows/eventually.ts';
 import { event, openAuditWorld, recordAll } from './world.ts';
 
 const away = () => Promise.reject(storeUnavailable('PostgreSQL is away'));
@@ -87,6 +88,8 @@ test('a full spool refuses changes with audit_unavailable, and takes them again 
   const trail = it.open({ spoolBytes: 5000 }, { store });
   trail.requireRoom();
   for (let n = 1; n <= 20; n += 1) await trail.record(event(n));
+  // Events are confirmed by the disk; that PostgreSQL is away may be found out later.
+  await eventually(() => it.troubles.includes('store_away'), 10_000);
   assert.throws(() => trail.requireRoom(), { kind: 'store_unavailable', reason: 'audit_unavailable' });
   assert.deepEqual(it.troubles, ['store_away', 'spool_full']);
   isAway = false;

@@ -197,6 +197,53 @@ test('attack 127: sealed details that were exchanged, emptied or replaced show, 
   assert.equal((await it.verify()).ok, true);
 });
 
+test('attack 127: what is cut off or changed after the last checkpoint is noticed by its writer at the next one', async () => {
+  const { hashOf } = await import('../../src/audit/chain.ts');
+  for (const meddle of ['cut', 'edit'] as const) {
+    await using it = await openAuditWorld();
+    const trail = it.open();
+    await recordAll(trail, 1, 2);
+    await trail.checkpoint();
+    await recordAll(trail, 3, 5);
+    const rows = (await it.store.walk(undefined, 10)).filter(({ number }) => number >= 4);
+    if (meddle === 'cut') await it.database.sql`delete from audit_event where number >= 4`;
+    let previous: string | undefined;
+    for (const row of meddle === 'edit' ? rows : []) {
+      const edited = { ...row, subject: 'mallory', previous: previous ?? row.previous };
+      previous = hashOf(edited);
+      await it.database.sql`
+        update audit_event set subject = 'mallory', previous = ${edited.previous}, hash = ${previous}
+        where number = ${row.number}`;
+    }
+    assert.equal((await it.verify()).ok, true, 'nobody else can see it');
+    await trail.checkpoint();
+    assert.deepEqual([await it.store.lastCheckpoint(), trail.state().trouble], [1, 'tampered'], meddle);
+  }
+});
+
+test('the checkpoint of a shutdown leaves no event unsigned', async () => {
+  await using it = await openAuditWorld();
+  const trail = it.open();
+  await recordAll(trail, 1, 3);
+  await trail[Symbol.asyncDispose]();
+  const reader = it.open();
+  await reader.flushed(5000);
+  const { ok, unsigned, events } = await it.verify();
+  assert.deepEqual([ok, unsigned, events], [true, 0, 3]);
+});
+
+test('what retention removed of its own chain is no alarm to a writer that goes on', async () => {
+  await using it = await openAuditWorld();
+  const trail = it.open({ retentionMs: 7 * 86_400_000 });
+  await recordAll(trail, 1, 3);
+  await trail.checkpoint();
+  it.clock.advance(8 * 86_400_000);
+  await trail.checkpoint();
+  assert.equal((await it.store.walk(undefined, 10)).length, 0);
+  await trail.checkpoint();
+  assert.equal(trail.state().trouble, undefined);
+});
+
 test('no checkpoint is signed over a log that was shortened, and the trail says so', async () => {
   await using it = await openAuditWorld();
   const { long } = await soundLog(it);
