@@ -58,7 +58,7 @@ export function addOperatorCommand(program: Command, terminal: Terminal): void {
     .action(async (options: AdminOptions) => {
       const items = await callPages<OperatorAnswer>(options, terminal, '/v1/operators');
       if (options.json) return terminal.out(JSON.stringify({ items }));
-      const head = ['ID', 'NAME', 'TENANT', 'ROLE', 'PERMISSIONS', 'CREDENTIAL', 'EXPIRES', 'LAST USED'];
+      const head = ['ID', 'NAME', 'ROLE', 'PERMISSIONS', 'CREDENTIAL', 'EXPIRES', 'LAST USED', 'TENANT'];
       for (const line of tableLines([head, ...items.map(rowOf)])) terminal.out(line);
     });
   withAdminOptions(operator.command('remove'))
@@ -73,10 +73,10 @@ export function addOperatorCommand(program: Command, terminal: Terminal): void {
 const rowOf = (item: OperatorAnswer): string[] => [
   item.id,
   item.name,
-  item.tenant ?? '-',
   item.role ?? '-',
   item.permissions.join(',') || '-',
   item.certificate ?? (item.token_prefix === null ? 'token' : `${item.token_prefix}…`),
   item.expires_at ?? 'never',
   item.last_used_at ?? 'never',
+  item.tenant ?? '-',
 ];

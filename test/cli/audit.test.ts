@@ -49,6 +49,16 @@ test('K24: operator add prints the token alone, list shows the operator without 
   assert.equal((await w.run('operator', 'remove', 'ci')).code, 6);
 });
 
+test('K16: operator add --tenant makes one who reaches that tenant alone, and list shows it', async () => {
+  await using w = await world();
+  await w.it.admin('POST', '/v1/clients', { body: { name: 'theirs', tenant: 'beta' } });
+  const added = await w.run('operator', 'add', 'acme-ops', '--role', 'editor', '--tenant', 'acme');
+  assert.equal(added.code, 0, added.err);
+  assert.match((await w.run('operator', 'list')).out, /acme-ops +editor .* acme$/m);
+  assert.equal((await w.it.admin('GET', '/v1/status', { token: added.out })).status, 403);
+  assert.deepEqual((await w.it.admin('GET', '/v1/clients', { token: added.out })).json.items, []);
+});
+
 test('audit list, verify and export; an export verifies offline, and a changed one fails with the event it names', async () => {
   await using w = await world();
   await w.it.issue({ subject: 'alice' });
