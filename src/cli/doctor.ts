@@ -2,6 +2,7 @@
 // whether it went as it must, and takes away what it made.
 import type { Command } from 'commander';
 import { type AdminOptions, withAdminOptions } from './admin-client.ts';
+import { countsCheck } from './doctor-counts.ts';
 import { systemChecks } from './doctor-system.ts';
 import { tokenChecks } from './doctor-tokens.ts';
 import { CheckFailed, CheckSkipped, type DoctorCheck, DoctorWorld } from './doctor-world.ts';
@@ -12,6 +13,7 @@ interface DoctorOptions extends AdminOptions {
   readonly url?: string;
   readonly path?: string;
   readonly allowSkip?: boolean;
+  readonly counts?: string;
 }
 
 interface Result {
@@ -26,6 +28,10 @@ export function addDoctor(program: Command, terminal: Terminal): void {
     .description('check a running system from the outside before it goes live')
     .option('--url <url>', 'proxy port, such as http://127.0.0.1:8080 (default: as the configuration in force says)')
     .option('--path <path>', 'path of a protected route to try (default: the first that takes tokens of ours by GET)')
+    .option(
+      '--counts <file>',
+      'compare what was counted before a restart: noted here by the first run, compared by the next',
+    )
     .option('--allow-skip', 'let checks be skipped that cannot be made here')
     .action((options: DoctorOptions) => doctor(options, terminal));
 }
@@ -34,7 +40,9 @@ async function doctor(options: DoctorOptions, terminal: Terminal): Promise<void>
   await using world = new DoctorWorld(options, terminal, options);
   const results: Result[] = [];
   try {
-    for (const check of [...systemChecks, ...tokenChecks]) {
+    // First of all: the others make a client for a while.
+    const counted = options.counts === undefined ? [] : [countsCheck(options.counts)];
+    for (const check of [...counted, ...systemChecks, ...tokenChecks]) {
       const result = await outcomeOf(check, world);
       results.push(result);
       if (!options.json) terminal.out(lineOf(result));

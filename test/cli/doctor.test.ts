@@ -2,8 +2,11 @@
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import { appendFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { test } from 'node:test';
+import { openSidecar } from '../../src/app.ts';
 import type { SidecarInput } from '../../src/config/schema.ts';
+import { openLog } from '../../src/telemetry/log.ts';
 import { startAdminSidecar } from '../admin/admin-sidecar.ts';
 import { openTestDatabase } from '../support/postgres-server.ts';
 import { freePort, startRedis } from '../support/redis-server.ts';
@@ -96,6 +99,35 @@ test('H18: what is planted is found: an edited audit event, a file that is not i
   ]);
   assert.deepEqual([code, report.ok], [1, false]);
   assert.match(err, /^not fit to go live: 19 passed, 2 failed, 0 skipped$/);
+});
+
+test('H18: clients are counted before a restart and compared after it: kept is a pass, lost or no restart a failure', {
+  timeout: 60_000,
+}, async () => {
+  await using s = await system();
+  const file = join(s.it.folder, 'counts.json');
+  await s.it.admin('POST', '/v1/clients', { body: { name: 'billing' } });
+  const outcome = async () => {
+    const { report } = await s.doctor('--counts', file);
+    const found = report.checks.find(({ check }) => check === 'clients and operators outlive a restart');
+    return [found?.outcome, found?.detail];
+  };
+  assert.deepEqual(await outcome(), [
+    'pass',
+    `1 clients and 1 operators noted in ${file}; restart, and run this again`,
+  ]);
+  const [state, why] = await outcome();
+  assert.deepEqual([state, /^there was no restart since /.test(String(why))], ['fail', true]);
+  const restart = () => openSidecar({ file: s.it.file, env: s.env, log: openLog('error', { write: () => undefined }) });
+  await s.it.sidecar[Symbol.asyncDispose]();
+  {
+    await using _again = await restart();
+    const [kept, detail] = await outcome();
+    assert.deepEqual([kept, /^1 clients and 1 operators, as noted at 2/.test(String(detail))], ['pass', true]);
+  }
+  await s.database.sql`delete from client`;
+  await using _last = await restart();
+  assert.deepEqual(await outcome(), ['fail', 'clients: 1 before the restart, 0 after it']);
 });
 
 test('H18: a limit that never refuses fails its check, and nothing stays', {
