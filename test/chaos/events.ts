@@ -1,0 +1,200 @@
+// What a chaos run breaks, and how it is made whole again. Every event says what callers may miss meanwhile.
+import { setTimeout as sleep } from 'node:timers/promises';
+import { ask } from '../support/redis-sentinel.ts';
+import type { RedisServer } from '../support/redis-server.ts';
+import type { Relay } from '../support/relay.ts';
+import type { Loss } from './callers.ts';
+import type { Deployment, World } from './world.ts';
+
+/** One thing that breaks. */
+export interface ChaosEvent {
+  readonly name: string;
+  readonly on: readonly Deployment[];
+  readonly losses: readonly Loss[];
+  /** Breaks it for about `ms`, and makes it whole. */
+  readonly run: (world: World, ms: number) => Promise<void>;
+}
+
+const single = ['single'] as const;
+const every = ['single', 'sentinel', 'cluster'] as const;
+
+const relayed = (world: World) => world.relays.redis as Relay;
+const redisOf = (world: World) => world.redis as RedisServer;
+
+/** A fault of a relay that `heal` ends. */
+function through(relay: (world: World) => Relay, fault: (relay: Relay) => void): ChaosEvent['run'] {
+  return async (world, ms) => {
+    const at = relay(world);
+    fault(at);
+    await sleep(ms);
+    at.heal();
+  };
+}
+
+/** The same blow again and again. */
+async function repeatedly(ms: number, everyMs: number, blow: () => unknown): Promise<void> {
+  for (let leftMs = ms; leftMs > 0; leftMs -= everyMs) {
+    await blow();
+    await sleep(everyMs);
+  }
+}
+
+async function restarted(server: { stop(signal: 'SIGKILL'): Promise<void>; start(): Promise<void> }, ms: number) {
+  await server.stop('SIGKILL');
+  await sleep(ms);
+  await server.start();
+}
+
+const KEY_OF_THE_LOG = 'doorward:v1:{rev}:head';
+
+/** All of them, in the order of a bounded run. */
+export const events: readonly ChaosEvent[] = [
+  {
+    name: 'Redis killed, restarted empty',
+    on: single,
+    losses: ['store'],
+    run: (world, ms) => restarted(redisOf(world), ms),
+  },
+  {
+    name: 'Redis flushed',
+    on: single,
+    losses: ['store'],
+    run: (world, ms) => repeatedly(ms, 500, () => ask(redisOf(world), (redis) => redis.flushall())),
+  },
+  { name: 'Redis stalled', on: single, losses: ['store'], run: through(relayed, (relay) => relay.stall()) },
+  {
+    name: 'Redis full',
+    on: single,
+    losses: ['store'],
+    async run(world, ms) {
+      await ask(redisOf(world), (redis) => redis.config('SET', 'maxmemory', '1'));
+      await sleep(ms);
+      await ask(redisOf(world), (redis) => redis.config('SET', 'maxmemory', '0'));
+    },
+  },
+  {
+    name: 'Redis connections reset',
+    on: single,
+    losses: ['store'],
+    run: (world, ms) => repeatedly(ms, 100, () => relayed(world).reset()),
+  },
+  {
+    name: 'Redis answers truncated',
+    on: single,
+    losses: ['store'],
+    run: through(relayed, (relay) => relay.truncate(700, 'down')),
+  },
+  {
+    name: 'Redis 100 ms away',
+    on: single,
+    // Slow is not away: what depends on Redis is served, later.
+    losses: ['store'],
+    run: through(relayed, (relay) => relay.delay(50)),
+  },
+  {
+    name: 'Redis process stopped (SIGSTOP)',
+    on: single,
+    losses: ['store'],
+    async run(world, ms) {
+      redisOf(world).signal('SIGSTOP');
+      await sleep(ms);
+      redisOf(world).signal('SIGCONT');
+    },
+  },
+  {
+    name: 'failover (SENTINEL FAILOVER)',
+    on: ['sentinel'],
+    losses: ['store'],
+    run: (world) => world.sentinels?.failover() as Promise<void>,
+  },
+  {
+    name: 'master killed, failed over',
+    on: ['sentinel'],
+    losses: ['store'],
+    async run({ sentinels }) {
+      const old = (await sentinels?.master()) as RedisServer;
+      await old.stop('SIGKILL');
+      await sentinels?.replaced(old);
+      await old.start();
+    },
+  },
+  {
+    name: 'master of the log killed, failed over',
+    on: ['cluster'],
+    losses: ['store'],
+    async run({ cluster }) {
+      const old = (await cluster?.owner(KEY_OF_THE_LOG)) as RedisServer;
+      await old.stop('SIGKILL');
+      await cluster?.replaced(KEY_OF_THE_LOG, old);
+      await old.start();
+    },
+  },
+  { name: 'PostgreSQL killed', on: every, losses: ['postgres'], run: ({ postgres }, ms) => restarted(postgres, ms) },
+  {
+    name: 'PostgreSQL stalled',
+    on: single,
+    losses: ['postgres'],
+    run: through(
+      ({ relays }) => relays.postgres,
+      (relay) => relay.stall(),
+    ),
+  },
+  ...([0, 1] as const).map(
+    (index): ChaosEvent => ({
+      name: `sidecar ${index === 0 ? 'known' : 'deny'} killed`,
+      on: every,
+      losses: [`gone${index}`],
+      run: (world, ms) => restarted(world.replicas[index], ms),
+    }),
+  ),
+  {
+    name: 'application killed',
+    on: every,
+    losses: ['upstream'],
+    async run({ application }, ms) {
+      await application.kill();
+      await sleep(ms);
+      await application.start();
+    },
+  },
+  {
+    name: 'application stalled',
+    on: single,
+    losses: ['upstream'],
+    run: through(
+      ({ relays }) => relays.application,
+      (relay) => relay.stall(),
+    ),
+  },
+  {
+    name: 'application connections reset',
+    on: single,
+    losses: ['upstream'],
+    run: ({ relays }, ms) => repeatedly(ms, 100, () => relays.application.reset()),
+  },
+  {
+    name: 'application answers truncated',
+    on: single,
+    losses: ['upstream'],
+    run: through(
+      ({ relays }) => relays.application,
+      (relay) => relay.truncate(700, 'down'),
+    ),
+  },
+  {
+    name: 'disk of the audit spool full',
+    on: single,
+    losses: ['disk'],
+    async run({ replicas }, ms) {
+      for (const replica of replicas) replica.limitFiles(1);
+      await sleep(ms);
+      for (const replica of replicas) replica.limitFiles(undefined);
+    },
+  },
+  {
+    name: 'Redis and PostgreSQL killed together',
+    on: single,
+    losses: ['store', 'postgres'],
+    run: async (world, ms) => void (await Promise.all([restarted(redisOf(world), ms), restarted(world.postgres, ms)])),
+  },
+];

@@ -1,0 +1,144 @@
+// A sidecar of a chaos run: the real program as a process with ports of its own that outlive a kill -9, and the calls made to it.
+import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { join, resolve } from 'node:path';
+import { Agent, type Dispatcher, request } from 'undici';
+import { freePort } from '../support/redis-server.ts';
+
+const MAIN = resolve(import.meta.dirname, '../../src/main.ts');
+
+/** Longer than this is a hang: above the response timeout and the timeout of Redis with ample room for a busy machine. */
+export const HANG_MS = 20_000;
+
+const PATIENCE = { headersTimeout: HANG_MS, bodyTimeout: HANG_MS };
+
+type Asked = Omit<Dispatcher.RequestOptions, 'origin'>;
+
+/** What came of a call; `status` 0 when there was no whole answer. */
+export interface Answer {
+  readonly status: number;
+  readonly text: string;
+  /** `code` of a problem document, or of the error. */
+  readonly code: string;
+}
+
+/** One sidecar. */
+export class Replica implements AsyncDisposable {
+  readonly name: string;
+  readonly #folder: string;
+  readonly #main: string;
+  readonly #agent = new Agent({ connections: 64, ...PATIENCE });
+  readonly #operator: Agent;
+  #ports: readonly number[] = [];
+  #child: ChildProcess | undefined;
+  /** Lines of level error, by event. */
+  readonly errors = new Map<string, number>();
+
+  /** `main` is the program, ours unless told. */
+  constructor(name: string, folder: string, main = MAIN) {
+    this.name = name;
+    this.#folder = join(folder, name);
+    this.#main = main;
+    this.#operator = new Agent({ ...PATIENCE, connect: { socketPath: join(this.#folder, 'state/admin.sock') } });
+  }
+
+  /** Chooses the ports, writes `config` with them, and starts. */
+  async open(config: Readonly<Record<string, unknown>>): Promise<void> {
+    const ports = new Set<number>();
+    while (ports.size < 3) ports.add(await freePort());
+    this.#ports = [...ports];
+    mkdirSync(this.#folder, { recursive: true });
+    const [proxy, admin, observe] = this.#ports.map((port) => ({ listen: `127.0.0.1:${port}` }));
+    const drain = { delay: '0s', timeout: '2s' };
+    const whole = { ...config, state_dir: join(this.#folder, 'state'), proxy: { ...proxy, drain }, admin, observe };
+    writeFileSync(join(this.#folder, 'sidecar.yaml'), JSON.stringify(whole));
+    await this.start();
+  }
+
+  /** Starts the process, `main` from now on when given; resolves once it listens. */
+  async start(main = this.#main): Promise<void> {
+    const args = [main, 'run', '--config', join(this.#folder, 'sidecar.yaml')];
+    const child = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'inherit'] });
+    this.#child = child;
+    let rest = '';
+    const listening = Promise.withResolvers<void>();
+    child.once('exit', (code, signal) => listening.reject(new Error(`${this.name} ended: ${code ?? signal} ${rest}`)));
+    child.stdout.on('data', (chunk) => {
+      const lines = `${rest}${chunk}`.split('\n');
+      rest = lines.pop() as string;
+      for (const line of lines) {
+        if (line.includes('"event":"listening"')) listening.resolve();
+        const event = line.includes('"level":"error"') ? /"event":"(\w+)"/.exec(line)?.[1] : undefined;
+        if (event !== undefined) this.errors.set(event, (this.errors.get(event) ?? 0) + 1);
+      }
+    });
+    await listening.promise;
+  }
+
+  /** Ends the process: kill -9 unless told. */
+  async stop(signal: NodeJS.Signals = 'SIGKILL'): Promise<void> {
+    const child = this.#child;
+    if (child === undefined || child.exitCode !== null || child.signalCode !== null) return;
+    const ended = once(child, 'exit');
+    child.kill(signal);
+    await ended;
+  }
+
+  /** From now on no file may grow beyond `bytes` (EFBIG, as ENOSPC on a full disk); `undefined` ends that. */
+  limitFiles(bytes: number | undefined): void {
+    const soft = `--fsize=${bytes ?? 'unlimited'}:`;
+    const { status, stderr } = spawnSync('prlimit', ['--pid', String(this.#child?.pid), soft], { encoding: 'utf8' });
+    if (status !== 0) throw new Error(`prlimit: ${stderr}`);
+  }
+
+  /** One request through the proxy port; a POST carries a body, so nobody may send it twice. */
+  ask(path: string, token: string, method: 'GET' | 'POST' = 'GET', seq = '-'): Promise<Answer> {
+    const headers = { authorization: `Bearer ${token}`, 'x-chaos-seq': seq };
+    return this.#call(0, { method, path, headers, ...(method === 'POST' ? { body: 'order' } : {}) });
+  }
+
+  /** One call of the admin API, over its socket. */
+  admin(method: 'GET' | 'POST', path: string, body?: object): Promise<Answer> {
+    const json = body && { headers: { 'content-type': 'application/json' }, body: JSON.stringify(body) };
+    return this.#call(1, { method, path, ...json }, this.#operator);
+  }
+
+  /** What /readyz says: `ready`, `degraded: store`, `not_ready`, `gone`. */
+  async readiness(): Promise<string> {
+    const { status, text } = await this.#call(2, { method: 'GET', path: '/readyz' });
+    if (status === 0) return 'gone';
+    const { status: word, components } = JSON.parse(text) as Readiness;
+    const troubled = Object.entries(components).filter(([, component]) => component.status !== 'up');
+    const pending = components.revocations?.detail?.pending ?? 0;
+    if (pending > 0) return `${pending} pending`;
+    return word === 'ready' ? word : `${word}: ${JSON.stringify(Object.fromEntries(troubled))}`;
+  }
+
+  async #call(port: number, options: Asked, dispatcher = this.#agent): Promise<Answer> {
+    let status = 0;
+    try {
+      const { path, ...rest } = options;
+      const answer = await request(`http://127.0.0.1:${this.#ports[port]}${path}`, {
+        dispatcher,
+        ...rest,
+      });
+      status = answer.statusCode;
+      const text = await answer.body.text();
+      return { status, text, code: status < 400 ? 'ok' : (/"code":"(\w+)"/.exec(text)?.[1] ?? String(status)) };
+    } catch (error) {
+      const { code = 'error' } = error as NodeJS.ErrnoException;
+      return { status: 0, text: String(error), code: status === 0 ? code : `cut_${status}` };
+    }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.stop();
+    await Promise.all([this.#agent.destroy(), this.#operator.destroy()]);
+  }
+}
+
+interface Readiness {
+  readonly status: string;
+  readonly components: Record<string, { status: string; detail?: { pending?: number } }>;
+}
