@@ -88,6 +88,14 @@ test('Prometheus takes its configuration', () => {
   assert.match(said, /SUCCESS: \d\d rules found/);
 });
 
+test('Grafana is given the dashboard where its provisioning looks for it', () => {
+  const provisioned = readFileSync(join(compose, 'grafana/provisioning/dashboards/doorward.yaml'), 'utf8');
+  const { path } = parse(provisioned).providers[0].options;
+  const mounts = (file.services.grafana.volumes as string[]).map((volume) => volume.split(':'));
+  const [source] = mounts.find(([, target]) => target?.startsWith(`${path}/`)) ?? [];
+  assert.equal(JSON.parse(readFileSync(resolve(compose, source as string), 'utf8')).uid, 'doorward');
+});
+
 test('the same configuration, application and Redis command line work as processes', async () => {
   using folder = scratchFolder();
   const { command } = file.services.redis;

@@ -67,6 +67,14 @@ export async function observedWorld(more: Readonly<Record<string, unknown>> = {}
     ...more,
   };
   const sidecar = closing.use(await startSidecar(upstream.url, config));
+  // Another replica, without PostgreSQL: a revocation is on its way only where it was not made.
+  const replica = closing.use(
+    await startSidecar(upstream.url, {
+      redis: config.redis,
+      control_plane: { public_key: config.control_plane.public_key },
+      issuers: { corp: config.issuers.corp },
+    }),
+  );
   const agent = new Agent({ connect: { ca: authority.certificate }, connections: 8 });
   closing.defer(() => agent.destroy());
   const token = (claims: Readonly<Record<string, unknown>> = {}) =>
@@ -103,7 +111,7 @@ export async function observedWorld(more: Readonly<Record<string, unknown>> = {}
       await call('/reset', good);
       const issued = await admin(sidecar, 'POST', '/v1/tokens', { subject: 'bob', client: 'web' });
       await call('/fine', issued.body.token as string);
-      await admin(sidecar, 'POST', '/v1/revocations', { kind: 'subject', issuer: issuer.url, id: 'mallory' });
+      await admin(replica, 'POST', '/v1/revocations', { kind: 'subject', issuer: issuer.url, id: 'mallory' });
       await call('/fine', token({ sub: 'mallory', iat: Math.floor(Date.now() / 1000) - 10 }));
     },
     /** Opens an event stream; `end` ends it. */

@@ -1,0 +1,76 @@
+// A real Prometheus that scrapes one target every second, in a folder of its own.
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { eventually } from '../rows/eventually.ts';
+import { freePort } from '../support/redis-server.ts';
+import { ensureCommand } from '../support/system-packages.ts';
+import { rulesFile } from './promtool.ts';
+
+/** One series of an answer: labels, and the newest value. */
+export interface Sample {
+  readonly metric: Readonly<Record<string, string>>;
+  readonly value: readonly [number, string];
+}
+
+/** A running Prometheus, with the shipped rules. */
+export interface Prometheus extends AsyncDisposable {
+  /** Asks for a query now; rejects with what Prometheus says of a bad one. */
+  query(expression: string): Promise<readonly Sample[]>;
+  /** Names of the rules that it evaluates. */
+  rules(): Promise<readonly string[]>;
+}
+
+/** Starts one that scrapes `target` (host:port). */
+export async function startPrometheus(target: string): Promise<Prometheus> {
+  ensureCommand('prometheus', '--version');
+  const folder = mkdtempSync(join(tmpdir(), 'doorward-prometheus-'));
+  const port = await freePort();
+  const config = {
+    global: { scrape_interval: '1s', evaluation_interval: '1s' },
+    rule_files: [rulesFile],
+    scrape_configs: [{ job_name: 'doorward', static_configs: [{ targets: [target] }] }],
+  };
+  writeFileSync(join(folder, 'prometheus.yml'), JSON.stringify(config));
+  const child = spawn(
+    'prometheus',
+    [
+      `--config.file=${join(folder, 'prometheus.yml')}`,
+      `--storage.tsdb.path=${join(folder, 'data')}`,
+      `--web.listen-address=127.0.0.1:${port}`,
+    ],
+    { stdio: 'ignore' },
+  );
+  const ended = once(child, 'exit');
+  const ask = async (path: string) => {
+    const answer = await fetch(`http://127.0.0.1:${port}${path}`);
+    const { status, data, error } = (await answer.json()) as { status: string; data: never; error?: string };
+    if (status !== 'success') throw new Error(`${decodeURIComponent(path)}: ${error}`);
+    return data;
+  };
+  const isReady = () =>
+    fetch(`http://127.0.0.1:${port}/-/ready`).then(
+      ({ ok }) => ok,
+      () => false,
+    );
+  await eventually(isReady, 60_000);
+  return {
+    async query(expression) {
+      const { result } = (await ask(`/api/v1/query?query=${encodeURIComponent(expression)}`)) as {
+        result: readonly Sample[];
+      };
+      return result;
+    },
+    async rules() {
+      const { groups } = (await ask('/api/v1/rules')) as { groups: { rules: { name: string }[] }[] };
+      return groups.flatMap(({ rules }) => rules.map(({ name }) => name));
+    },
+    async [Symbol.asyncDispose]() {
+      child.kill('SIGKILL');
+      await ended;
+      rmSync(folder, { recursive: true, force: true });
+    },
+  };
+}
