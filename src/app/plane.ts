@@ -5,6 +5,7 @@ import type { KnownClients } from '../limits/clients.ts';
 import type { CheckGate } from '../proxy/decide/check-gate.ts';
 import { type OpenExchanges, openExchanges } from '../proxy/open-exchanges.ts';
 import { answerer } from '../proxy/outbound/answer.ts';
+import { Overload } from '../proxy/overload.ts';
 import { type DataPlane, dataPlane } from '../proxy/server.ts';
 import { judgeAgain } from '../proxy/standing.ts';
 import type { RevocationFollower } from '../revocation/follower.ts';
@@ -53,7 +54,15 @@ export function openPlane(parts: PlaneParts): { readonly plane: DataPlane; reado
     keep,
     nowMs: () => clock.nowMs(),
   });
-  const answers = answerer({ clock, open, recorder, metrics, isDraining });
+  const overload = new Overload({
+    clock,
+    settings: () => current().loaded.config.proxy,
+    onChange: (change) => {
+      if (change.began) log.warn({}, 'overload_began');
+      else log.warn({ refused: change.refused }, 'overload_ended');
+    },
+  });
+  const answers = answerer({ clock, open, overload, recorder, metrics, isDraining });
   const plane = dataPlane({
     generation: current().generation,
     answerer: answers,

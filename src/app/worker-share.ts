@@ -16,12 +16,13 @@ const share = (bound: number, count: number) => (bound === 0 ? 0 : Math.max(1, M
 /** The part of a configuration that one of `count` workers works with. */
 export function workerShare(loaded: LoadedConfig, count: number): LoadedConfig {
   const { proxy, upstreams, limits, postgres } = loaded.config;
-  const { max_connections, bad_tokens } = proxy;
+  const { max_connections, max_requests, bad_tokens } = proxy;
   const config: SidecarConfig = {
     ...loaded.config,
     proxy: {
       ...proxy,
       max_connections: share(max_connections, count),
+      max_requests: share(max_requests, count),
       bad_tokens: { ...bad_tokens, limit: share(bad_tokens.limit, count) },
     },
     limits: Object.fromEntries(

@@ -64,6 +64,18 @@ export const proxy = z.strictObject({
       ),
     ),
   max_connections: z.int().min(1).prefault(10_000).meta(doc('Client connections beyond this are closed.', 'restart')),
+  max_requests: z
+    .int()
+    .min(1)
+    .prefault(10_000)
+    .meta(doc('Requests under way at once, those that wait included, open streams not; more are 503 overloaded.')),
+  max_delay: duration({ zero: true })
+    .prefault('500ms')
+    .meta(
+      doc(
+        'While requests wait longer than this for their turn, a growing share of new ones is 503 overloaded at once; 0ms: never.',
+      ),
+    ),
   drain: drain.prefault({}).meta(doc('Graceful shutdown; Kubernetes kills after 30s by default.')),
   bad_tokens: rate()
     .prefault('60/1m')

@@ -106,6 +106,12 @@ export const reasons = {
   limits_unavailable: row(503, 'temporarily_unavailable', 'Service unavailable', 'Redis is away, on_store_down: deny.'),
   revocations_unavailable: row(503, 'temporarily_unavailable', 'Service unavailable', 'Revocations are not known yet.'),
   store_unavailable: row(503, 'temporarily_unavailable', 'Service unavailable', 'A store did not answer.'),
+  overloaded: row(
+    503,
+    'temporarily_unavailable',
+    'Service unavailable',
+    'More than this replica serves in time: proxy.max_requests are under way, or it is later than proxy.max_delay. Add replicas.',
+  ),
   draining: row(503, 'draining', 'Service unavailable', 'The replica is shutting down.'),
 
   upstream_unreachable: row(502, 'upstream_unreachable', 'Bad gateway', 'The upstream refused the connection.'),

@@ -78,6 +78,8 @@ export class Exchange {
   stage = 0;
   stageName = 'parse';
   ended = false;
+  /** Counted among the requests under way; overload.ts alone writes it. */
+  isUnderWay = false;
   /** First refusal that shadow mode let through. */
   shadowReason: Reason | undefined = undefined;
   details: ProblemDetails | undefined = undefined;

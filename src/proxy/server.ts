@@ -53,6 +53,7 @@ export function dataPlane(options: {
   readonly onHandshakeFailed: (cause: HandshakeFailure) => void;
 }): DataPlane {
   const { answerer, clock, open, site } = options;
+  const { overload } = answerer;
   let current = options.generation;
   const forwardEnding: Ending = { refuse: answerer.refuse, proceed: (exchange) => proceedForward(exchange, answerer) };
   const websocket = websocketEnding(answerer);
@@ -73,14 +74,28 @@ export function dataPlane(options: {
     const verdict = verdictPath(current, request.url as string);
     const exchange = begin(verdict ? 'verdict' : 'forward', verdict ? nginx : forwardEnding, request, { response });
     exchange.expectsContinue = expectsContinue;
+    if (overload.refuses()) {
+      exchange.ending.refuse(exchange, 'overloaded');
+      return;
+    }
+    overload.begin(exchange);
     const badDescription = verdict ? describe(exchange) : undefined;
     if (badDescription === undefined) run(exchange);
     else nginx.refuse(exchange, badDescription);
   };
+  const onWebSocket = (request: IncomingMessage, socket: Duplex, head: Buffer) => {
+    const exchange = begin('websocket', websocket, request, { socket, head });
+    if (overload.refuses()) {
+      websocket.refuse(exchange, 'overloaded');
+      return;
+    }
+    overload.begin(exchange);
+    run(exchange);
+  };
   return {
     handlers: {
       onRequest,
-      onWebSocket: (request, socket, head) => run(begin('websocket', websocket, request, { socket, head })),
+      onWebSocket,
       onRefused: options.onParserRefusal,
       onHandshakeFailed: options.onHandshakeFailed,
     },
@@ -90,7 +105,10 @@ export function dataPlane(options: {
     explain: (question) => explain(current, question, clock),
     endStreams: () => open.cutStreams(),
     idle: () => open.idle(),
-    close: () => websocket.close(),
+    close: () => {
+      websocket.close();
+      overload[Symbol.dispose]();
+    },
   };
 }
 

@@ -47,6 +47,8 @@ export interface DecisionRecorder {
    * Must be followed by `record` when it says true.
    */
   wantsAllowed(reason: Reason, route: string): boolean;
+  /** Counts a refusal that is neither logged nor kept: where refusing must cost next to nothing. */
+  countRefused(reason: Reason): void;
   /** Logs and keeps; counts too, unless `wantsAllowed` has done so. */
   record(decision: Decision, counted?: boolean): void;
 }
@@ -80,6 +82,7 @@ export function decisionRecorder(options: {
       allowedTally(reason, route).inc();
       return sampled(settings().allow);
     },
+    countRefused: (reason) => metrics.decisions.labels('deny', reason, '').inc(),
     record(decision, counted = false) {
       const refused = !decision.allowed || decision.shadow;
       const { allowed, reason, route = '' } = decision;

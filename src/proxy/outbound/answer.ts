@@ -11,6 +11,7 @@ import type { Decision, DecisionRecorder } from '../../telemetry/decision.ts';
 import type { Metrics } from '../../telemetry/metrics.ts';
 import type { Exchange } from '../exchange.ts';
 import type { OpenExchanges } from '../open-exchanges.ts';
+import type { Overload } from '../overload.ts';
 import { corsFields } from './cors.ts';
 import { grpcRefusal, isGrpc } from './grpc.ts';
 import { limitFields } from './limit-fields.ts';
@@ -19,6 +20,7 @@ import { limitFields } from './limit-fields.ts';
 export interface Answerer {
   readonly clock: Clock;
   readonly open: OpenExchanges;
+  readonly overload: Overload;
   /** Answers with a problem document and records the decision. */
   refuse(exchange: Exchange, reason: Reason): void;
   /** Records a refusal that the caller answers itself. */
@@ -44,14 +46,16 @@ const DRAIN_MS = 1000;
 export function answerer(options: {
   readonly clock: Clock;
   readonly open: OpenExchanges;
+  readonly overload: Overload;
   readonly recorder: DecisionRecorder;
   readonly metrics: Metrics;
   readonly isDraining: () => boolean;
 }): Answerer {
-  const { clock, open, recorder, metrics, isDraining } = options;
+  const { clock, open, overload, recorder, metrics, isDraining } = options;
   return {
     clock,
     open,
+    overload,
     refuse(exchange, reason) {
       if (exchange.ended) return;
       const { generation } = exchange;
@@ -92,6 +96,11 @@ export function answerer(options: {
     if (exchange.held !== undefined && status !== 101) exchange.generation.gate.leave(exchange);
     if (exchange.ended) return;
     exchange.ended = true;
+    overload.end(exchange);
+    if (reason === 'overloaded') {
+      recorder.countRefused(reason);
+      return;
+    }
     const endedAtMs = clock.monotonicMs();
     const { dispatchedAtMs, answeredAtMs, startedAtMs, shadowReason } = exchange;
     const upstreamMs = dispatchedAtMs === 0 ? undefined : (answeredAtMs || endedAtMs) - dispatchedAtMs;

@@ -327,6 +327,7 @@ class Transit implements ResponseReader, OpenExchange, Waiter {
     }
     this.isStream = true;
     upstream.release();
+    this.#answerer.overload.end(this.#exchange);
     this.#answerer.streamOpened();
     return true;
   }
