@@ -66,15 +66,14 @@ export function forgeFor(key: ForgeKey, issuer: IssuerConfig, route: RouteConfig
     const input = `${encode(head)}.${encode(payload)}`;
     return `${input}.${signature(by, input).toString('base64url')}`;
   };
-  const { subject } = issuer.claims;
   return {
     good: (changes = {}, more = {}) =>
       compact(key, JSON.stringify({ ...header, ...more }), JSON.stringify({ ...claims, ...changes })),
     sign: (head, payload) => compact(key, head, payload),
     stranger: (more = {}) => compact(stranger, JSON.stringify({ ...header, ...more }), JSON.stringify(claims)),
     publicPem: key.publicPem,
-    publicJwk: stranger.publicJwk,
-    subjectClaim: typeof subject === 'string' ? subject : undefined,
+    publicJwk: key.publicJwk,
+    strangerJwk: stranger.publicJwk,
     audienceClaim: issuer.audience_claim,
   };
 }

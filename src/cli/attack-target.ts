@@ -12,7 +12,8 @@ export interface Forge {
   /** Public key of the issuer in PEM; undefined for a shared secret. */
   readonly publicPem: string | undefined;
   readonly publicJwk: Readonly<Record<string, unknown>>;
-  readonly subjectClaim: string | undefined;
+  /** Public key of what signs {@link stranger}. */
+  readonly strangerJwk: Readonly<Record<string, unknown>>;
   readonly audienceClaim: string;
 }
 

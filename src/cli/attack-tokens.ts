@@ -68,7 +68,7 @@ export const tokenAttacks: readonly Attack[] = [
     return Object.fromEntries(Object.entries(secrets).map(([what, secret]) => [what, hmacked(header, p, secret)]));
   }),
   forged(60, 'a key that the token names itself', (forge) => ({
-    jwk: forge.stranger({ jwk: forge.publicJwk }),
+    jwk: forge.stranger({ jwk: forge.strangerJwk }),
     jku: forge.stranger({ jku: 'http://127.0.0.1:9/jwks' }),
     x5u: forge.stranger({ x5u: 'http://127.0.0.1:9/cert' }),
   })),
