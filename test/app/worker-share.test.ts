@@ -10,6 +10,7 @@ name: shop
 proxy: {workers: 4}
 upstreams: {app: {url: "http://127.0.0.1:3000"}}
 routes: {all: {match: {prefix: /}, auth: none}}
+limits: {at_once: {key: ip, concurrent: 20}}
 redis: {url: {env: REDIS_URL}}
 postgres: {url: {env: POSTGRES_URL}, connections: 20}
 sealing: {kek: {aws_kms: {key_id: k, region: eu-west-1}}}
@@ -25,7 +26,9 @@ function numbersOf(value: unknown, path = ''): [string, number][] {
 /** Four workers; PostgreSQL has one share more, for the primary. */
 const DIVIDED = {
   'proxy.max_connections': 2500,
+  'proxy.max_requests': 2500,
   'proxy.bad_tokens.limit': 15,
+  'limits.at_once.concurrent': 5,
   'upstreams.app.connections': 32,
   'upstreams.app.queue': 64,
   'upstreams.app.streams': 256,
@@ -39,7 +42,8 @@ const WHOLE =
 
 test('bounds that each process keeps by itself are divided, and everything else is left alone', () => {
   const loaded = parseText(EVERYTHING, { ...configEnvironment });
-  const of = ({ config: { proxy, upstreams, postgres } }: typeof loaded) => numbersOf({ proxy, upstreams, postgres });
+  const of = ({ config: { proxy, upstreams, limits, postgres } }: typeof loaded) =>
+    numbersOf({ proxy, upstreams, limits, postgres });
   const before = new Map(of(loaded));
   const after = of(workerShare(loaded, 4));
   assert.deepEqual(Object.fromEntries(after.filter(([path, value]) => before.get(path) !== value)), DIVIDED);
