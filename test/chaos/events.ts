@@ -1,6 +1,6 @@
 // What a chaos run breaks, and how it is made whole again. Every event says what callers may miss meanwhile.
 import { setTimeout as sleep } from 'node:timers/promises';
-import { ask } from '../support/redis-sentinel.ts';
+import { ask, type SentinelDeployment } from '../support/redis-sentinel.ts';
 import type { RedisServer } from '../support/redis-server.ts';
 import type { Relay } from '../support/relay.ts';
 import type { Loss } from './callers.ts';
@@ -43,6 +43,17 @@ async function restarted(server: { stop(signal: 'SIGKILL'): Promise<void>; start
   await server.stop('SIGKILL');
   await sleep(ms);
   await server.start();
+}
+
+/** A master that lacks the replicas it needs refuses writes: the failover is over once it has them all. */
+async function allFollow({ servers, master }: SentinelDeployment): Promise<void> {
+  const now = await master();
+  for (const server of servers) {
+    if (server !== now) await ask(server, (redis) => redis.call('REPLICAOF', '127.0.0.1', String(now.port)));
+  }
+  const follow = async () =>
+    (await ask(now, (redis) => redis.info('replication'))).includes('min_slaves_good_slaves:2');
+  while (!(await follow())) await sleep(50);
 }
 
 const KEY_OF_THE_LOG = 'doorward:v1:{rev}:head';
@@ -105,7 +116,10 @@ export const events: readonly ChaosEvent[] = [
     name: 'failover (SENTINEL FAILOVER)',
     on: ['sentinel'],
     losses: ['store'],
-    run: (world) => world.sentinels?.failover() as Promise<void>,
+    async run({ sentinels }) {
+      await sentinels?.failover();
+      await allFollow(sentinels as SentinelDeployment);
+    },
   },
   {
     name: 'master killed, failed over',
@@ -116,6 +130,7 @@ export const events: readonly ChaosEvent[] = [
       await old.stop('SIGKILL');
       await sentinels?.replaced(old);
       await old.start();
+      await allFollow(sentinels as SentinelDeployment);
     },
   },
   {

@@ -99,20 +99,21 @@ export class Replica implements AsyncDisposable {
   }
 
   /** One call of the admin API, over its socket. */
-  admin(method: 'GET' | 'POST', path: string, body?: object): Promise<Answer> {
+  admin(method: 'GET' | 'POST' | 'PUT', path: string, body?: object): Promise<Answer> {
     const json = body && { headers: { 'content-type': 'application/json' }, body: JSON.stringify(body) };
     return this.#call(1, { method, path, ...json }, this.#operator);
   }
 
-  /** What /readyz says: `ready`, `degraded: store`, `not_ready`, `gone`. */
+  /** What /readyz says: `ready` or what is amiss. Warnings about how Redis is set up are not: they are read anew each minute only. */
   async readiness(): Promise<string> {
     const { status, text } = await this.#call(2, { method: 'GET', path: '/readyz' });
     if (status === 0) return 'gone';
     const { status: word, components } = JSON.parse(text) as Readiness;
-    const troubled = Object.entries(components).filter(([, component]) => component.status !== 'up');
+    const troubled = Object.entries(components).filter(([, one]) => one.status !== 'up' && !isWarned(one));
     const pending = components.revocations?.detail?.pending ?? 0;
     if (pending > 0) return `${pending} pending`;
-    return word === 'ready' ? word : `${word}: ${JSON.stringify(Object.fromEntries(troubled))}`;
+    const fine = word !== 'not_ready' && troubled.length === 0;
+    return fine ? 'ready' : `${word}: ${JSON.stringify(Object.fromEntries(troubled))}`;
   }
 
   async #call(port: number, options: Asked, dispatcher = this.#agent): Promise<Answer> {
@@ -138,7 +139,14 @@ export class Replica implements AsyncDisposable {
   }
 }
 
+interface Component {
+  readonly status: string;
+  readonly detail?: { readonly pending?: number; readonly warnings?: readonly string[] };
+}
+
 interface Readiness {
   readonly status: string;
-  readonly components: Record<string, { status: string; detail?: { pending?: number } }>;
+  readonly components: Record<string, Component>;
 }
+
+const isWarned = ({ status, detail }: Component) => status === 'degraded' && (detail?.warnings?.length ?? 0) > 0;
