@@ -25,6 +25,7 @@ export async function openProxyPort(
     headerBytes: proxy.header_size,
     headerTimeoutMs: proxy.header_timeout,
     keepAliveMs: proxy.keep_alive,
+    sendTimeoutMs: proxy.send_timeout,
     maxConnections: proxy.max_connections,
     http2Streams: proxy.http2 ? proxy.http2_streams : undefined,
   };

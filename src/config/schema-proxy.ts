@@ -44,6 +44,14 @@ export const proxy = z.strictObject({
   keep_alive: duration()
     .prefault('75s')
     .meta(doc('How long an idle client connection stays open; above the 60s of nginx and load balancers.', 'restart')),
+  send_timeout: duration()
+    .prefault('60s')
+    .meta(
+      doc(
+        'A client that takes nothing of what waits for it for this long is cut off, WebSockets and streams too.',
+        'restart',
+      ),
+    ),
   http2: z
     .boolean()
     .prefault(false)

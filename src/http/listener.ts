@@ -11,6 +11,7 @@ import { Http2Door } from './http2/door.ts';
 import { endWith, hasEnded, mayBegin } from './last-request.ts';
 import { problem } from './problem.ts';
 import { isRefused, REALM, writeRefusal } from './raw-answer.ts';
+import { cutStuckClients } from './stuck-clients.ts';
 import type { ListenerTls } from './tls.ts';
 import { type HandshakeFailure, openTlsServer, type TlsServer } from './tls-server.ts';
 
@@ -20,6 +21,8 @@ export interface ListenerLimits {
   readonly headerTimeoutMs: number;
   readonly keepAliveMs: number;
   readonly maxConnections: number;
+  /** How long a client may take nothing of what waits for it; undefined for ever. HTTP/2 streams have bounds of their own. */
+  readonly sendTimeoutMs?: number;
   /** HTTP/2 is spoken too: by ALPN over TLS, with prior knowledge without. Requests at once on one connection. */
   readonly http2Streams?: number | undefined;
 }
@@ -83,6 +86,7 @@ export async function listen(
   server.maxConnections = limits.maxConnections;
   // Node's default drops fields beyond 2000 in silence, security-relevant ones included; headerBytes bounds them already.
   server.maxHeadersCount = 0;
+  if (limits.sendTimeoutMs !== undefined) cutStuckClients(server, limits.sendTimeoutMs, tls !== undefined);
   const upgraded = connectHandlers(server, handlers);
   server.listen('path' in at ? { path: at.path } : { host: at.host, port: at.port, reusePort: at.reusePort === true });
   await once(server, 'listening');
