@@ -5,6 +5,8 @@ import { type DestinationStream, type Logger, destination as openDestination, pi
 export type Log = Logger;
 
 const PIPE_BUF = 4096;
+/** Lines that nobody takes are held up to here, and dropped beyond: a log that is not read must not take the memory of requests. */
+const MAX_UNWRITTEN = 8 * 1024 * 1024;
 
 // A second net only: nothing of ours puts these into a binding.
 const redacted = ['authorization', 'cookie', 'token', 'secret', 'password', '*.authorization', '*.cookie', '*.token'];
@@ -29,5 +31,8 @@ export function openLog(
   // Lines that come while a write is under way leave with the next one: a flood of refusals is not a flood of writes. What
   // is left is written at exit.
   // Several processes may write to one pipe: what is longer than PIPE_BUF could end up in the middle of another's line.
-  return pino(options, destination ?? openDestination({ dest: 1, sync: false, maxWrite: PIPE_BUF }));
+  return pino(
+    options,
+    destination ?? openDestination({ dest: 1, sync: false, maxWrite: PIPE_BUF, maxLength: MAX_UNWRITTEN }),
+  );
 }
