@@ -33,7 +33,7 @@ test('K9: a store that is named without what it needs is a configuration error: 
     return [code, `${err}${out}`] as const;
   };
   const wrong: Readonly<Record<string, readonly [object, RegExp]>> = {
-    'redis without url': [{ redis: {} }, /redis\.url/],
+    'redis without url': [{ redis: {} }, /redis: needs url, sentinel or cluster/],
     'redis with an http url': [{ redis: { url: { value: 'http://r' } } }, /redis\.url: needs a redis:\/\//],
     'redis without a name of the application': [
       { name: undefined, redis: { url: { value: 'redis://r' } } },
@@ -188,6 +188,7 @@ test('H22: public codes and their statuses do not change: what is here once, cli
     invalid_request: [400],
     invalid_token: [401],
     method_not_allowed: [405],
+    misdirected_request: [421],
     not_configured: [501],
     not_found: [404],
     not_implemented: [501],
@@ -203,6 +204,7 @@ test('H22: public codes and their statuses do not change: what is here once, cli
     upstream_invalid: [502],
     upstream_reset: [502],
     upstream_timeout: [504],
+    upstream_unavailable: [503],
     upstream_unreachable: [502],
   };
   const now = Map.groupBy(Object.values(reasons), ({ code }) => code);
