@@ -73,6 +73,10 @@ function* schedule(deployment: Deployment, random: () => number): Generator<Plan
 async function chaos(deployment: Deployment): Promise<boolean> {
   const random = randomFrom(seed);
   await using world = await openWorld(deployment);
+  // Real servers outlive a program that is ended from outside, unless it ends them.
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+    process.once(signal, () => void world[Symbol.asyncDispose]().finally(() => process.exit(130)));
+  }
   await using callers = new Callers(world, random);
   await untilWhole(world, callers);
   await callers.revokeMany(count);
