@@ -75,7 +75,10 @@ async function chaos(deployment: Deployment): Promise<boolean> {
   await using world = await openWorld(deployment);
   // Real servers outlive a program that is ended from outside, unless it ends them.
   for (const signal of ['SIGINT', 'SIGTERM'] as const) {
-    process.once(signal, () => void world[Symbol.asyncDispose]().finally(() => process.exit(130)));
+    process.once(signal, async () => {
+      await world[Symbol.asyncDispose]();
+      process.exit(130);
+    });
   }
   await using callers = new Callers(world, random);
   await untilWhole(world, callers);
