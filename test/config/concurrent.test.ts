@@ -30,5 +30,8 @@ test('rates of a client, and limits of the OAuth endpoints, cannot be concurrent
   ]);
   const oauth = 'oauth: {limits: {token: at_once}}\n';
   const found = said(withLimit('concurrent: 5', oauth));
-  assert.ok(found.some((line) => line.endsWith('limit at_once is concurrent; rates are counted here')), found.join('\n'));
+  assert.ok(
+    found.some((line) => line.endsWith('limit at_once is concurrent; rates are counted here')),
+    found.join('\n'),
+  );
 });
