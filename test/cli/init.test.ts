@@ -29,7 +29,7 @@ test('init overwrites nothing without --force, and with it keeps the operator to
   const token = readFileSync(folder.file('.doorward/admin.token'), 'utf8');
   assert.equal((await runHere(['init', '--force', '--config', file, '--upstream', 'http://127.0.0.1:9'])).code, 0);
   assert.equal(readFileSync(folder.file('.doorward/admin.token'), 'utf8'), token);
-  assert.equal(loadConfig({ file, env: {} }).config.upstreams.app?.url, 'http://127.0.0.1:9');
+  assert.deepEqual(loadConfig({ file, env: {} }).config.upstreams.app?.url, ['http://127.0.0.1:9']);
 });
 
 test('with an issuer and a sample token the block accepts that token and the notes say what differs', async () => {
