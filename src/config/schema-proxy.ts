@@ -78,7 +78,7 @@ export const proxy = z.strictObject({
     .prefault(10_000)
     .meta(doc('Requests under way at once, those that wait included, open streams not; more are 503 overloaded.')),
   max_delay: duration({ zero: true })
-    .prefault('500ms')
+    .prefault('0ms')
     .meta(
       doc(
         'While requests wait longer than this for their turn, a growing share of new ones is 503 overloaded at once; 0ms: never.',
