@@ -16,7 +16,7 @@ try {
 const files = named.length > 0 ? named : globSync('test/**/*.test.ts').filter((file) => !file.includes('node_modules'));
 const child = spawn(
   process.execPath,
-  ['--test', '--test-concurrency=2', '--test-timeout=120000', '--test-reporter=spec', ...files.sort()],
+  ['--test', '--test-concurrency=3', '--test-timeout=120000', '--test-reporter=spec', ...files.sort()],
   { stdio: 'inherit' },
 );
 // A test that never ends must fail the run, not hold it.

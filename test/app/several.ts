@@ -74,7 +74,8 @@ export async function several(
   config: Readonly<Record<string, unknown>> = {},
   handler?: Parameters<typeof recordingUpstream>[0],
 ): Promise<Several> {
-  const closing = new AsyncDisposableStack();
+  // Moved out at the end: what was started ends too when the rest does not come up.
+  await using closing = new AsyncDisposableStack();
   const folder = closing.use(scratchFolder());
   const redis = closing.use(await startRedis());
   const upstream = closing.use(await recordingUpstream(handler));
@@ -91,6 +92,7 @@ export async function several(
   )) as unknown as [string, string, string, string];
   const adminToken = readFileSync(folder.file('.doorward/admin.token'), 'utf8').trim();
   const status = (token?: string, path = '/') => rawStatus(Number(new URL(url).port), path, token);
+  const end = closing.move();
   const observed = async (path: string) => {
     const answer = await request(`${observe}${path}`, { dispatcher: agent });
     return { status: answer.statusCode, text: await answer.body.text() };
@@ -125,7 +127,7 @@ export async function several(
       );
     },
     logged: () => logLines(program.out()),
-    [Symbol.asyncDispose]: () => closing.disposeAsync(),
+    [Symbol.asyncDispose]: () => end.disposeAsync(),
   };
 }
 
