@@ -7,7 +7,8 @@ const LOOK_MS = 1000;
 
 /** One connection as it was found when it last moved. */
 interface Seen {
-  pending: number;
+  /** Bytes that the client's system has taken from us. */
+  taken: number;
   /** Looks in a row without movement. */
   still: number;
 }
@@ -17,15 +18,17 @@ export function cutStuckClients(server: Server, timeoutMs: number, isTls: boolea
   const seen = new Map<Socket, Seen>();
   const most = Math.max(1, Math.ceil(timeoutMs / LOOK_MS));
   const watch = (socket: Socket) => {
-    seen.set(socket, { pending: 0, still: 0 });
+    seen.set(socket, { taken: 0, still: 0 });
     socket.once('close', () => seen.delete(socket));
   };
   server.on(isTls ? 'secureConnection' : 'connection', watch);
   const timer = setInterval(() => {
     for (const [socket, state] of seen) {
       const pending = pendingBytes(socket);
-      state.still = pending > 0 && pending === state.pending ? state.still + 1 : 0;
-      state.pending = pending;
+      // Not by what waits: while an answer flows, as much may come in as goes out, and the same waits at every look.
+      const taken = socket.bytesWritten - pending;
+      state.still = pending > 0 && taken === state.taken ? state.still + 1 : 0;
+      state.taken = taken;
       if (state.still >= most) socket.destroy();
     }
   }, LOOK_MS).unref();
