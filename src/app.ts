@@ -13,7 +13,8 @@ import { openPlane, type PlaneParts } from './app/plane.ts';
 import { openProxyPort, type ProxyPort } from './app/proxy-port.ts';
 import { openPublishing } from './app/publishing.ts';
 import { Reloading } from './app/reloading.ts';
-import { amongSiblings, type Revoker, type Siblings } from './app/siblings.ts';
+import { openFollower, openRevoker } from './app/revoking.ts';
+import type { Revoker, Siblings } from './app/siblings.ts';
 import { claimSocketPath, prepareStateDir } from './app/socket-path.ts';
 import { openStores, type Stores } from './app/stores.ts';
 import type { WorkerSeat } from './app/worker-seat.ts';
@@ -33,11 +34,9 @@ import { type CheckGate, checkGate } from './proxy/decide/check-gate.ts';
 import type { OpenExchanges } from './proxy/open-exchanges.ts';
 import type { Lookup } from './proxy/outbound/endpoints/names.ts';
 import type { DataPlane } from './proxy/server.ts';
-import { DurableRevoker, rememberedRevocations } from './revocation/durable.ts';
-import { RevocationFollower } from './revocation/follower.ts';
+import type { RevocationFollower } from './revocation/follower.ts';
 import { RevocationIndex } from './revocation/index.ts';
 import type { KeptDecision } from './stores/contracts/decisions.ts';
-import type { RevocationDraft } from './stores/contracts/revocations.ts';
 import { MemoryChecks } from './stores/memory/checks.ts';
 import { type Log, openLog } from './telemetry/log.ts';
 import { type Metrics, openMetrics } from './telemetry/metrics.ts';
@@ -162,10 +161,11 @@ class Replica implements Sidecar {
     const controlPlane = await this.#openControlPlane(first);
     const index = new RevocationIndex();
     this.#denied = new DeniedKeys(this.#clock);
-    follower = this.#follow(stores, index, controlPlane);
-    this.#closing.use(follower);
-    await follower.start();
-    const revoker = await this.#revokeDurably(stores, index, follower, controlPlane);
+    const revoking = { ...{ stores, controlPlane, index, clock: this.#clock }, closing: this.#closing };
+    const config = () => this.#holder.current().config;
+    const [denied, metrics] = [this.#denied, this.#metrics];
+    follower = await openFollower({ ...revoking, config, denied, metrics });
+    const revoker = await openRevoker({ ...revoking, follower, siblings: this.#siblings() });
     const knownClients = new KnownClients(() => this.#denied.clear());
     const announcer = await this.#openClients(knownClients, stores, controlPlane, index, revoker);
     const gate = this.#gate(stores, follower, index);
@@ -217,31 +217,6 @@ class Replica implements Sidecar {
     await this.#closing.disposeAsync();
   }
 
-  #follow(
-    { backend, redis }: Stores,
-    index: RevocationIndex,
-    controlPlane: ControlPlane | undefined,
-  ): RevocationFollower {
-    const holder = this.#holder;
-    const remembered = controlPlane && (() => rememberedRevocations(controlPlane.revocations, this.#clock));
-    return new RevocationFollower({
-      log: backend.revocations,
-      index,
-      clock: this.#clock,
-      // Live settings: read at each use.
-      get onStoreDown() {
-        return holder.current().config.revocation.on_store_down;
-      },
-      get knownForMs() {
-        return holder.current().config.revocation.known_for;
-      },
-      waitMs: redis === undefined ? 1000 : (holder.current().config.redis?.timeout ?? 50),
-      ...(remembered && { remembered }),
-      onLimitReset: (key) => this.#denied.forget(key),
-      onPropagation: (ms) => this.#metrics.revocationPropagation.observe(ms / 1000),
-    });
-  }
-
   #openPublishing(loaded: LoadedConfig, stores: Stores, controlPlane: ControlPlane | undefined) {
     const parts = { loaded, stores, controlPlane, clock: this.#clock, log: this.#log, metrics: this.#metrics };
     return openPublishing(parts, this.#closing);
@@ -272,25 +247,6 @@ class Replica implements Sidecar {
     const held = { clock: this.#clock, log: this.#log, metrics: this.#metrics, current: () => this.#current };
     const { openOAuth } = await import('./app/oauth.ts');
     this.#oauth = openOAuth({ ...held, stores, controlPlane, revoker, announcer, ...revocation }, this.#closing);
-  }
-
-  async #revokeDurably(
-    { backend }: Stores,
-    index: RevocationIndex,
-    follower: RevocationFollower,
-    controlPlane: ControlPlane | undefined,
-  ): Promise<Revoker | undefined> {
-    const siblings = this.#siblings();
-    if (controlPlane === undefined) return siblings && amongSiblings(follower, siblings);
-    const { postgres, revocations: store, grants } = controlPlane;
-    const { endGrantsOf } = await import('./app/oauth.ts');
-    const endGrants = (draft: RevocationDraft) => endGrantsOf(draft, grants, this.#clock.nowMs());
-    const parts = { store, log: backend.revocations, follower, index, clock: this.#clock, endGrants };
-    const revoker = new DurableRevoker(parts);
-    this.#closing.use(revoker);
-    // The follower has asked already when PostgreSQL was there at the start; what it missed before it came it asks now.
-    postgres.onReady(() => follower.refresh());
-    return siblings ? amongSiblings(revoker, siblings) : revoker;
   }
 
   #gate({ backend, redis }: Stores, follower: RevocationFollower, index: RevocationIndex): CheckGate {
