@@ -30,6 +30,13 @@ const go: readonly Need[] = [
   file(join(GO_PATH, 'src/gopkg.in/yaml.v3'), 'golang-gopkg-yaml.v3-dev'),
 ];
 
+const PYTHON_PACKAGES = '/usr/lib/python3/dist-packages';
+const pythonJwt: readonly Need[] = [
+  command('/usr/bin/python3', '--version', 'python3'),
+  file(join(PYTHON_PACKAGES, 'jwt'), 'python3-jwt'),
+  file(join(PYTHON_PACKAGES, 'cryptography'), 'python3-cryptography'),
+];
+
 /** Makes sure that `name` answers to `versionFlag`; throws with the command to type when it cannot be installed. */
 export function ensureCommand(name: string, versionFlag: string, systemPackage: string = name): void {
   ensure([command(name, versionFlag, systemPackage)]);
@@ -47,6 +54,12 @@ export function ensureGo(): string {
   return GO_PATH;
 }
 
+/** Makes sure of the system's own Python with PyJWT, which examples/apps/python needs; returns that Python. */
+export function ensurePythonJwt(): string {
+  ensure(pythonJwt);
+  return '/usr/bin/python3';
+}
+
 /**
  * Makes sure of everything that the whole suite needs, before any test runs: test files run beside each other, and two of
  * them that install at once would meet apt's lock. Throws with all that is missing.
@@ -61,6 +74,7 @@ export function ensureAll(): void {
     command('haproxy', '-v'),
     command('apache2', '-v', 'apache2-bin'),
     command('python3', '--version'),
+    ...pythonJwt,
     command('buildah', '--version'),
     ...go,
     command('docker-compose', 'version'),

@@ -1,0 +1,3 @@
+module example.com/behind-doorward
+
+go 1.19
