@@ -49,6 +49,7 @@ export function connect(
   // Without a listener ioredis prints to the console; the state is read from `status`, errors come from commands.
   redis.on('error', () => undefined);
   redis.on('connect', () => guardReplies(redis));
+  redis.on('close', () => forgetSilence(redis));
   keepTrying(redis);
   if (purpose === 'subscriber') keepAsking(redis);
   return redis;
@@ -98,6 +99,16 @@ function guardReplies({ stream }: Redis): void {
       }
     });
   }
+}
+
+/**
+ * The timer of `socketTimeout` outlives the connection whose silence it measured, and would cut the next one, which answers:
+ * routes with `on_store_down: deny` refused again up to eight seconds after Redis was back (ioredis 2147, mended in 6.0).
+ */
+function forgetSilence(redis: Redis): void {
+  const own = redis as unknown as { socketTimeoutTimer: NodeJS.Timeout | undefined };
+  clearTimeout(own.socketTimeoutTimer);
+  own.socketTimeoutTimer = undefined;
 }
 
 /** ioredis gives up for good when a connection is cut while Sentinels are being asked; only a close of ours is for good. */
