@@ -143,11 +143,14 @@ export class RevocationFollower implements AsyncDisposable {
     return this.#outlasted ? LOST : this.#reach(head, Math.max(0, this.#options.waitMs - askedMs));
   }
 
-  /** What is known now: `ready` in step; `known` complete once, and within known_for of the last contact; `unknown`. */
+  /**
+   * What is known now: `ready` in step, also while the newest entries are being read, which each revocation brings about; `known`
+   * complete once, and within known_for of the last contact; `unknown`.
+   */
   state(): 'ready' | 'known' | 'unknown' {
     if (!this.#loadedOnce) return 'unknown';
-    if (this.#syncing === undefined && this.#head !== undefined && this.#sinceContactMs() < RETRY_MS * 2)
-      return 'ready';
+    const isWhole = this.#head !== undefined && !this.#doubted && !this.#reloading;
+    if (isWhole && this.#sinceContactMs() < RETRY_MS * 2) return 'ready';
     return this.#sinceContactMs() <= this.#options.knownForMs ? 'known' : 'unknown';
   }
 

@@ -5,6 +5,7 @@ import { systemClock } from '../../src/core/clock.ts';
 import { storeUnavailable } from '../../src/core/errors.ts';
 import { RevocationFollower } from '../../src/revocation/follower.ts';
 import { RevocationIndex } from '../../src/revocation/index.ts';
+import { localEntry } from '../../src/revocation/pending.ts';
 import { revocationEntryId } from '../../src/stores/contracts/entry-id.ts';
 import type { RevocationEntry, RevocationLog } from '../../src/stores/contracts/revocations.ts';
 import { MemoryRevocations } from '../../src/stores/memory/revocations.ts';
@@ -61,6 +62,26 @@ test('an empty store gets a log, and the replica is ready', async () => {
   assert.deepEqual([a.follower.state(), a.follower.policy(), a.follower.loadedOnce], ['ready', 'index', true]);
   assert.deepEqual(a.follower.head, shared.current());
   assert.equal(a.follower.observe(shared.current()), 'current');
+});
+
+test('a replica that is reading what another revoked is in step, and not degraded', async () => {
+  const shared = new MemoryRevocations(systemClock);
+  await using a = replica(shared);
+  await a.follower.start();
+  await shared.append(localEntry(draft('stolen'), systemClock.nowMs()));
+  const reading = a.follower.observe(shared.current());
+  assert.notEqual(reading, 'current');
+  assert.equal(a.follower.state(), 'ready');
+  assert.equal(await reading, 'current');
+});
+
+test('a replica that reads everything anew is not in step until it has', async () => {
+  const shared = new MemoryRevocations(systemClock);
+  await using a = replica(shared);
+  await a.follower.start();
+  a.follower.refresh();
+  assert.equal(a.follower.state(), 'known');
+  await until(async () => a.follower.state() === 'ready');
 });
 
 test('L6: a revocation through one replica is known to another by its next batch', async () => {
