@@ -27,6 +27,8 @@ const question = z.strictObject({
     .regex(/^[\x21-\x7e]+$/, 'needs a token')
     .optional(),
   peer: z.union([z.ipv4(), z.ipv6()], { error: 'needs an IP address' }).default('127.0.0.1'),
+  /** As the verdict for a front. */
+  verdict: z.enum(['nginx', 'forward', 'envoy']).optional(),
   headers: z
     .array(z.tuple([fieldName, fieldValue]))
     .max(200)
@@ -61,6 +63,7 @@ export const explainRequest = endpoint({
         }),
       ),
       upstream_headers: z.array(z.tuple([z.string(), z.string()])),
+      answer: z.strictObject({ status: z.int(), headers: z.array(z.tuple([z.string(), z.string()])) }).optional(),
       status: z.int(),
       code: z.string(),
       remedy: z.string(),
@@ -71,7 +74,11 @@ export const explainRequest = endpoint({
     const explanation = await explain(questionOf(body));
     const { status, code, remedy } = reasons[explanation.reason];
     const headers = maskedPairs(explanation.upstream_headers, body.token);
-    return { status: 200, body: { ...explanation, status, code, remedy, upstream_headers: headers } };
+    const answer = explanation.answer && {
+      status: explanation.answer.status,
+      headers: maskedPairs(explanation.answer.headers, body.token),
+    };
+    return { status: 200, body: { ...explanation, status, code, remedy, upstream_headers: headers, answer } };
   },
 });
 
@@ -79,7 +86,7 @@ function questionOf(body: z.output<typeof question>): Question {
   const { target, host } = splitUrl(body.url);
   const fields = body.headers.flat();
   if (body.token !== undefined) fields.push('Authorization', `Bearer ${body.token}`);
-  return { method: body.method, target, host, peer: body.peer, fields };
+  return { method: body.method, target, host, peer: body.peer, fields, verdict: body.verdict };
 }
 
 /** Splits by text and not by URL, which would tidy up exactly the oddities that are asked about. */

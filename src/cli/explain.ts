@@ -1,5 +1,5 @@
 // `doorward explain METHOD URL`: what would happen to a request, without sending or charging it.
-import type { Command } from 'commander';
+import { type Command, Option } from 'commander';
 import type { ShownLimit } from '../core/explanation.ts';
 import { type AdminOptions, callAdmin, withAdminOptions } from './admin-client.ts';
 import { CliError } from './exit-codes.ts';
@@ -8,6 +8,7 @@ import { readToken, type Terminal } from './terminal.ts';
 interface ExplainOptions extends AdminOptions {
   readonly tokenFile?: string;
   readonly peer?: string;
+  readonly verdict?: string;
   readonly header?: readonly string[];
 }
 
@@ -24,6 +25,7 @@ interface Answer {
   readonly client?: string;
   readonly limits: readonly ShownLimit[];
   readonly upstream_headers: readonly (readonly [string, string])[];
+  readonly answer?: { readonly status: number; readonly headers: readonly (readonly [string, string])[] };
 }
 
 /** Adds the verb. */
@@ -35,10 +37,17 @@ export function addExplain(program: Command, terminal: Terminal): void {
     .option('--token-file <source>', 'token to send: - for standard input, or a file')
     .option('--peer <ip>', 'address the request comes from')
     .option('--header <line...>', "header fields, as 'Name: value'")
+    .addOption(
+      new Option('--verdict <flavour>', 'as a front that only asks would be answered').choices([
+        'nginx',
+        'forward',
+        'envoy',
+      ]),
+    )
     .action(async (method: string, url: string, options: ExplainOptions) => {
-      const { peer, tokenFile, header = [] } = options;
+      const { peer, tokenFile, verdict, header = [] } = options;
       const token = tokenFile === undefined ? undefined : await readToken(tokenFile, terminal);
-      const body = { method: method.toUpperCase(), url, token, peer, headers: header.map(splitHeader) };
+      const body = { method: method.toUpperCase(), url, token, peer, verdict, headers: header.map(splitHeader) };
       const answer = (await callAdmin(options, terminal, { method: 'POST', path: '/v1/explain', body })) as Answer;
       if (options.json) terminal.out(JSON.stringify(answer));
       else for (const line of lines(answer)) terminal.out(line);
@@ -66,6 +75,8 @@ function lines(answer: Answer): string[] {
       `${limit}: ${remaining} left${share === undefined ? '' : ` of this replica's share of ${share} (Redis is away)`}`,
     ]),
     ...answer.upstream_headers.map(([name, value]): [string, string] => ['sent', `${name}: ${value}`]),
+    ['answer', answer.answer && String(answer.answer.status)],
+    ...(answer.answer?.headers ?? []).map(([name, value]): [string, string] => ['answer', `${name}: ${value}`]),
     ['remedy', answer.allowed ? undefined : answer.remedy],
   ];
   return shown.flatMap(([name, value]) => (value === undefined ? [] : [`${name.padEnd(8)} ${value}`]));

@@ -31,7 +31,12 @@ export const proxy = z.strictObject({
     .meta(doc('Paths below it are ours and never reach an upstream.', 'restart')),
   endpoints: z
     .strictObject({
-      verdict: z.boolean().prefault(false).meta(doc('Answer forward-auth questions under <reserved_prefix>/verdict/.')),
+      verdict: z
+        .boolean()
+        .prefault(false)
+        .meta(
+          doc('Answer fronts that only ask, under <reserved_prefix>/verdict/: nginx, forward (Traefik, Caddy), envoy.'),
+        ),
       oauth: z
         .boolean()
         .prefault(false)
@@ -88,6 +93,14 @@ export const proxy = z.strictObject({
   bad_tokens: rate()
     .prefault('60/1m')
     .meta(doc('Failed tokens per address before it gets 429 without signature work.')),
+  limit_headers: z
+    .enum(['draft', 'legacy', 'both', 'off'])
+    .prefault('draft')
+    .meta(
+      doc(
+        'What answers say about limits: RateLimit and RateLimit-Policy (draft), X-RateLimit-Limit, -Remaining and -Reset in seconds from now (legacy), both, or off. Retry-After stays.',
+      ),
+    ),
   error_detail: z
     .enum(['code', 'reason'])
     .prefault('code')

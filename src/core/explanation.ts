@@ -10,6 +10,8 @@ export interface Question {
   readonly peer: string;
   /** Flat array of names and values. */
   readonly fields: readonly string[];
+  /** Asked about as the verdict for a front, under `<reserved_prefix>/verdict/`. */
+  readonly verdict?: 'nginx' | 'forward' | 'envoy' | undefined;
 }
 
 /** One limit that would be charged. */
@@ -34,6 +36,8 @@ export interface Explanation {
   readonly subject: string | undefined;
   readonly client: string | undefined;
   readonly limits: readonly ShownLimit[];
-  /** Flat array of names and values; empty when refused. */
+  /** Flat array of names and values; empty when refused, and for verdicts, after which the front forwards. */
   readonly upstream_headers: readonly string[];
+  /** Only for verdicts: what the front is answered; fields as a flat array. */
+  readonly answer?: { readonly status: number; readonly headers: readonly string[] } | undefined;
 }

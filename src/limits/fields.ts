@@ -1,5 +1,5 @@
-// What answers say about limits: RateLimit and RateLimit-Policy (draft-ietf-httpapi-ratelimit-headers, sections 3 and 4)
-// and Retry-After (RFC 9110 10.2.3). Names are the limits' own; no partition key, which could tell an address or a client.
+// What answers say about limits: RateLimit and RateLimit-Policy (draft-ietf-httpapi-ratelimit-headers, sections 3 and 4), the
+// older X-RateLimit fields, and Retry-After (RFC 9110 10.2.3). Names are the limits' own; no partition key, which could tell an address or a client.
 import type { Rate } from '../core/units.ts';
 import type { RateStates } from '../stores/contracts/checks.ts';
 
@@ -69,6 +69,42 @@ function refusalField(charges: readonly ShownCharge[], states: RateStates): stri
     }
   }
   return items.join(', ');
+}
+
+/** What the X-RateLimit fields say; they have room for one rate. */
+export interface LegacyFields {
+  readonly limit: number;
+  readonly remaining: number;
+  /** Whole seconds from now, at least 1, as Retry-After counts. */
+  readonly reset: number;
+}
+
+/**
+ * The rate that a caller meets first: of refusing ones the one that lasts longest, else the one with the least left. Shadow
+ * limits and unknown states are left out; undefined when nothing shows.
+ */
+export function legacyFields(
+  charges: readonly { readonly shadow: boolean; readonly rates: readonly Rate[] }[],
+  states: RateStates,
+): LegacyFields | undefined {
+  let limit = 0;
+  let least = Number.POSITIVE_INFINITY;
+  let resetMs = 0;
+  let at = 0;
+  for (const { shadow, rates } of charges) {
+    for (const rate of rates) {
+      const remaining = states[at] as number;
+      const afterMs = states[at + 1] as number;
+      at += 2;
+      if (shadow || Number.isNaN(remaining)) continue;
+      if (remaining > least || (remaining === least && afterMs <= resetMs)) continue;
+      least = remaining;
+      limit = rate.limit;
+      resetMs = afterMs;
+    }
+  }
+  if (least === Number.POSITIVE_INFINITY) return undefined;
+  return { limit, remaining: Math.max(0, least), reset: seconds(resetMs) };
 }
 
 /** True when an enforced charge refuses. */

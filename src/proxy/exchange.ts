@@ -7,6 +7,7 @@ import type { ClientAddress } from '../core/address.ts';
 import type { Reason } from '../core/reasons.ts';
 import type { Peer } from '../http/client-address.ts';
 import type { ClientResponse } from '../http/client-response.ts';
+import { findField } from '../http/headers.ts';
 import type { ProblemDetails } from '../http/problem.ts';
 import type { SecureConnection } from '../http/secure-connection.ts';
 import type { ConcurrentSlot } from '../limits/concurrent.ts';
@@ -113,6 +114,12 @@ export class Exchange {
     this.method = request.method as string;
     this.rawTarget = request.url as string;
     this.rawFields = request.rawHeaders;
+  }
+
+  /** Whether it asks for a WebSocket: it came as one, or a front describes one, and keeps Upgrade and Connection to itself. */
+  get opensWebSocket(): boolean {
+    if (this.kind === 'verdict') return findField(this.rawFields, 'sec-websocket-key') !== undefined;
+    return this.kind === 'websocket';
   }
 
   /** Whose streams are counted together: one subject of one client, or one address without a token. */

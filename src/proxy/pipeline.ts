@@ -88,7 +88,7 @@ function chooseRoute(exchange: Exchange): StageResult {
   const origin = exchange.fields?.origin;
   const foreign = route.origins !== undefined && origin !== undefined && !route.origins.has(origin);
   // A page of another origin can open a WebSocket with the user's cookies and read everything (attack 51).
-  return foreign && (exchange.kind === 'websocket' || exchange.preflight) ? 'origin_refused' : undefined;
+  return foreign && (exchange.opensWebSocket || exchange.preflight) ? 'origin_refused' : undefined;
 }
 
 const isBelow = (path: string, prefix: string) =>

@@ -24,7 +24,8 @@ import { forward } from './outbound/forward.ts';
 import { websocketEnding } from './outbound/upgrade.ts';
 import { upstreamFields, upstreamHead } from './outbound/upstream-fields.ts';
 import { run } from './pipeline.ts';
-import { describe, nginxVerdict } from './verdict.ts';
+import { allowance, refusal, verdictEnding } from './verdict.ts';
+import { describe, flavourOf, type VerdictFlavour } from './verdict-description.ts';
 
 /** The data plane behind the proxy port. */
 export interface DataPlane {
@@ -57,7 +58,11 @@ export function dataPlane(options: {
   let current = options.generation;
   const forwardEnding: Ending = { refuse: answerer.refuse, proceed: (exchange) => proceedForward(exchange, answerer) };
   const websocket = websocketEnding(answerer);
-  const nginx = nginxVerdict(answerer);
+  const verdicts = {
+    nginx: verdictEnding('nginx', answerer),
+    forward: verdictEnding('forward', answerer),
+    envoy: verdictEnding('envoy', answerer),
+  };
   const begin = (
     kind: ExchangeKind,
     ending: Ending,
@@ -71,17 +76,18 @@ export function dataPlane(options: {
   };
   const onRequest = (request: IncomingMessage, response: ClientResponse, expectsContinue: boolean) => {
     if (site?.serve(request, response, expectsContinue) || serveAssertionKeys(current, request, response)) return;
-    const verdict = verdictPath(current, request.url as string);
-    const exchange = begin(verdict ? 'verdict' : 'forward', verdict ? nginx : forwardEnding, request, { response });
+    const flavour = verdictFlavour(current, request.url as string);
+    const ending = flavour === undefined ? forwardEnding : verdicts[flavour];
+    const exchange = begin(flavour === undefined ? 'forward' : 'verdict', ending, request, { response });
     exchange.expectsContinue = expectsContinue;
     if (overload.refuses()) {
       exchange.ending.refuse(exchange, 'overloaded');
       return;
     }
     overload.begin(exchange);
-    const badDescription = verdict ? describe(exchange) : undefined;
+    const badDescription = flavour === undefined ? undefined : describe(exchange, flavour);
     if (badDescription === undefined) run(exchange);
-    else nginx.refuse(exchange, badDescription);
+    else ending.refuse(exchange, badDescription);
   };
   const onWebSocket = (request: IncomingMessage, socket: Duplex, head: Buffer) => {
     const exchange = begin('websocket', websocket, request, { socket, head });
@@ -112,9 +118,9 @@ export function dataPlane(options: {
   };
 }
 
-function verdictPath(generation: Generation, target: string): boolean {
-  if (!generation.config.proxy.endpoints.verdict || !target.startsWith(generation.reservedPrefix)) return false;
-  return target === `${generation.reservedPrefix}/verdict/nginx`;
+function verdictFlavour(generation: Generation, target: string): VerdictFlavour | undefined {
+  if (!generation.config.proxy.endpoints.verdict || !target.startsWith(generation.reservedPrefix)) return undefined;
+  return flavourOf(target, generation.reservedPrefix);
 }
 
 /** The keys of the identity assertion, for the application that verifies it: public, and the same for everybody. */
@@ -146,6 +152,12 @@ function explain(generation: Generation, question: Question, clock: Clock): Prom
     request.rawHeaders.push('Host', question.host);
   }
   return new Promise((resolve) => {
+    const { verdict } = question;
+    const answerOf = (exchange: Exchange, reason: Reason, allowed: boolean) => {
+      if (verdict === undefined) return undefined;
+      const { status, fields } = allowed ? allowance(verdict, exchange) : refusal(verdict, exchange, reason);
+      return { status, headers: fields };
+    };
     const done = (exchange: Exchange, reason: Reason, allowed: boolean) => {
       const principal = exchange.token?.principal;
       resolve({
@@ -158,7 +170,8 @@ function explain(generation: Generation, question: Question, clock: Clock): Prom
         subject: principal?.subject,
         client: principal?.client,
         limits: generation.gate.shown(exchange),
-        upstream_headers: allowed ? upstreamFields(exchange) : [],
+        upstream_headers: allowed && verdict === undefined ? upstreamFields(exchange) : [],
+        answer: answerOf(exchange, reason, allowed),
       });
     };
     const ending: Ending = {
@@ -168,6 +181,11 @@ function explain(generation: Generation, question: Question, clock: Clock): Prom
     const peer = addressReader(generation.config.proxy.trusted_proxies, generation.config.proxy.client_address).peer(
       question.peer,
     );
-    run(new Exchange(generation, 'explain', ending, request, {}, peer, requestId(), clock.monotonicMs()));
+    const exchange = new Exchange(generation, 'explain', ending, request, {}, peer, requestId(), clock.monotonicMs());
+    if (verdict === undefined || generation.config.proxy.endpoints.verdict) run(exchange);
+    else {
+      exchange.rule = 'proxy.endpoints.verdict';
+      done(exchange, 'route_not_found', false);
+    }
   });
 }

@@ -323,7 +323,7 @@ const refusals: readonly (readonly [string, string, string])[] = [
   ['DOORWARD__PROXY__LISTEN', '', 'DOORWARD__PROXY__LISTEN proxy.listen: needs host:port, such as 127.0.0.1:8080'],
   ['DOORWARD__PROXY__MAX_CONNECTIONS', 'many', 'DOORWARD__PROXY__MAX_CONNECTIONS proxy.max_connections: needs a number (got text)'],
   ['DOORWARD__PROXY__MAX_CONNECTIONS', '[1]', 'DOORWARD__PROXY__MAX_CONNECTIONS proxy.max_connections: needs one YAML scalar (a number, true, false or text)'],
-  ['DOORWARD__PROXY', 'x', 'DOORWARD__PROXY proxy: is not a single value; set one of its settings (listen, tls, trusted_proxies, client_address, reserved_prefix, endpoints, header_size, header_timeout, keep_alive, send_timeout, http2, http2_streams, workers, max_connections, max_requests, max_delay, drain, bad_tokens, error_detail)'],
+  ['DOORWARD__PROXY', 'x', 'DOORWARD__PROXY proxy: is not a single value; set one of its settings (listen, tls, trusted_proxies, client_address, reserved_prefix, endpoints, header_size, header_timeout, keep_alive, send_timeout, http2, http2_streams, workers, max_connections, max_requests, max_delay, drain, bad_tokens, limit_headers, error_detail)'],
   ['DOORWARD__PROXI__LISTEN', 'x', 'DOORWARD__PROXI__LISTEN: is not a setting (nearest name DOORWARD__PROXY)'],
   ['DOORWARD__ROUTES__ALL__AUT', 'none', 'DOORWARD__ROUTES__ALL__AUT: is not a setting (nearest name DOORWARD__ROUTES__ALL__AUTH)'],
   ['DOORWARD__ROUTES__ALL__AUTH', 'non', 'DOORWARD__ROUTES__ALL__AUTH routes.all.auth: needs one of required, optional, none (nearest name none)'],

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { isRefused, limitFields } from '../../src/limits/fields.ts';
+import { isRefused, legacyFields, limitFields } from '../../src/limits/fields.ts';
 import { charges, planOf } from './fixtures.ts';
 
 const plan = planOf({
@@ -47,4 +47,34 @@ test('unknown states are left out, and no limits mean no field', () => {
     '"per_client";r=0;t=1',
   );
   assert.deepEqual(limitFields([], []), { rateLimit: undefined, retryAfter: undefined, violated: [] });
+});
+
+test('X-RateLimit has room for one rate: the one with the least left, shadow limits aside', () => {
+  const { charges: list } = of();
+  assert.deepEqual(legacyFields(list, [19, 59_001, 99, 3_000_000, -1, 60_000, 20, 12_000]), {
+    limit: 20,
+    remaining: 19,
+    reset: 60,
+  });
+  assert.deepEqual(legacyFields(list, [19, 1000, 7, 3_000_000, 0, 1, 20, 12_000]), {
+    limit: 100,
+    remaining: 7,
+    reset: 3000,
+  });
+  assert.deepEqual(legacyFields(list, [5, 1000, 5, 9000, 0, 1, 5, 2000]), { limit: 100, remaining: 5, reset: 9 });
+});
+
+test('X-RateLimit of a refusal is the rate that refuses longest, and never resets before Retry-After', () => {
+  const { charges: list } = of();
+  const states = [-1, 1500, 0, 3_000_000, -1, 60_000, -1, 12_001];
+  assert.deepEqual(legacyFields(list, states), { limit: 100, remaining: 0, reset: 13 });
+  assert.equal(limitFields(list, states).retryAfter, 13);
+});
+
+test('X-RateLimit leaves out what nobody knows', () => {
+  const { charges: list } = of();
+  const unknown = Number.NaN;
+  assert.deepEqual(legacyFields(list, [unknown, 0, unknown, 0, 0, 1, 3, 500]), { limit: 100, remaining: 3, reset: 1 });
+  assert.equal(legacyFields(list, [unknown, 0, unknown, 0, 0, 1, unknown, 0]), undefined);
+  assert.equal(legacyFields([], []), undefined);
 });

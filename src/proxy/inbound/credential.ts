@@ -122,8 +122,9 @@ function decodedName(pair: string): string {
 
 const websocket: CredentialSource = {
   name: 'websocket',
-  read({ fields, kind }) {
-    if (kind !== 'websocket' || fields?.websocketProtocol === undefined) return undefined;
+  read(exchange) {
+    const { fields } = exchange;
+    if (fields?.websocketProtocol === undefined || !exchange.opensWebSocket) return undefined;
     const found = protocols(fields.websocketProtocol).filter((protocol) => protocol.startsWith(WEBSOCKET_PREFIX));
     if (found.length === 0) return undefined;
     return found.length > 1 ? malformed : (found[0] as string).slice(WEBSOCKET_PREFIX.length);

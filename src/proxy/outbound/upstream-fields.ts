@@ -61,3 +61,9 @@ function passesAuthorization(route: Route, source: string | undefined): boolean 
   if (source === 'bearer') return route.forwardToken;
   return !route.sources.some(({ name }) => name === 'bearer');
 }
+
+/** Whether the Authorization field was our credential, or might have been, and so does not go on. */
+export function endsAuthorization({ fields, route, credentialSource }: Exchange): boolean {
+  if (fields?.authorization === undefined || route === undefined) return false;
+  return !passesAuthorization(route, credentialSource < 0 ? undefined : route.sources[credentialSource]?.name);
+}
