@@ -122,6 +122,19 @@ test('the packed program, installed elsewhere, tells its version, checks a file,
   assert.equal(await end(dev), 0);
 });
 
+test('the packed program has what each command loads only when it runs', async () => {
+  await using upstream = await recordingUpstream();
+  const { bin, folder, program } = await installed();
+  // The compiler left import() of sources as it was in functions with `await using`, while it lowered that.
+  const left = readdirSync(join(program, 'dist'), { recursive: true, encoding: 'utf8' }).filter(
+    (name) => name.endsWith('.js') && /import\('[^']+\.ts'\)/.test(readFileSync(join(program, 'dist', name), 'utf8')),
+  );
+  assert.deepEqual(left, []);
+  const file = join(folder, 'sidecar.yaml');
+  writeFileSync(file, JSON.stringify(configFor(upstream.url)));
+  assert.match((await run(bin, ['attack', '--config', file], { env, cwd: folder })).stdout, /bypass rate 0 %/);
+});
+
 test('the packed program brings every SQL and Lua file, migrates an empty PostgreSQL and serves operators from it', async () => {
   await using upstream = await recordingUpstream();
   await using database = await openTestDatabase({ migrated: false });
