@@ -137,6 +137,7 @@ function openBackend(
     migrate: loaded.config.postgres?.migrate ?? 'start',
     admit: guard.admit,
     onQuery: (operation, seconds) => metrics.postgresQuery.labels(operation).observe(seconds),
+    onUnprepared: () => log.warn({ store: 'postgres' }, 'statements_unprepared'),
     onState: (state) => {
       if (state.status === 'up') log.info({ store: 'postgres' }, 'store_up');
       else if (state.status === 'down') log.warn({ store: 'postgres', problem: state.problem }, 'store_down');

@@ -58,6 +58,7 @@ interface Waiting {
 }
 
 const BATCH = 200;
+const LINGER_MS = 20;
 const RETRY_MS = [100, 200, 500, 1000, 2000, 5000];
 const LAST_FLUSH_MS = 2000;
 /** What `requireRoom` let through still has a place. */
@@ -77,6 +78,7 @@ export class DurableTrail implements AuditTrail, AsyncDisposable {
   #signing: Promise<void> | undefined;
   #failures = 0;
   #retry: NodeJS.Timeout | undefined;
+  #lingering: NodeJS.Timeout | undefined;
   #timer: NodeJS.Timeout | undefined;
   #sinceCheckpoint = 0;
   #checkpoint = 0;
@@ -165,6 +167,7 @@ export class DurableTrail implements AuditTrail, AsyncDisposable {
     if (await this.flushed(LAST_FLUSH_MS)) await this.checkpoint();
     this.#closed = true;
     clearTimeout(this.#retry);
+    clearTimeout(this.#lingering);
     await Promise.all([this.#writing, this.#flushing, this.#adopting, this.#signing]);
     this.#spool[Symbol.dispose]();
   }
@@ -190,11 +193,22 @@ export class DurableTrail implements AuditTrail, AsyncDisposable {
         for (const waiting of batch) waiting.segment = -1;
         this.#note('spool_failing', error);
       }
-      this.#flush();
+      this.#flushSoon();
     }
   }
 
+  /**
+   * What the spool holds is safe, so PostgreSQL gets it a moment later and in company: else every event would cost a commit
+   * there, and the disk would make the next call wait for it.
+   */
+  #flushSoon(): void {
+    if (this.#queue[0]?.segment === -1 || this.#queue.length >= BATCH) this.#flush();
+    else this.#lingering ??= setTimeout(() => this.#flush(), LINGER_MS).unref();
+  }
+
   #flush(): void {
+    clearTimeout(this.#lingering);
+    this.#lingering = undefined;
     const isReady = this.#queue[0]?.segment !== undefined;
     if (this.#closed || this.#retry !== undefined || !isReady) return;
     this.#flushing ??= this.#flushAll();

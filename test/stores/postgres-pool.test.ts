@@ -26,6 +26,41 @@ test('values keep their types: bigint is a number, timestamptz a Date to the mil
   assert.equal((await pool.run('test', (sql) => sql`select value from counter`))[0]?.value, Number.MAX_SAFE_INTEGER);
 });
 
+test('what reads changes nothing, and does not wait for its COMMIT', async () => {
+  await using database = await openTestDatabase();
+  const pool = await withTable(database);
+  const [row] = await pool.read('test', (sql) => sql`select value from counter`);
+  assert.equal(row?.value, 0);
+  await assert.rejects(
+    pool.read('test', (sql) => sql`update counter set value = 9`),
+    unavailable,
+  );
+  assert.equal((await pool.read('test', (sql) => sql`select value from counter`))[0]?.value, 0);
+  // Its connection comes back all the same.
+  await Promise.all(Array.from({ length: 50 }, () => pool.read('test', (sql) => sql`select 1`)));
+  assert.ok(pool.size().open <= database.settings.connections);
+});
+
+test('a table that gets a column under way: every connection that knew it otherwise is replaced, no call fails', async () => {
+  await using database = await openTestDatabase();
+  const pool = await withTable(database);
+  const all = () =>
+    Promise.all(
+      Array.from({ length: 20 }, () =>
+        pool.run('test', async (sql) => {
+          const rows = await sql`select * from counter where id = ${'a'}`;
+          await sql`update counter set value = value + 1 where id = ${'a'}`;
+          return rows[0];
+        }),
+      ),
+    );
+  await all();
+  await all();
+  await database.sql`alter table counter add column more integer not null default 7`;
+  for (const row of await all()) assert.equal(row?.more, 7);
+  assert.equal((await pool.run('test', (sql) => sql`select value from counter`))[0]?.value, 60, 'each counted once');
+});
+
 test('50 read-modify-write transactions at once lose none', async () => {
   await using database = await openTestDatabase();
   const pool = await withTable(database);

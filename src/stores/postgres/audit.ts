@@ -30,15 +30,19 @@ export class PostgresAudit implements AuditStore {
 
   async append(records: readonly StoredAuditRecord[]): Promise<void> {
     if (records.length === 0) return;
-    await this.#postgres.run('audit.append', (sql) => {
-      const rows = records.map(rowOf);
-      // Of two batches at once either index may notice first that the event is there.
-      return sql`insert into audit_event ${sql(rows)} on conflict do nothing`;
-    });
+    // One parameter whatever the number of records, so that this stays one prepared statement. Of two batches at once either
+    // index may notice first that the event is there.
+    await this.#postgres.run(
+      'audit.append',
+      (sql) => sql`
+        insert into audit_event
+        select * from jsonb_populate_recordset(null::audit_event, ${sql.json(records.map(rowOf))})
+        on conflict do nothing`,
+    );
   }
 
   async find(filter: AuditFilter, after: AuditPlace | undefined, limit: number): Promise<readonly StoredAuditRecord[]> {
-    const rows = await this.#postgres.run('audit.find', (sql) => {
+    const rows = await this.#postgres.read('audit.find', (sql) => {
       const { sinceMs, untilMs, type, actor, subject, client, tenant, requestId } = filter;
       return sql<EventRow[]>`
         select * from audit_event where true
@@ -60,7 +64,7 @@ export class PostgresAudit implements AuditStore {
     after: { readonly writer: string; readonly number: number } | undefined,
     limit: number,
   ): Promise<readonly StoredAuditRecord[]> {
-    const rows = await this.#postgres.run(
+    const rows = await this.#postgres.read(
       'audit.walk',
       (sql) => sql<EventRow[]>`
         select * from audit_event
@@ -72,7 +76,7 @@ export class PostgresAudit implements AuditStore {
   }
 
   async lastCheckpoint(): Promise<number> {
-    const [row] = await this.#postgres.run(
+    const [row] = await this.#postgres.read(
       'audit.last_checkpoint',
       (sql) => sql<{ number: number | null }[]>`select max(number) as number from audit_checkpoint`,
     );
@@ -80,7 +84,7 @@ export class PostgresAudit implements AuditStore {
   }
 
   async checkpoints(afterNumber: number, limit: number): Promise<readonly StoredCheckpoint[]> {
-    const rows = await this.#postgres.run(
+    const rows = await this.#postgres.read(
       'audit.checkpoints',
       (sql) => sql<CheckpointRow[]>`
         select * from audit_checkpoint where number > ${afterNumber} order by number limit ${limit}`,
@@ -115,7 +119,7 @@ export class PostgresAudit implements AuditStore {
   }
 
   keys(): Promise<readonly StoredAuditKey[]> {
-    return this.#postgres.run('audit.keys', readKeys);
+    return this.#postgres.read('audit.keys', readKeys);
   }
 
   addKey(key: StoredAuditKey, { onlyIfNone }: { readonly onlyIfNone: boolean }): Promise<readonly StoredAuditKey[]> {
@@ -161,11 +165,12 @@ interface CheckpointRow {
   readonly signature: string;
 }
 
-function rowOf(record: StoredAuditRecord): EventRow {
+/** As `jsonb_populate_recordset` reads it. */
+function rowOf(record: StoredAuditRecord) {
   const { writer, number, id, type, atMs, actorKind, outcome, checkpoint, previous, hash, sealed } = record;
   return {
     ...{ writer, number, id, type, outcome, checkpoint, previous, hash },
-    at: new Date(atMs),
+    at: new Date(atMs).toISOString(),
     actor_kind: actorKind,
     actor: record.actor ?? null,
     address: record.address ?? null,
@@ -175,7 +180,7 @@ function rowOf(record: StoredAuditRecord): EventRow {
     tenant: record.tenant ?? null,
     reason: record.reason ?? null,
     details_digest: record.detailsDigest ?? null,
-    sealed: sealed === undefined ? null : Buffer.from(sealed),
+    sealed: sealed === undefined ? null : `\\x${Buffer.from(sealed).toString('hex')}`,
   };
 }
 

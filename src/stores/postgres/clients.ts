@@ -67,7 +67,7 @@ export class PostgresClients implements ClientStore, TenantClients {
 
   /** Asked by every call of a client: both statements are on their way before the first is answered. */
   get(issuer: string, clientId: string): Promise<Client | undefined> {
-    return this.#postgres.run('clients.get', async (sql) => {
+    return this.#postgres.read('clients.get', async (sql) => {
       const [[row], secrets] = await Promise.all([
         sql<ClientRow[]>`
           select * from client
@@ -100,7 +100,7 @@ export class PostgresClients implements ClientStore, TenantClients {
 
   async owned(keys: readonly ClientKey[]): Promise<readonly ClientKey[]> {
     const [issuers, ids] = [keys.map(({ issuer }) => issuer), keys.map(({ clientId }) => clientId)];
-    const rows = await this.#postgres.run(
+    const rows = await this.#postgres.read(
       'clients.owned',
       (sql) => sql<Pick<ClientRow, 'issuer' | 'client_id'>[]>`
         select issuer, client_id from client
@@ -175,6 +175,7 @@ export class PostgresClients implements ClientStore, TenantClients {
       (sql) => sql`
         update client_secret set last_used_at = ${at}
         where id = ${secretId} and (last_used_at is null or last_used_at < ${at})`,
+      { durable: false },
     );
   }
 
@@ -198,7 +199,7 @@ export class PostgresClients implements ClientStore, TenantClients {
   }
 
   async unpublished(changedBeforeMs: number, limit: number): Promise<readonly ClientNotice[]> {
-    const rows = await this.#postgres.run(
+    const rows = await this.#postgres.read(
       'clients.unpublished',
       (sql) => sql<ClientRow[]>`
         select * from client where published_version < version and updated_at <= ${new Date(changedBeforeMs)}
@@ -217,7 +218,7 @@ export class PostgresClients implements ClientStore, TenantClients {
   }
 
   async notice(issuer: string, clientId: string): Promise<ClientNotice | undefined> {
-    const [row] = await this.#postgres.run(
+    const [row] = await this.#postgres.read(
       'clients.notice',
       (sql) => sql<ClientRow[]>`select * from client where issuer = ${issuer} and client_id = ${clientId}`,
     );
@@ -225,7 +226,7 @@ export class PostgresClients implements ClientStore, TenantClients {
   }
 
   async changedSince(changedAfterMs: number, limit: number): Promise<readonly ClientNotice[]> {
-    const rows = await this.#postgres.run(
+    const rows = await this.#postgres.read(
       'clients.changed_since',
       (sql) => sql<ClientRow[]>`
         select * from client where updated_at > ${new Date(changedAfterMs)} order by updated_at limit ${limit}`,
@@ -235,7 +236,7 @@ export class PostgresClients implements ClientStore, TenantClients {
 
   async notices(after: Parameters<ClientStore['notices']>[0], limit: number): Promise<readonly ClientNotice[]> {
     const { issuer = '', clientId = '' } = after ?? {};
-    const rows = await this.#postgres.run(
+    const rows = await this.#postgres.read(
       'clients.notices',
       (sql) => sql<ClientRow[]>`
         select * from client where (issuer, client_id) > (${issuer}, ${clientId})
@@ -245,7 +246,7 @@ export class PostgresClients implements ClientStore, TenantClients {
   }
 
   #select(operation: string, work: (sql: Sql) => PromiseLike<readonly ClientRow[]>): Promise<readonly Client[]> {
-    return this.#postgres.run(operation, async (sql) => {
+    return this.#postgres.read(operation, async (sql) => {
       const rows = await work(sql);
       const secrets = await secretsOf(sql, rows);
       return rows.map((row) => clientOf(row, secrets));

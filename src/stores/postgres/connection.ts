@@ -1,5 +1,6 @@
-// One connection to PostgreSQL: how it is opened and what it never relies on. No prepared statements and no state of a
-// session, so that PgBouncer in transaction mode may stand in between: every transaction says for itself what it needs.
+// One connection to PostgreSQL: how it is opened and what it never relies on. No state of a session, so that PgBouncer in
+// transaction mode may stand in between: every transaction says for itself what it needs. Prepared statements are the one
+// exception, and the pool does without them as soon as it finds that something in between loses them.
 import postgres from 'postgres';
 import { int8ArrayOf, parseTextArray, textArrayOf } from './arrays.ts';
 
@@ -18,6 +19,14 @@ export interface PostgresSettings {
   readonly timeoutMs: number;
   /** PEM of the only CA to trust; turns TLS on. */
   readonly ca?: string;
+}
+
+/** What is told while a client is open, and how it sends statements. */
+export interface ClientOptions {
+  /** Its connection ended, for whatever reason. */
+  readonly onClose: () => void;
+  /** Statements are prepared once on the connection: one round trip each in place of two, and no planning. */
+  readonly prepared: boolean;
 }
 
 type CustomTypes = { int8: number; textArray: string[]; int8Array: number[] };
@@ -53,13 +62,13 @@ const int8Array = {
   parse: (text: string) => parseTextArray(text).map(int8.parse),
 };
 
-/** Opens a client; `onClose` is told when its connection ends for whatever reason. */
-export function openClient(settings: PostgresSettings, onClose: () => void): Client {
+/** Opens a client. */
+export function openClient(settings: PostgresSettings, { onClose, prepared }: ClientOptions): Client {
   const { ca, timeoutMs } = settings;
   const { url, host } = splitSocket(settings.url);
   return postgres(url, {
     max: 1,
-    prepare: false,
+    prepare: prepared,
     connect_timeout: timeoutMs / 1000,
     // The pool retires connections by itself: a lifetime that ends inside a transaction would cut it.
     idle_timeout: 0,

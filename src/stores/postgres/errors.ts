@@ -22,6 +22,19 @@ export function isConflict(error: unknown): boolean {
 }
 
 /**
+ * A prepared statement that is not there, or that somebody else made under the same name: a pooler lends another connection
+ * to every transaction and does not follow prepared statements (PgBouncer before 1.21).
+ */
+export function isLostStatement(error: unknown): boolean {
+  return error instanceof postgres.PostgresError && (error.code === '26000' || error.code === '42P05');
+}
+
+/** A prepared statement whose result has other columns since a migration; a connection that has not prepared it yet is needed. */
+export function isStaleStatement(error: unknown): boolean {
+  return error instanceof postgres.PostgresError && error.code === '0A000' && error.routine === 'RevalidateCachedQuery';
+}
+
+/**
  * Codes that mean "not now" or "not here": connection exceptions (08), resources (53), operator intervention and timeouts
  * (57), I/O (58), passwords (28), conflicts that outlasted every attempt (40), locks, a replica that only reads, idle
  * transactions that the server ended, no such database, a database that takes no connections.

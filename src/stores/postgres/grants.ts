@@ -98,27 +98,38 @@ export class PostgresGrants implements Grants, TenantGrants {
   }
 
   async findCode(codeDigest: string): Promise<CodeRecord | undefined> {
-    const [row] = await this.#postgres.run(
+    const [row] = await this.#postgres.read(
       'grants.find_code',
       (sql) => sql<CodeRow[]>`select * from authorization_code where code_digest = ${codeDigest}`,
     );
     return row && codeOf(row);
   }
 
-  redeemCode(codeDigest: string, family: NewFamily, nowMs: number): Promise<boolean> {
-    const now = new Date(nowMs);
-    return this.#postgres.run('grants.redeem_code', async (sql) => {
-      const spent = await sql`
-        update authorization_code set redeemed_at = ${now}, family_id = ${family.familyId}
-        where code_digest = ${codeDigest} and redeemed_at is null and expires_at > ${now}`;
-      if (spent.count === 0) return false;
-      await insertFamily(sql, family);
-      return true;
-    });
+  async redeemCode(codeDigest: string, family: NewFamily, nowMs: number): Promise<boolean> {
+    const row = familyColumns(family);
+    const begun = await this.#postgres.run(
+      'grants.redeem_code',
+      (sql) => sql`
+        with spent as (
+          update authorization_code set redeemed_at = ${new Date(nowMs)}, family_id = ${family.familyId}
+          where code_digest = ${codeDigest} and redeemed_at is null and expires_at > ${new Date(nowMs)}
+          returning code_digest
+        )
+        insert into token_family (
+          issuer, client, subject, session, tenant, scopes, audience,
+          family_id, created_at, expires_at, idle_until, refreshable, sealed
+        )
+        select ${row.issuer}, ${row.client}, ${row.subject}, ${row.session}, ${row.tenant},
+          ${row.scopes}::text[], ${row.audience}::text[],
+          ${row.family_id}, ${row.created_at}::timestamptz, ${row.expires_at}::timestamptz,
+          ${row.idle_until}::timestamptz, ${row.refreshable}::boolean, ${row.sealed}::bytea
+        from spent`,
+    );
+    return begun.count === 1;
   }
 
   async find(familyId: string): Promise<FamilyRecord | undefined> {
-    const [row] = await this.#postgres.run(
+    const [row] = await this.#postgres.read(
       'grants.find',
       (sql) => sql<FamilyRow[]>`select * from token_family where family_id = ${familyId} ${own(sql, this.#tenant)}`,
     );
@@ -155,7 +166,7 @@ export class PostgresGrants implements Grants, TenantGrants {
   }
 
   async owned(familyIds: readonly string[]): Promise<readonly string[]> {
-    const rows = await this.#postgres.run(
+    const rows = await this.#postgres.read(
       'grants.owned',
       (sql) => sql<{ family_id: string }[]>`
         select family_id from token_family where family_id = any(${[...familyIds]}::text[]) ${own(sql, this.#tenant)}`,
@@ -187,7 +198,7 @@ export class PostgresGrants implements Grants, TenantGrants {
     limit: number,
     nowMs: number,
   ): Promise<readonly FamilyRecord[]> {
-    const rows = await this.#postgres.run(
+    const rows = await this.#postgres.read(
       'grants.page',
       (sql) => sql<FamilyRow[]>`
         select * from token_family
@@ -225,18 +236,15 @@ const holderColumns = (holder: GrantHolder) => ({
   audience: [...holder.audience],
 });
 
-async function insertFamily(sql: Sql, family: NewFamily): Promise<void> {
-  await sql`
-    insert into token_family ${sql({
-      ...holderColumns(family),
-      family_id: family.familyId,
-      created_at: new Date(family.createdAtMs),
-      expires_at: new Date(family.expiresAtMs),
-      idle_until: new Date(Math.min(family.idleUntilMs, family.expiresAtMs)),
-      refreshable: family.refreshable,
-      sealed: family.sealed,
-    })}`;
-}
+const familyColumns = (family: NewFamily) => ({
+  ...holderColumns(family),
+  family_id: family.familyId,
+  created_at: new Date(family.createdAtMs),
+  expires_at: new Date(family.expiresAtMs),
+  idle_until: new Date(Math.min(family.idleUntilMs, family.expiresAtMs)),
+  refreshable: family.refreshable,
+  sealed: family.sealed,
+});
 
 /** The condition that fences a tenant in. */
 const own = (sql: Sql, tenant: string | undefined) => (tenant === undefined ? sql`` : sql`and tenant = ${tenant}`);

@@ -11,10 +11,19 @@ export class Lease {
   #broken = false;
   #ended: Promise<void> | undefined;
 
-  constructor(settings: PostgresSettings) {
-    this.#client = openClient(settings, () => {
+  /** Of the pool, when it was made. */
+  readonly generation: number;
+
+  /** `prepared`: as the client's options have it. */
+  constructor(
+    settings: PostgresSettings,
+    { prepared, generation }: { readonly prepared: boolean; readonly generation: number },
+  ) {
+    this.generation = generation;
+    const onClose = () => {
       this.#broken = true;
-    });
+    };
+    this.#client = openClient(settings, { onClose, prepared });
     this.#sql = guarded(this.#client, () => {
       if (this.#broken) throw storeUnavailable('the connection to PostgreSQL broke');
     });

@@ -64,7 +64,7 @@ export async function schemaStatus(options: MigrateOptions): Promise<SchemaStatu
 }
 
 async function withClient<T>(settings: PostgresSettings, work: (client: Client) => Promise<T>): Promise<T> {
-  const client = openClient(settings, () => undefined);
+  const client = openClient(settings, { onClose: () => undefined, prepared: false });
   try {
     return await work(client);
   } catch (error) {

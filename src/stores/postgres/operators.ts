@@ -68,7 +68,7 @@ export class PostgresOperators implements OperatorStore {
   }
 
   async page(after: OperatorPlace | undefined, limit: number): Promise<readonly OperatorRecord[]> {
-    const rows = await this.#postgres.run('operators.page', (sql) => {
+    const rows = await this.#postgres.read('operators.page', (sql) => {
       const at = new Date(after?.createdAtMs ?? 0);
       const later =
         after === undefined ? sql`` : sql`where created_at < ${at} or (created_at = ${at} and id > ${after.id})`;
@@ -119,11 +119,12 @@ export class PostgresOperators implements OperatorStore {
       'operators.used',
       (sql) => sql`
         update operator set last_used_at = ${at} where id = ${id} and (last_used_at is null or last_used_at < ${at})`,
+      { durable: false },
     );
   }
 
   async #one(operation: string, work: (sql: Sql) => PromiseLike<readonly Row[]>): Promise<OperatorRecord | undefined> {
-    const rows = await this.#postgres.run(operation, async (sql) => work(sql));
+    const rows = await this.#postgres.read(operation, async (sql) => work(sql));
     return rows.length === 1 ? recordOf(rows[0] as Row) : undefined;
   }
 }

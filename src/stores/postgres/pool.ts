@@ -5,7 +5,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { storeUnavailable } from '../../core/errors.ts';
 import type { StoreHealth } from '../contracts/health.ts';
 import { type PostgresSettings, quoted, type Sql } from './connection.ts';
-import { isConflict, storeError } from './errors.ts';
+import { isConflict, isLostStatement, isStaleStatement, storeError } from './errors.ts';
 import { Lease } from './lease.ts';
 
 /** A piece of work inside one transaction. It may run again, so it changes nothing but the database. */
@@ -15,6 +15,8 @@ export type Work<T> = (sql: Sql) => Promise<T>;
 export interface CallOptions {
   /** Longest a statement may run; the whole transaction may take twice as long and a second. */
   readonly timeoutMs?: number;
+  /** False: a crash of the server may lose it although the call resolved, and it does not wait for the disk. Default true. */
+  readonly durable?: boolean;
 }
 
 /** PostgreSQL as aggregates use it. */
@@ -26,6 +28,11 @@ export interface Postgres {
    * happened: work should be idempotent.
    */
   run<T>(operation: string, work: Work<T>, options?: CallOptions): Promise<T>;
+  /**
+   * Like {@link Postgres.run} for work that changes nothing, which PostgreSQL enforces: resolves as soon as it has read,
+   * without waiting for COMMIT.
+   */
+  read<T>(operation: string, work: Work<T>, options?: CallOptions): Promise<T>;
   /** Like {@link Postgres.run}, serializable, and tried again a few times when it collides with another transaction. */
   transact<T>(operation: string, work: Work<T>, options?: CallOptions): Promise<T>;
 }
@@ -34,8 +41,11 @@ export interface Postgres {
 export interface PoolHooks {
   /** Every call with its duration, failed ones included. */
   readonly onQuery?: (operation: string, seconds: number) => void;
+  /** Prepared statements get lost on the way, and from now on none is used: each call takes a round trip more. */
+  readonly onUnprepared?: () => void;
 }
 
+const READ_ONLY = 'read committed, read only';
 const ATTEMPTS = 6;
 const MAX_WAITING = 1000;
 const RETIRE_AFTER_MS = 10 * 60_000;
@@ -55,6 +65,9 @@ export class PostgresPool implements Postgres, AsyncDisposable {
   #blocked: string | undefined;
   #closed = false;
   #answered = false;
+  #prepared = true;
+  /** Connections of an earlier generation hold prepared statements that are of no use any more. */
+  #generation = 0;
 
   constructor(settings: PostgresSettings, hooks: PoolHooks = {}) {
     this.#settings = settings;
@@ -72,6 +85,7 @@ export class PostgresPool implements Postgres, AsyncDisposable {
       this.#measured(operation, () => this.#exchange(isolation, work, options));
     return {
       run: (operation, work, options) => call('read committed', operation, work, options),
+      read: (operation, work, options) => call(READ_ONLY, operation, work, options),
       transact: (operation, work, options) => call('serializable', operation, work, options),
     };
   }
@@ -93,6 +107,16 @@ export class PostgresPool implements Postgres, AsyncDisposable {
 
   run<T>(operation: string, work: Work<T>, options: CallOptions = {}): Promise<T> {
     return this.#measured(operation, () => this.#attempt('read committed', work, options));
+  }
+
+  read<T>(operation: string, work: Work<T>, options: CallOptions = {}): Promise<T> {
+    return this.#measured(operation, () => {
+      const { promise, resolve, reject } = Promise.withResolvers<T>();
+      const reading = this.#attempt(READ_ONLY, (sql) => work(sql).then(resolve), options);
+      // Once it is read, how the transaction ends changes nothing.
+      reading.catch(reject);
+      return promise;
+    });
   }
 
   transact<T>(operation: string, work: Work<T>, options: CallOptions = {}): Promise<T> {
@@ -144,6 +168,30 @@ export class PostgresPool implements Postgres, AsyncDisposable {
   }
 
   async #exchange<T>(isolation: string, work: Work<T>, options: CallOptions): Promise<T> {
+    try {
+      return await this.#once(isolation, work, options);
+    } catch (error) {
+      const isLost = isLostStatement(error);
+      if (!(isLost || isStaleStatement(error))) throw error;
+      this.#forgetStatements(isLost);
+    }
+    // The statement failed, and with it the whole transaction: nothing has happened yet.
+    return this.#once(isolation, work, options);
+  }
+
+  #forgetStatements(areLost: boolean): void {
+    if (areLost && this.#prepared) {
+      this.#prepared = false;
+      this.#hooks.onUnprepared?.();
+    }
+    this.#generation += 1;
+    for (const lease of this.#idle.splice(0)) {
+      this.#open -= 1;
+      void lease.end();
+    }
+  }
+
+  async #once<T>(isolation: string, work: Work<T>, options: CallOptions): Promise<T> {
     const lease = await this.#lease();
     try {
       const result = await lease.transaction(this.#beginning(isolation, options), work, this.#deadline(options));
@@ -157,13 +205,14 @@ export class PostgresPool implements Postgres, AsyncDisposable {
     }
   }
 
-  #beginning(isolation: string, { timeoutMs = this.#settings.timeoutMs }: CallOptions): string {
+  #beginning(isolation: string, { timeoutMs = this.#settings.timeoutMs, durable = true }: CallOptions): string {
     const ms = Math.ceil(timeoutMs);
     return [
       `begin isolation level ${isolation}`,
       `set local search_path to ${quoted(this.#settings.schema)}`,
       `set local statement_timeout to ${ms}`,
       `set local idle_in_transaction_session_timeout to ${2 * ms + 1000}`,
+      ...(durable ? [] : ['set local synchronous_commit to off']),
     ].join('; ');
   }
 
@@ -177,7 +226,7 @@ export class PostgresPool implements Postgres, AsyncDisposable {
     if (idle !== undefined) return Promise.resolve(idle);
     if (this.#open < this.#settings.connections) {
       this.#open += 1;
-      return Promise.resolve(new Lease(this.#settings));
+      return Promise.resolve(this.#newLease());
     }
     return this.#wait();
   }
@@ -196,13 +245,18 @@ export class PostgresPool implements Postgres, AsyncDisposable {
     return promise.finally(() => clearTimeout(timer));
   }
 
+  #newLease(): Lease {
+    return new Lease(this.#settings, { prepared: this.#prepared, generation: this.#generation });
+  }
+
   #giveBack(lease: Lease): void {
-    if (lease.broken || this.#closed || lease.ageMs > RETIRE_AFTER_MS) {
+    const isOver = lease.ageMs > RETIRE_AFTER_MS || lease.generation !== this.#generation;
+    if (lease.broken || this.#closed || isOver) {
       void lease.end();
       this.#open -= 1;
       if (this.#waiting.size === 0 || this.#closed) return;
       this.#open += 1;
-      this.#offer(new Lease(this.#settings));
+      this.#offer(this.#newLease());
     } else this.#offer(lease);
   }
 

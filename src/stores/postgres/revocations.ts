@@ -74,6 +74,7 @@ export class PostgresRevocations implements DurableRevocations {
         update revocation set unsent = false, logged_at = ${timeOf(loggedAtMs)}
         where entry_id = ${entry.entryId} and revoked_at = ${timeOf(madeAtMs)}
           and undone_at is not distinct from ${undone}::timestamptz`,
+      { durable: false },
     );
   }
 
