@@ -17,6 +17,7 @@ import { openFollower, openRevoker } from './app/revoking.ts';
 import type { Revoker, Siblings } from './app/siblings.ts';
 import { claimSocketPath, prepareStateDir } from './app/socket-path.ts';
 import { openStores, type Stores } from './app/stores.ts';
+import { Tracing } from './app/tracing.ts';
 import type { WorkerSeat } from './app/worker-seat.ts';
 import { postgresShare, workerCount } from './app/worker-share.ts';
 import type { WorkerPool } from './app/workers.ts';
@@ -109,6 +110,7 @@ class Replica implements Sidecar {
   #plane!: DataPlane;
   #open!: OpenExchanges;
   #denied!: DeniedKeys;
+  #tracing!: Tracing;
   /** Undefined where workers have it. */
   #proxy: ProxyPort | undefined;
   /** Undefined in a worker, as the next. */
@@ -169,6 +171,7 @@ class Replica implements Sidecar {
     const knownClients = new KnownClients(() => this.#denied.clear());
     const announcer = await this.#openClients(knownClients, stores, controlPlane, index, revoker);
     const gate = this.#gate(stores, follower, index);
+    this.#tracing = this.#closing.use(new Tracing({ clock: this.#clock, log: this.#log, metrics }));
     this.#generations = generations({
       clock: this.#clock,
       log: this.#log,
@@ -178,6 +181,7 @@ class Replica implements Sidecar {
       ownKeys: controlPlane?.ownKeys,
       publishedKeys: await this.#openPublishing(first, stores, controlPlane),
       knownClients,
+      tracing: this.#tracing,
       lookup: this.#options.lookup,
       onKeysRemoved: (issuer, keyIds) => this.#open?.doubt(issuer, keyIds),
     });
@@ -400,6 +404,7 @@ class Replica implements Sidecar {
     const deadline = new Promise<'late'>((resolve) => setTimeout(resolve, timeout, 'late').unref());
     const outcome = await Promise.race([Promise.all([this.#plane.idle(), closed]), deadline]);
     if (outcome === 'late') this.#proxy?.listener.destroy();
+    await this.#tracing.flush();
     return outcome !== 'late';
   }
 }

@@ -22,6 +22,7 @@ import { createVerifier, type Verifier } from '../token/verify.ts';
 import { hasRotatingKeys, type OwnKeys } from './own-keys.ts';
 import { principalIssuers } from './principal-issuers.ts';
 import type { PublishedKeys } from './published-keys.ts';
+import type { Tracing } from './tracing.ts';
 import { upstreamEntry } from './upstreams.ts';
 
 /** What the rest of the program needs of the configuration in force. */
@@ -59,6 +60,7 @@ export function generations(options: {
   readonly publishedKeys: PublishedKeys | undefined;
   /** What the control plane told of clients. */
   readonly knownClients: KnownClients;
+  readonly tracing: Pick<Tracing, 'plan'>;
   /** Default: the system's resolver. */
   readonly lookup?: Lookup | undefined;
   /** Told of keys of an issuer block that verify no more. */
@@ -140,7 +142,8 @@ export function generations(options: {
       verifier = createVerifier({ issuers, clock, onKeysRemoved: options.onKeysRemoved });
       before?.[Symbol.dispose]();
       const assertions = assertionsOf(loaded);
-      const parts = { clock, log, metrics, upstreams, verifier, gate, clients, assertions };
+      const tracing = options.tracing.plan(loaded);
+      const parts = { clock, log, metrics, upstreams, verifier, gate, clients, assertions, tracing };
       const generation = compileGeneration(config, parts);
       const signers = new Map<string, Signer>();
       for (const [name, key] of keys) {

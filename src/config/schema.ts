@@ -9,6 +9,7 @@ import { controlPlane, sealing, sign } from './schema-keys.ts';
 import { oauth } from './schema-oauth.ts';
 import { proxy } from './schema-proxy.ts';
 import { postgres, redis } from './schema-stores.ts';
+import { tracing } from './schema-tracing.ts';
 import { upstream } from './schema-upstreams.ts';
 
 const algorithm = z.enum([
@@ -293,6 +294,7 @@ export const sidecarSchema = z.strictObject({
     })
     .prefault({})
     .meta(doc('Logging.')),
+  tracing: tracing.optional().meta(doc('OpenTelemetry traces; without it trace context passes through untouched.')),
 });
 
 /** A validated configuration: durations in ms, sizes in bytes, rates as {limit, windowMs}; secrets still by reference. */

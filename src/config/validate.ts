@@ -9,6 +9,7 @@ import { checkProxy } from './checks/proxy.ts';
 import { checkRoutes } from './checks/routes.ts';
 import { checkSealing } from './checks/sealing.ts';
 import { checkStores } from './checks/stores.ts';
+import { checkTracing } from './checks/tracing.ts';
 import { checkUpstreams } from './checks/upstreams.ts';
 import { checkWorkers } from './checks/workers.ts';
 import type { Finding } from './problem.ts';
@@ -29,6 +30,7 @@ const checks = [
   checkStores,
   checkSealing,
   checkOAuth,
+  checkTracing,
 ] as const;
 
 /** What the checks found: problems refuse the configuration, warnings are only said. */

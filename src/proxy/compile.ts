@@ -19,6 +19,7 @@ import { fieldReader } from './inbound/strip.ts';
 import type { AssertionPlan } from './outbound/assertion.ts';
 import { identityPlan } from './outbound/identity.ts';
 import type { Upstream } from './outbound/upstream.ts';
+import type { TracePlan } from './tracing.ts';
 
 /** What a generation is made of besides its configuration; all of it outlives the generation. */
 export interface GenerationParts {
@@ -32,6 +33,8 @@ export interface GenerationParts {
   readonly clients: ClientRecords;
   /** Undefined unless `identity_assertion.enabled`. */
   readonly assertions: AssertionPlan | undefined;
+  /** Undefined without `tracing`. */
+  readonly tracing: TracePlan | undefined;
 }
 
 /** What proxies that end TLS tell of a client certificate: where TLS ends with us, nobody else may (RFC 9440 section 2.4). */
@@ -39,7 +42,7 @@ const CERTIFICATE_FIELDS = ['Client-Cert', 'Client-Cert-Chain'];
 
 /** Compiles `config`; throws only on what config/validate.ts should have refused. */
 export function compileGeneration(config: SidecarConfig, parts: GenerationParts): Generation {
-  const { clock, log, metrics, upstreams, verifier, gate, clients, assertions } = parts;
+  const { clock, log, metrics, upstreams, verifier, gate, clients, assertions, tracing } = parts;
   const lookups = (outcome: string) => metrics.tokenCache.labels(outcome);
   const plans = compileLimits(config, config.name, clients);
   const routes = Object.entries(config.routes).map(([name, route]) =>
@@ -55,6 +58,7 @@ export function compileGeneration(config: SidecarConfig, parts: GenerationParts)
         config.identity_assertion.header,
         proxy.tls ? CERTIFICATE_FIELDS : [],
       ),
+      tracing !== undefined,
     ),
     addresses: addressReader(proxy.trusted_proxies, proxy.client_address),
     readsForwarded: proxy.client_address === 'forwarded',
@@ -69,6 +73,7 @@ export function compileGeneration(config: SidecarConfig, parts: GenerationParts)
     tokenLookups: { hit: lookups('hit'), refused: lookups('refused'), miss: lookups('miss') },
     badTokens: badTokens(proxy.bad_tokens, clock),
     gate,
+    tracing,
     problemOptions: { realm: config.name ?? 'doorward', showReason: proxy.error_detail === 'reason' },
     onDefect: (error) => log.error({ err: error }, 'defect'),
     noteUntrustedForwarding({ fields, peer }: Exchange) {

@@ -17,6 +17,7 @@ import type { VerifiedToken } from '../token/verified-token.ts';
 import type { Generation } from './generation.ts';
 import type { Route } from './inbound/route.ts';
 import type { InboundFields } from './inbound/strip.ts';
+import type { RequestSpan } from './trace-spans.ts';
 
 /** Where the request came in, which decides how it ends. */
 export type ExchangeKind = 'forward' | 'websocket' | 'verdict' | 'explain';
@@ -86,6 +87,11 @@ export class Exchange {
   details: ProblemDetails | undefined = undefined;
   /** One line for operators: the rule that decided. */
   rule: string | undefined = undefined;
+
+  /** What the upstream is told of the trace; undefined without `tracing`. */
+  traceparent: string | undefined = undefined;
+  /** Only for requests that are traced. */
+  span: RequestSpan | undefined = undefined;
 
   dispatchedAtMs = 0;
   answeredAtMs = 0;

@@ -11,6 +11,7 @@ import type { Exchange } from './exchange.ts';
 import type { RouteTable } from './inbound/route.ts';
 import type { FieldReader } from './inbound/strip.ts';
 import type { IdentityPlan } from './outbound/identity.ts';
+import type { TracePlan } from './tracing.ts';
 
 /** A compiled configuration. */
 export interface Generation {
@@ -35,6 +36,8 @@ export interface Generation {
   readonly tokenLookups: { readonly hit: Tally; readonly refused: Tally; readonly miss: Tally };
   readonly badTokens: BadTokens;
   readonly gate: CheckGate;
+  /** Undefined without `tracing`. */
+  readonly tracing: TracePlan | undefined;
   readonly problemOptions: { readonly realm: string; readonly showReason: boolean };
   /** An error that should not have happened; logged, never shown. */
   onDefect(error: unknown): void;

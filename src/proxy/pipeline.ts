@@ -8,14 +8,8 @@ import { canonicalise, findClient } from './inbound/canonicalise.ts';
 import { malformed } from './inbound/credential.ts';
 import { routeFor, toleratesReadings } from './inbound/route.ts';
 import { isPreflight } from './outbound/cors.ts';
-import { type Resume, type StageResult, waiting } from './stage.ts';
-
-interface Stage {
-  readonly name: string;
-  readonly run: (exchange: Exchange, resume: Resume) => StageResult;
-  /** Whether shadow mode lets its refusal through: decisions about the caller, never about broken requests. */
-  readonly shadowable: boolean;
-}
+import { type Stage, type StageResult, waiting } from './stage.ts';
+import { withTrace } from './tracing.ts';
 
 const stages: readonly Stage[] = [
   { name: 'canonicalise', run: canonicalise, shadowable: false },
@@ -27,11 +21,17 @@ const stages: readonly Stage[] = [
   { name: 'authorize', run: authorize, shadowable: true },
 ];
 
+/** The same, for configurations with `tracing`: the others are asked nothing of it. */
+const tracedStages = stages.map(withTrace);
+
+const stagesOf = (exchange: Exchange) => (exchange.generation.tracing === undefined ? stages : tracedStages);
+
 /** Runs the stages from where the exchange stands; ends in exactly one of `ending.proceed` and `ending.refuse`. */
 export function run(exchange: Exchange): void {
   try {
-    while (exchange.stage < stages.length) {
-      const stage = stages[exchange.stage] as Stage;
+    const steps = stagesOf(exchange);
+    while (exchange.stage < steps.length) {
+      const stage = steps[exchange.stage] as Stage;
       exchange.stageName = stage.name;
       exchange.stage += 1;
       const result = stage.run(exchange, resume);

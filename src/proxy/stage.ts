@@ -10,3 +10,11 @@ export type StageResult = Reason | undefined | typeof waiting;
 
 /** Goes on after a stage that waited; a reason refuses. */
 export type Resume = (exchange: Exchange, result: Reason | undefined) => void;
+
+/** One step of the pipeline. */
+export interface Stage {
+  readonly name: string;
+  readonly run: (exchange: Exchange, resume: Resume) => StageResult;
+  /** Whether shadow mode lets its refusal through: decisions about the caller, never about broken requests. */
+  readonly shadowable: boolean;
+}

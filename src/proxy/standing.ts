@@ -30,6 +30,7 @@ export function judgeAgain(
   };
   const judging: Generation = {
     ...generation,
+    tracing: undefined,
     badTokens: uncounted,
     gate: uncharged(generation.gate),
     verifier: remembering(open, generation.verifier),

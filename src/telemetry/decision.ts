@@ -9,6 +9,8 @@ import type { Metrics } from './metrics.ts';
 /** What the planes know about a decided request. Times in ms. */
 export interface Decision {
   readonly requestId: string;
+  /** The trace that it belongs to, ours or one that is believed. */
+  readonly traceId: string | undefined;
   readonly reason: Reason;
   /** True when the request went on, also in spite of a refusal in shadow mode. */
   readonly allowed: boolean;
@@ -130,6 +132,7 @@ function decisionFields(decision: Decision, subject: DecisionSettings['subject']
   };
   return {
     request_id: decision.requestId,
+    trace_id: decision.traceId,
     outcome: decision.allowed ? 'allow' : 'deny',
     reason: decision.reason,
     code: reasons[decision.reason].code,

@@ -87,7 +87,7 @@ function trafficInstruments({ registers, counter, gauge, tallies, seconds }: Mak
 }
 
 /** The program itself, its private ports and what it keeps. */
-function programInstruments({ registers, counter, gauge, seconds }: Makers) {
+function programInstruments({ registers, counter, gauge, tallies, seconds }: Makers) {
   return {
     configReloadSuccess: gauge('config_reload_success', '1 when the last reload took effect.'),
     configHash: gauge('config_hash', 'First 48 bits of the hash of the effective configuration.'),
@@ -107,6 +107,7 @@ function programInstruments({ registers, counter, gauge, seconds }: Makers) {
     records: gauge('records', 'Records kept in PostgreSQL, counted every minute.', ['what']),
     cleanup: counter('cleanup_total', 'Expired entries removed.', ['what']),
     auditEvents: counter('audit_events_total', 'Audit events recorded.', ['type']),
+    traceSpans: tallies('trace_spans_total', 'Spans made for the collector, and what became of them.', ['outcome']),
     auditWaiting: gauge('audit_spool_bytes', 'Audit events that wait for PostgreSQL.'),
     publicationsRefused: counter('publications_refused_total', 'Documents in Redis that were not believed.', [
       'kind',

@@ -53,6 +53,7 @@ default_tier: free
 redis: {url: {env: REDIS_URL}}
 postgres: {url: {env: POSTGRES_URL}}
 control_plane: {public_key: {env: PUBLISHING_PUBLIC_PEM}}
+tracing: {endpoint: "https://collector.example.com", attributes: {zone: a}, tls: {ca: {env: CLIENT_CA_PEM}}}
 sealing: {kek: {aws_kms: {key_id: new, region: eu-west-1}}, previous_kek: {aws_kms: {key_id: old, region: eu-west-1}}}
 `;
 
@@ -127,6 +128,9 @@ const SAMPLES: Readonly<Record<string, string>> = {
   'sealing.rotate_after': '7d',
   'sealing.kek.aws_kms.endpoint': 'https://kms.example.com',
   'sealing.previous_kek.aws_kms.endpoint': 'https://kms.example.com',
+  'tracing.endpoint': 'https://127.0.0.1:4318/otlp',
+  'tracing.ratio': '0.5',
+  'tracing.queue': '4096',
   'log.decisions.allow': '0.5',
   'log.decisions.deny': '0.5',
 };
@@ -286,6 +290,9 @@ test('the table has the settings of the reference', () => {
     'control_plane.previous_public_key',
     'control_plane.signing_key',
     'audit.signing_key',
+    'tracing.headers',
+    'tracing.tls',
+    'tracing.tls.ca',
   ]);
 });
 

@@ -17,6 +17,10 @@ export class InboundFields {
   accessControlRequestMethod: string | undefined = undefined;
   websocketProtocol: string | undefined = undefined;
   requestId: string | undefined = undefined;
+  /** These two only where traces are made; otherwise they pass like any other field. Two `traceparent` are read as an empty one. */
+  traceparent: string | undefined = undefined;
+  /** All lines of it. */
+  tracestate: string | undefined = undefined;
   readonly forwardedFor: string[] = [];
   readonly forwarded: string[] = [];
   forwardedProto: string | undefined = undefined;
@@ -68,8 +72,6 @@ const onceForwarded =
     fields[field] = value;
   };
 
-const TRACEPARENT = /^00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$/;
-
 const readers: ReadonlyMap<string, Reader> = new Map<string, Reader>([
   ['host', once('host', false)],
   ['authorization', once('authorization', false)],
@@ -92,10 +94,20 @@ const readers: ReadonlyMap<string, Reader> = new Map<string, Reader>([
   ['forwarded', (fields, _name, value) => void fields.forwarded.push(value)],
   ['x-forwarded-proto', onceForwarded('forwardedProto')],
   ['x-forwarded-host', onceForwarded('forwardedHost')],
+]);
+
+/** Where spans are made, the application is told of ours instead (W3C Trace Context). */
+const traceReaders: ReadonlyMap<string, Reader> = new Map<string, Reader>([
   [
     'traceparent',
-    (fields, name, value) => {
-      if (TRACEPARENT.test(value)) fields.forward.push(name, value);
+    (fields, _name, value) => {
+      fields.traceparent = fields.traceparent === undefined ? value : '';
+    },
+  ],
+  [
+    'tracestate',
+    (fields, _name, value) => {
+      fields.tracestate = fields.tracestate === undefined ? value : `${fields.tracestate},${value}`;
     },
   ],
 ]);
@@ -109,14 +121,17 @@ const MAX_CACHED = 2048;
 /** Reads the fields of a request in one pass. */
 export type FieldReader = (raw: readonly string[]) => InboundFields;
 
-/** Builds the pass for one configuration; `identityNames` are the configured identity headers in any spelling. */
-export function fieldReader(identityNames: readonly string[]): FieldReader {
+/**
+ * Builds the pass for one configuration; `identityNames` are the configured identity headers in any spelling. `traced`: the
+ * trace context of the request is read and goes no further.
+ */
+export function fieldReader(identityNames: readonly string[], traced = false): FieldReader {
   const ours = new Set([...identityNames, ...ALWAYS_OURS].map(foldName));
   // By the exact spelling seen, so that the common case is one look-up. Bounded: clients choose the names.
   const byName = new Map<string, Reader>();
   const classify = (name: string): Reader => {
     const lower = name.toLowerCase();
-    const exact = readers.get(lower);
+    const exact = readers.get(lower) ?? (traced ? traceReaders.get(lower) : undefined);
     if (exact !== undefined) return exact;
     const folded = foldName(lower);
     const ownedByUs = ours.has(folded) || folded.startsWith('x-doorward-');

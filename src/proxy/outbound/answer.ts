@@ -12,6 +12,8 @@ import type { Metrics } from '../../telemetry/metrics.ts';
 import type { Exchange } from '../exchange.ts';
 import type { OpenExchanges } from '../open-exchanges.ts';
 import type { Overload } from '../overload.ts';
+import { finishSpans } from '../trace-spans.ts';
+import { traceIdOf } from '../tracing.ts';
 import { corsFields } from './cors.ts';
 import { grpcRefusal, isGrpc } from './grpc.ts';
 import { limitFields } from './limit-fields.ts';
@@ -105,6 +107,7 @@ export function answerer(options: {
     const { dispatchedAtMs, answeredAtMs, startedAtMs, shadowReason } = exchange;
     const upstreamMs = dispatchedAtMs === 0 ? undefined : (answeredAtMs || endedAtMs) - dispatchedAtMs;
     const ownMs = (dispatchedAtMs || endedAtMs) - startedAtMs;
+    if (exchange.span !== undefined) finishSpans(exchange, exchange.span, { reason, allowed, status, endedAtMs });
     metrics.overhead.observe(ownMs / 1000);
     if (upstreamMs !== undefined) metrics.upstream.observe(upstreamMs / 1000);
     const plain = allowed && shadowReason === undefined;
@@ -123,6 +126,7 @@ function decisionOf(
   const shadow = allowed && exchange.shadowReason !== undefined;
   return {
     requestId: exchange.requestId,
+    traceId: traceIdOf(exchange),
     reason: shadow ? (exchange.shadowReason as Reason) : reason,
     allowed,
     shadow,
@@ -146,6 +150,7 @@ function decisionOf(
 function unparsed(reason: Reason, requestId: string, peer: string | undefined): Decision {
   return {
     requestId,
+    traceId: undefined,
     reason,
     allowed: false,
     shadow: false,

@@ -107,6 +107,7 @@ class Transit implements ResponseReader, OpenExchange, Waiter {
   }
 
   #send(endpoint: Endpoint, fresh: boolean, isUpload: boolean): void {
+    this.#exchange.span?.sentTo(endpoint.url);
     const connection = endpoint.connections.acquire(fresh);
     this.#connection = connection;
     connection.send(this.#requestHead, this.#exchange.method, isUpload, this);

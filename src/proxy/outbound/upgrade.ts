@@ -160,6 +160,7 @@ class Tunnel implements OpenExchange {
       return;
     }
     endpoint.active += 1;
+    this.exchange.span?.sentTo(endpoint.url);
     const { upstream } = this.exchange.route as Route;
     const socket = endpoint.connections.open({
       onOpen: () => connected(socket),

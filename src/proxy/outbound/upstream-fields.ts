@@ -49,6 +49,10 @@ function withoutIdentity(exchange: Exchange): string[] {
     'X-Request-Id',
     exchange.requestId,
   );
+  if (exchange.traceparent !== undefined) {
+    out.push('traceparent', exchange.traceparent);
+    if (read.tracestate !== undefined) out.push('tracestate', read.tracestate);
+  }
   return out;
 }
 
