@@ -1,0 +1,119 @@
+// Every command of docs/ is run as it stands, in order, in a clean folder, with the program installed as the first page says.
+// What cannot be run here is listed in not-run.ts, block by block, with its reason.
+import assert from 'node:assert/strict';
+import { execFile } from 'node:child_process';
+import { cpSync, mkdirSync, mkdtempSync, rmSync, symlinkSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import { after, before, describe, test } from 'node:test';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
+import { ensureCommand } from '../support/system-packages.ts';
+import { notRun } from './not-run.ts';
+import { isAsShown, type Page, parsePage, readPages } from './pages.ts';
+import { runBlocks } from './shell.ts';
+import { worldOf } from './worlds.ts';
+
+const run = promisify(execFile);
+const root = fileURLToPath(new URL('../../', import.meta.url));
+const scratch = mkdtempSync(join(tmpdir(), 'doorward-docs-'));
+after(() => rmSync(scratch, { recursive: true, force: true }));
+
+const pages = readPages();
+const INSTALLING = 'getting-started.md';
+const home = join(scratch, 'home');
+const system = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
+const env = {
+  HOME: home,
+  LANG: 'C.UTF-8',
+  // The Node of this test and, once the first page has installed it, `doorward`.
+  PATH: `${home}/.local/bin:${dirname(process.execPath)}:${system}`,
+  npm_config_update_notifier: 'false',
+};
+
+/** A clone as a reader has it: what git tracks or would track, and dependencies. */
+async function clone(): Promise<string> {
+  const folder = join(scratch, 'clone');
+  const { stdout } = await run('git', ['ls-files', '-z', '--cached', '--others', '--exclude-standard'], {
+    cwd: root,
+    maxBuffer: 16 * 1024 * 1024,
+  });
+  const wanted = /^(?:src|config|deploy|docs|examples)\/|^[^/]+\.(?:json|md)$|^LICENSE$/;
+  for (const file of stdout.split('\0').filter((name) => wanted.test(name)))
+    cpSync(join(root, file), join(folder, file), { recursive: true });
+  symlinkSync(join(root, 'node_modules'), join(folder, 'node_modules'));
+  return folder;
+}
+
+async function runPage(page: Page): Promise<void> {
+  const folder = join(scratch, page.name.replaceAll('/', '-'));
+  mkdirSync(folder);
+  symlinkSync(join(scratch, 'clone'), join(folder, 'doorward'));
+  await using world = await worldOf(page.needs);
+  const blocks = page.blocks.filter((block) => block.notRun === undefined);
+  const printed = await runBlocks(blocks, { folder, env: { ...env, ...world.env }, world: world.script });
+  for (const { block, output } of printed) {
+    if (block.expected === undefined || isAsShown(block.expected, output)) continue;
+    assert.fail(`${page.name}:${block.line} prints\n${output}\nand not\n${block.expected}`);
+  }
+}
+
+before(async () => {
+  for (const [name, flag, from] of [
+    ['unshare', '--version', 'util-linux'],
+    ['ip', '-V', 'iproute2'],
+    ['curl', '--version', 'curl'],
+    ['jq', '--version', 'jq'],
+  ] as const)
+    ensureCommand(name, flag, from);
+  mkdirSync(home);
+  await clone();
+});
+
+// It installs what the other pages use, so it comes first and alone.
+test(INSTALLING, () => runPage(pages.find(({ name }) => name === INSTALLING) as Page));
+
+describe('the commands of the other pages', { concurrency: 2 }, () => {
+  for (const page of pages)
+    if (page.name !== INSTALLING && page.blocks.some((block) => block.notRun === undefined))
+      test(page.name, () => runPage(page));
+});
+
+test('what is not run is known, block by block, with its reason', () => {
+  const left = pages.flatMap(({ name, blocks }) =>
+    blocks
+      .filter((block) => block.notRun !== undefined)
+      .map(({ notRun: reason, text }) => [name, reason, text.split('\n')[0]] as const),
+  );
+  assert.deepEqual(left, notRun);
+});
+
+test('commands stand in fenced blocks, where they are run', () => {
+  for (const { name, text } of pages) {
+    const outside = text.replace(/^```[\s\S]*?^```$/gm, '');
+    assert.doesNotMatch(outside, /^ {4,}(?:doorward|npm|npx|curl|docker|kubectl|helm|node) /m, name);
+  }
+});
+
+test('a page that prints something else, or a command that fails, is found', async () => {
+  const page = (text: string) => ({ ...parsePage('planted.md', text), name: `planted-${text.length}.md` });
+  await runPage(page('```sh\necho one two\n```\n\n```text\none …\n```\n'));
+  await assert.rejects(
+    runPage(page('```sh\necho one two three\n```\n```text\none …w\n```\n')),
+    /prints\none two three/,
+  );
+  await assert.rejects(runPage(page('```sh\necho one\n```\n```sh\nfalse\n```\n')), /ended with 1: line 4\nfalse/);
+});
+
+test('what a block shows is compared line by line, with … for what changes', () => {
+  const table: readonly [string, string, boolean][] = [
+    ['a\nb', 'a\nb\n', true],
+    ['a', 'a\nb\n', false],
+    ['a\n…\nd', 'a\nb\nc\nd\n', true],
+    ['a\n…', 'a\n', true],
+    ['{"id":"…","x":1}', '{"id":"q.*","x":1}\n', true],
+    ['a.c', 'abc\n', false],
+    ['', '', true],
+  ];
+  for (const [expected, output, wanted] of table) assert.equal(isAsShown(expected, output), wanted, expected);
+});

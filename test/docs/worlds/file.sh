@@ -1,0 +1,2 @@
+# A sidecar.yaml of the reader's own.
+doorward init > /dev/null
