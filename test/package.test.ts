@@ -12,6 +12,7 @@ import { promisify } from 'node:util';
 import { openTestDatabase, postgresConfig } from './support/postgres-server.ts';
 import { recordingUpstream } from './support/recording-upstream.ts';
 import { configFor, tokenFor } from './support/sidecar.ts';
+import { written } from './support/written.ts';
 
 const run = promisify(execFile);
 const root = fileURLToPath(new URL('..', import.meta.url));
@@ -43,21 +44,6 @@ async function install(tarball: string, folder: string): Promise<string> {
   writeFileSync(join(home, 'package.json'), '{"private":true}');
   await run('npm', ['install', '--omit=dev', '--ignore-scripts', '--prefer-offline', tarball], { cwd: home, env });
   return home;
-}
-
-/** Resolves with the first match of what the child writes. */
-async function written(child: ChildProcess, pattern: RegExp): Promise<RegExpExecArray> {
-  const { promise, resolve, reject } = Promise.withResolvers<RegExpExecArray>();
-  let text = '';
-  const onData = (chunk: Buffer) => {
-    text += chunk;
-    const match = pattern.exec(text);
-    if (match !== null) resolve(match);
-  };
-  child.stdout?.on('data', onData);
-  child.stderr?.on('data', onData);
-  child.once('exit', (code) => reject(new Error(`ended with ${code}: ${text}`)));
-  return promise;
 }
 
 async function end(child: ChildProcess): Promise<number | null> {

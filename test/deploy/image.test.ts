@@ -1,6 +1,5 @@
 // The image: the real Dockerfile, built by a real engine, and what comes out run as a container would run it.
 import assert from 'node:assert/strict';
-import type { ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { chownSync, lstatSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -10,6 +9,7 @@ import { validate } from 'dockerfile-utils';
 import { recordingUpstream } from '../support/recording-upstream.ts';
 import { freePort } from '../support/redis-server.ts';
 import { configFor, tokenFor } from '../support/sidecar.ts';
+import { written } from '../support/written.ts';
 import { buildImage, type Image, imageFolder, removeImage } from './engine.ts';
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
@@ -89,21 +89,6 @@ test('both bills of material name every package that is in the image, with its v
   for (const one of inside) assert.ok(purls.has(one) && named.has(one), `${one} is in neither or one of them only`);
   assert.equal(purls.size, new Set(inside).size);
 });
-
-/** Resolves with the first match of what the child writes to standard output. */
-async function written(child: ChildProcess, pattern: RegExp): Promise<RegExpExecArray> {
-  let text = '';
-  const { promise, resolve, reject } = Promise.withResolvers<RegExpExecArray>();
-  const onData = (chunk: Buffer) => {
-    text += chunk;
-    const match = pattern.exec(text);
-    if (match !== null) resolve(match);
-  };
-  child.stdout?.on('data', onData);
-  child.stderr?.on('data', onData);
-  child.once('exit', (code) => reject(new Error(`ended with ${code}: ${text}`)));
-  return promise;
-}
 
 test('on a read-only root as nobody in particular it serves, answers its HEALTHCHECK, and ends with 0 at SIGTERM', async () => {
   await using upstream = await recordingUpstream();
