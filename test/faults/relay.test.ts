@@ -82,3 +82,30 @@ test('a relay resets open connections and refuses new ones', async () => {
   const [error] = await once(next, 'error').catch((thrown) => [thrown]);
   assert.equal((error as NodeJS.ErrnoException).code, 'ECONNRESET');
 });
+
+test('a relay crumbles: what was sent arrives whole and in order, in many pieces', async () => {
+  await using it = await world();
+  const long = 'abcdefghij'.repeat(100);
+  let pieces = 0;
+  it.client.on('data', () => {
+    pieces += 1;
+  });
+  it.relay.crumble('down');
+  it.client.write(long);
+  await it.receives(long);
+  assert.ok(pieces > 1);
+});
+
+for (const [how, arrives] of [
+  ['repeat', 'abcdabcd'],
+  ['swap', 'cdab'],
+] as const) {
+  test(`a relay mangles (${how}), and healing it ends the connections that suffered it`, async () => {
+    await using it = await world();
+    it.relay.mangle(how, 'down');
+    it.client.write('abcd');
+    await it.receives(arrives);
+    it.relay.heal();
+    assert.equal(await it.closed, 'reset');
+  });
+}

@@ -15,6 +15,8 @@ interface Encoded {
 
 /** Keys and arguments of one call, with the number of rates of each request. */
 export interface CheckCall {
+  /** Comes back with the answer; no two calls of a process have the same within hours. */
+  readonly number: number;
   readonly keys: string[];
   readonly args: (string | number)[];
   readonly sizes: number[];
@@ -29,11 +31,15 @@ export interface CheckResults {
   readonly refused: string;
 }
 
+/** Numbers of calls begin again after so many. */
+const NUMBERS = 2 ** 31;
+
 /** Encodes and decodes calls; remembers lists of charges that are used again. */
 export class CheckCalls {
   readonly #names: Keyspace;
   readonly #mode: number;
   readonly #encoded = new WeakMap<readonly Charge[], Encoded>();
+  #number = 0;
 
   /** `guarded`: only a server that takes writes is believed (Link.guarded). */
   constructor(names: Keyspace, guarded: boolean) {
@@ -51,7 +57,9 @@ export class CheckCalls {
     const keys = head === undefined ? [] : [head];
     const shapes = new Map<string, number>();
     const mode = (head === undefined ? 2 : this.#mode) + (charging ? 1 : 0);
-    const args: (string | number)[] = [nowMs ?? '', mode, 0];
+    this.#number = (this.#number + 1) % NUMBERS;
+    const number = this.#number;
+    const args: (string | number)[] = [nowMs ?? '', mode, number, 0];
     const tail: number[] = [];
     const sizes: number[] = [];
     for (const charges of requests) {
@@ -66,9 +74,9 @@ export class CheckCalls {
       }
       tail.push(shape);
     }
-    args[2] = shapes.size;
+    args[3] = shapes.size;
     for (const shape of tail) args.push(shape);
-    return { keys, args, sizes };
+    return { number, keys, args, sizes };
   }
 
   #encode(charges: readonly Charge[]): Encoded {
@@ -87,9 +95,9 @@ export class CheckCalls {
   }
 }
 
-/** Throws `store_unavailable` for a reply of another shape: it is that of another command. */
-export function decodeReply(reply: unknown, sizes: readonly number[]): CheckResults {
-  if (!Array.isArray(reply)) throw badReply('check');
+/** Throws `store_unavailable` for a reply with another number or of another shape: it is that of another call. */
+export function decodeReply(reply: unknown, { number, sizes }: Pick<CheckCall, 'number' | 'sizes'>): CheckResults {
+  if (!Array.isArray(reply) || reply[reply.length - 1] !== number) throw badReply('check');
   const results: (RateStates | Error)[] = [];
   let refused = '';
   let at = 1;
@@ -105,6 +113,6 @@ export function decodeReply(reply: unknown, sizes: readonly number[]): CheckResu
       at += 2 * size;
     }
   }
-  if (at !== reply.length) throw badReply('check');
+  if (at !== reply.length - 1) throw badReply('check');
   return { first: reply[0], results, refused };
 }

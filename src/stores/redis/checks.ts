@@ -2,7 +2,7 @@
 // of another.
 import type { Charge, CheckReply, CheckStore, RateStates } from '../contracts/checks.ts';
 import type { RevocationHead } from '../contracts/revocations.ts';
-import { CheckCalls, type CheckResults, decodeReply } from './check-call.ts';
+import { type CheckCall, CheckCalls, type CheckResults, decodeReply } from './check-call.ts';
 import { ClusterLink } from './cluster-link.ts';
 import { badReply, RedisRefusal, storeError } from './errors.ts';
 import { parseHead } from './head.ts';
@@ -54,9 +54,9 @@ export class RedisChecks implements CheckStore {
   }
 
   async #ask(requests: readonly (readonly Charge[])[], charging: boolean, nowMs?: number): Promise<CheckReply> {
-    const { keys, args, sizes } = this.#calls.encode(requests, this.#names.head, charging, nowMs);
+    const call = this.#calls.encode(requests, this.#names.head, charging, nowMs);
     try {
-      const { first, results, refused } = this.#read(await this.#link.script(this.#check, keys, args), sizes);
+      const { first, results, refused } = this.#read(await this.#link.script(this.#check, call.keys, call.args), call);
       this.answers = true;
       if (refused !== '') this.#link.refusesWrites(this.#names.head, refused);
       return { head: this.#parseHead(first), results };
@@ -82,10 +82,10 @@ export class RedisChecks implements CheckStore {
     return { head: undefined, headAway: true, results };
   }
 
-  /** A reply of another shape is that of another command: whatever comes next on this connection would be as well. */
-  #read(reply: unknown, sizes: readonly number[]): CheckResults {
+  /** Where one reply is that of another call, whatever comes next on this connection would be as well. */
+  #read(reply: unknown, call: CheckCall): CheckResults {
     try {
-      return decodeReply(reply, sizes);
+      return decodeReply(reply, call);
     } catch (error) {
       this.answers = false;
       this.#link.remake(this.#names.head);

@@ -46,8 +46,9 @@ export function connect(
   };
   const options = { ...placeOptions(settings), ...next(), ...sharedOptions(settings, purpose), retryStrategy: retry };
   const redis = 'url' in settings ? new Redis(settings.url, options) : new Redis(options);
-  // Without a listener ioredis prints to the console; the state is read from `status`, errors come from commands.
-  redis.on('error', () => undefined);
+  // Without a listener ioredis prints to the console; the state is read from `status`, errors come from commands. One of a
+  // connection that stands is an answer that nobody asked for: which answer belongs to which command is then anybody's guess.
+  redis.on('error', () => void (redis.status === 'ready' && redis.stream?.destroy()));
   redis.on('connect', () => guardReplies(redis));
   redis.on('close', () => forgetSilence(redis));
   keepTrying(redis);

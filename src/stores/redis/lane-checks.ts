@@ -3,7 +3,7 @@
 // one refuses, or cannot judge, is given back, best effort.
 import { storeUnavailable } from '../../core/errors.ts';
 import type { Charge, RateStates } from '../contracts/checks.ts';
-import { type CheckCalls, decodeReply } from './check-call.ts';
+import { type CheckCall, type CheckCalls, decodeReply } from './check-call.ts';
 import type { ClusterLink } from './cluster-link.ts';
 import { redisCode, storeError } from './errors.ts';
 import { type Keyspace, lane } from './keyspace.ts';
@@ -100,13 +100,14 @@ export class LaneChecks {
     patient: boolean,
   ): Promise<Error | undefined> {
     const requests = all.map(({ part }) => part.charges);
-    const { keys, args, sizes } = this.#calls.encode(requests, undefined, charging, nowMs);
+    const call = this.#calls.encode(requests, undefined, charging, nowMs);
+    const { keys, args } = call;
     const key = keys[0] as string;
     try {
       const reply = await (patient
         ? this.#link.script(this.#check, keys, args)
         : this.#link.scriptOnce(this.#check, keys, args));
-      const { first, results, refused } = this.#decode(reply, sizes, key);
+      const { first, results, refused } = this.#decode(reply, call, key);
       if (refused !== '') this.#link.refusesWrites(key, refused);
       for (const [at, one] of all.entries()) {
         one.atMs = Number(first);
@@ -120,9 +121,9 @@ export class LaneChecks {
     }
   }
 
-  #decode(reply: unknown, sizes: readonly number[], key: string): ReturnType<typeof decodeReply> {
+  #decode(reply: unknown, call: CheckCall, key: string): ReturnType<typeof decodeReply> {
     try {
-      return decodeReply(reply, sizes);
+      return decodeReply(reply, call);
     } catch (error) {
       this.#link.remake(key);
       throw error;

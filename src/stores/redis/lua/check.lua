@@ -8,10 +8,11 @@
 --   Arithmetic as in stores/memory/window.ts, operation by operation, so that both answer alike.
 -- KEYS: 1 head (none for a lane); then one counter per rate, in the order of requests, charges, rates.
 -- ARGV: 1 time in ms or '' for Redis' own; 2 '1' to charge, '0' only to look, '3' and '2' the same for a lane, '5' and '4' the
---   same on a master that Sentinels named; 3 number of shapes; per shape: number of rates, then per rate
+--   same on a master that Sentinels named; 3 number of the call; 4 number of shapes; per shape: number of rates, then per rate
 --   algorithm (0 sliding, 1 log), group (0 enforced, n the n-th shadow charge), limit, window in ms;
 --   then one shape number per request.
--- Reply: head or nil (for a lane the time in ms); per request either (remaining, reset) per rate, or one string with its error.
+-- Reply: head or nil (for a lane the time in ms); per request either (remaining, reset) per rate, or one string with its error;
+--   the number of the call, so that no answer is taken for that of another call.
 local call, pack, unpack_bytes = redis.call, struct.pack, struct.unpack
 local floor, ceil, max, min = math.floor, math.ceil, math.max, math.min
 local FORMAT, BYTES = '<I6I4I4', 14
@@ -30,8 +31,8 @@ if mode >= 4 then
   local code = type(tried) == 'table' and string.match(tried.err or '', '^%-?(%u+)')
   if code == 'NOREPLICAS' or code == 'READONLY' then return redis.error_reply(code .. ' not believed') end
 end
-local shapes, arg = {}, 4
-for s = 1, tonumber(ARGV[3]) do
+local shapes, arg = {}, 5
+for s = 1, tonumber(ARGV[4]) do
   local rates = {}
   local count = tonumber(ARGV[arg])
   for r = 1, count do
@@ -213,6 +214,7 @@ for d = 1, #dirty do
   end
 end
 
+reply[#reply + 1] = tonumber(ARGV[3])
 if lane then
   reply[1] = now
   return reply
