@@ -183,6 +183,7 @@ export class Callers implements AsyncDisposable {
     row.worstMs = Math.max(row.worstMs, performance.now() - fromMs);
     if (answer.status === 200) row.allowed += 1;
     else row.refused.set(answer.code, (row.refused.get(answer.code) ?? 0) + 1);
+    if (answer.status === 200 && answer.text !== seq) this.#blame(`request ${seq} got the answer of ${answer.text}`);
     const asked = { replica, path, kind, fromMs };
     this.#reach.set(seq, this.#reachOf(answer, method, kind, fromMs));
     if (this.#isExplained(answer, asked)) return;

@@ -96,6 +96,24 @@ export const events: readonly ChaosEvent[] = [
     run: through(relayed, (relay) => relay.truncate(700, 'down')),
   },
   {
+    name: 'Redis answers late, in odd pieces',
+    on: single,
+    losses: ['store'],
+    run: through(relayed, (relay) => relay.crumble()),
+  },
+  {
+    name: 'Redis answers repeated (broken stream)',
+    on: single,
+    losses: ['store'],
+    run: through(relayed, (relay) => relay.mangle('repeat', 'down')),
+  },
+  {
+    name: 'Redis answers reordered (broken stream)',
+    on: single,
+    losses: ['store'],
+    run: through(relayed, (relay) => relay.mangle('swap', 'down')),
+  },
+  {
     name: 'Redis 100 ms away',
     on: single,
     // Slow is not away: what depends on Redis is served, later.
@@ -154,6 +172,24 @@ export const events: readonly ChaosEvent[] = [
       (relay) => relay.stall(),
     ),
   },
+  {
+    name: 'PostgreSQL answers repeated (broken stream)',
+    on: single,
+    losses: ['postgres'],
+    run: through(
+      ({ relays }) => relays.postgres,
+      (relay) => relay.mangle('repeat', 'down'),
+    ),
+  },
+  {
+    name: 'PostgreSQL answers reordered (broken stream)',
+    on: single,
+    losses: ['postgres'],
+    run: through(
+      ({ relays }) => relays.postgres,
+      (relay) => relay.mangle('swap', 'down'),
+    ),
+  },
   ...([0, 1] as const).map(
     (index): ChaosEvent => ({
       name: `sidecar ${index === 0 ? 'known' : 'deny'} killed`,
@@ -194,6 +230,24 @@ export const events: readonly ChaosEvent[] = [
     run: through(
       ({ relays }) => relays.application,
       (relay) => relay.truncate(700, 'down'),
+    ),
+  },
+  {
+    name: 'application answers repeated (broken stream)',
+    on: single,
+    losses: ['upstream'],
+    run: through(
+      ({ relays }) => relays.application,
+      (relay) => relay.mangle('repeat', 'down'),
+    ),
+  },
+  {
+    name: 'application answers reordered (broken stream)',
+    on: single,
+    losses: ['upstream'],
+    run: through(
+      ({ relays }) => relays.application,
+      (relay) => relay.mangle('swap', 'down'),
     ),
   },
   {

@@ -31,7 +31,7 @@ const { values } = parseArgs({
 const [minutes, seed, count] = [
   Number(values.minutes),
   Number(values.seed),
-  Number(values.revoked ?? (values.smoke ? 2000 : 10_000)),
+  Number(values.revoked ?? (values.smoke ? 500 : 10_000)),
 ];
 const named = deployments.find((one) => one === values.redis);
 if (!(minutes > 0) || !Number.isInteger(seed) || !(count > 0) || named === undefined) {
