@@ -14,6 +14,10 @@ const NEVER = '1000000000/1m';
 /** What differs between the Doorwards of a run. */
 export interface DoorwardSetting {
   readonly name: string;
+  /** Replicas of one fleet share what stands in Redis; default: alone. */
+  readonly fleet?: string;
+  /** `redis.timeout`; default as shipped. */
+  readonly redisTimeout?: string;
   /** Rate of the limit per client. */
   readonly clientRate?: string;
   /** `proxy.bad_tokens`; default as shipped. */
@@ -36,7 +40,7 @@ export const redisPrefix = (name: string) => `bench-${name}`;
 function configuration(world: World, setting: DoorwardSetting, port: number, observePort: number): SidecarInput {
   return {
     version: 1,
-    name: `bench-${setting.name}`,
+    name: `bench-${setting.fleet ?? setting.name}`,
     state_dir: join(world.dir, `state-${setting.name}`),
     proxy: {
       listen: `127.0.0.1:${port}`,
@@ -52,7 +56,11 @@ function configuration(world: World, setting: DoorwardSetting, port: number, obs
     limits: { per_ip: { key: 'ip', rate: NEVER }, per_client: { key: 'client', rate: setting.clientRate ?? NEVER } },
     defaults: { limits: ['per_ip', 'per_client'] },
     routes: { all: { match: { prefix: '/' } } },
-    redis: { url: { value: world.redisUrl }, prefix: redisPrefix(setting.name) },
+    redis: {
+      url: { value: world.redisUrl },
+      prefix: redisPrefix(setting.fleet ?? setting.name),
+      ...(setting.redisTimeout === undefined ? {} : { timeout: setting.redisTimeout }),
+    },
     log: { level: 'info', decisions: { allow: 0 } },
   };
 }
