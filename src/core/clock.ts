@@ -13,3 +13,16 @@ export const systemClock: Clock = {
   nowMs: () => Date.now(),
   monotonicMs: () => performance.now(),
 };
+
+/**
+ * Wall time that a step forward of the machine's clock does not move: the least that it has shown, and what has passed since. For
+ * forgetting by: what was dropped while the clock was ahead is missing when it is set right, and a revoked token lives again.
+ */
+export function steadyWall(clock: Clock): () => number {
+  let leastMs = clock.nowMs() - clock.monotonicMs();
+  return () => {
+    const passedMs = clock.monotonicMs();
+    leastMs = Math.min(leastMs, clock.nowMs() - passedMs);
+    return leastMs + passedMs;
+  };
+}

@@ -1,7 +1,7 @@
 // Keeps the index of this replica in step with the shared revocation log, notices when the store lost data, puts back what
 // this replica knows, and says what holds while the store is away (design 5). Sends local revocations until they are in.
 import { setTimeout as delay } from 'node:timers/promises';
-import type { Clock } from '../core/clock.ts';
+import { type Clock, steadyWall } from '../core/clock.ts';
 import { isStoreUnavailable, storeUnavailable } from '../core/errors.ts';
 import type { EndedGrants } from '../stores/contracts/grants.ts';
 import type {
@@ -75,9 +75,13 @@ export class RevocationFollower implements AsyncDisposable {
   /** A request has waited for everything to be read anew, in vain: the next ones need not wait as long for the same. */
   #outlasted = false;
   readonly #closing = new AbortController();
+  readonly #steadyMs: () => number;
+  /** Up to when expired entries have left the index. */
+  #sweptMs = Number.NEGATIVE_INFINITY;
 
   constructor(options: FollowerOptions) {
     this.#options = options;
+    this.#steadyMs = steadyWall(options.clock);
     this.#log = options.log;
     this.#index = options.index;
     this.#recovery = new Recovery({
@@ -123,7 +127,7 @@ export class RevocationFollower implements AsyncDisposable {
   /** Loads the log, making one where the store is empty; resolves also when the store is away, then it goes on trying. */
   async start(): Promise<void> {
     this.#every(RETRY_MS, () => this.#retry());
-    this.#every(SWEEP_MS, () => this.#index.sweep(this.#options.clock.nowMs()));
+    this.#every(SWEEP_MS, () => this.#sweep());
     await this.#sync();
     this.#watch = await this.#log.watch((notice) => this.#onNotice(notice)).catch(() => undefined);
   }
@@ -388,6 +392,14 @@ export class RevocationFollower implements AsyncDisposable {
     for (const local of this.#pending.list()) {
       if (this.#closing.signal.aborted || (await this.#send(local)) === undefined) return;
     }
+  }
+
+  /** The clock was ahead since the start and was set right: what has left the index meanwhile may have to come back. */
+  #sweep(): void {
+    const nowMs = this.#steadyMs();
+    if (nowMs < this.#sweptMs) this.refresh();
+    this.#sweptMs = nowMs;
+    this.#index.sweep(nowMs);
   }
 
   #onNotice(notice: StoreNotice): void {

@@ -1,5 +1,5 @@
 // The memory backend as a whole: one replica, nothing durable, nothing shared. app.ts opens it when no `redis` is set.
-import type { Clock } from '../../core/clock.ts';
+import { type Clock, steadyWall } from '../../core/clock.ts';
 import type { EphemeralBackend, StoreHealth } from '../contracts/health.ts';
 import { MemoryChecks } from './checks.ts';
 import { MemoryDecisions } from './decisions.ts';
@@ -21,7 +21,7 @@ const health: StoreHealth = Object.freeze({ up: true, warnings: ['memory_store']
 
 /** Opens the memory backend; its timer never keeps the process alive. */
 export function openMemory(clock: Clock): MemoryBackend {
-  const revocations = new MemoryRevocations(clock);
+  const revocations = new MemoryRevocations(clock, steadyWall(clock));
   const onReset = (key: string) => revocations.notify({ type: 'limit_reset', key });
   const checks = new MemoryChecks({ clock, head: () => revocations.current(), onReset });
   const timer = setInterval(() => revocations.sweep(), SWEEP_EVERY_MS).unref();

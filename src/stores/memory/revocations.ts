@@ -23,13 +23,16 @@ const BATCH = 500;
 /** {@link RevocationLog} in memory. It holds no log until the first rebuild, as an empty Redis does. */
 export class MemoryRevocations implements RevocationLog {
   readonly #clock: Pick<Clock, 'nowMs'>;
+  readonly #forgetByMs: () => number;
   readonly #watchers = new Set<(notice: StoreNotice) => void>();
   #entries = new Map<string, RevocationEntry>();
   #events: RevocationEvent[] = [];
   #head: RevocationHead | undefined;
 
-  constructor(clock: Pick<Clock, 'nowMs'>) {
+  /** `forgetByMs`: the time by which entries expire, where the clock may be stepped (steadyWall). */
+  constructor(clock: Pick<Clock, 'nowMs'>, forgetByMs = () => clock.nowMs()) {
     this.#clock = clock;
+    this.#forgetByMs = forgetByMs;
   }
 
   /** The head without a promise, for the synchronous check. */
@@ -99,7 +102,7 @@ export class MemoryRevocations implements RevocationLog {
   /** Removes what has expired; answers how many left. */
   sweep(): number {
     const before = this.#entries.size;
-    const nowMs = this.#clock.nowMs();
+    const nowMs = this.#forgetByMs();
     for (const [entryId, { untilMs }] of this.#entries) {
       if (untilMs !== 'forever' && untilMs <= nowMs) this.#entries.delete(entryId);
     }
