@@ -216,12 +216,16 @@ describe('traces', { concurrency: 8 }, () => {
 
   test('a WebSocket is traced until it is open, and its handshake carries the context', async () => {
     await using at = await traced();
-    const key = 'Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==';
-    const answer = await at.get('/ws', 'Upgrade: websocket', 'Connection: Upgrade', key, 'Sec-WebSocket-Version: 13');
-    assert.equal(answer.status, 101);
+    const fields = ['Upgrade: websocket', 'Connection: Upgrade', 'Sec-WebSocket-Version: 13'];
+    fields.push('Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==', `Authorization: Bearer ${at.token}`);
+    const socket = connect(at.sidecar.port, '127.0.0.1');
+    socket.write(`GET /ws HTTP/1.1\r\nHost: app.test\r\n${fields.join('\r\n')}\r\n\r\n`);
+    const [answer] = await once(socket, 'data');
+    assert.match(String(answer), /^HTTP\/1.1 101 /);
     await at.collector.received(4);
     const upstream = at.collector.spans.find(({ kind }) => kind === kinds.client);
     assert.equal(upstream?.attributes['http.response.status_code'], 101);
+    socket.destroy();
     assert.deepEqual(at.app.seen.at(-1)?.headers.traceparent, [`00-${upstream?.traceId}-${upstream?.spanId}-01`]);
   });
 
