@@ -14,6 +14,7 @@ import { stringify } from 'yaml';
 import { runCli } from '../src/cli/program.ts';
 import { Captured } from './support/captured.ts';
 import { mintKey, mintToken } from './support/minting.ts';
+import { otlpReceiver } from './support/otlp-receiver.ts';
 import { sendRaw } from './support/raw-client.ts';
 import { recordingUpstream } from './support/recording-upstream.ts';
 import { dumpRedis } from './support/redis-dump.ts';
@@ -43,7 +44,7 @@ async function start(file: string, env: Readonly<Record<string, string>>, captur
   return { process: child, addresses: await promise };
 }
 
-test('attack 129, attack 33: no secret of a run stands in log, metrics, answers, configuration, decisions, Redis or argv', async () => {
+test('attack 129, attack 33: no secret of a run stands in log, metrics, answers, configuration, decisions, traces, Redis or argv', async () => {
   const word = () => randomBytes(24).toString('base64url');
   const secrets: Record<string, string> = {
     'shared secret by env': word() + word(),
@@ -57,6 +58,7 @@ test('attack 129, attack 33: no secret of a run stands in log, metrics, answers,
     'secret in a broken file': word() + word(),
     'bad Redis URL': word(),
     'request body': word(),
+    'header for the collector': word(),
     'wrong operator token': `dwa_${word()}`,
   };
   const secret = (name: string) => secrets[name] as string;
@@ -64,6 +66,7 @@ test('attack 129, attack 33: no secret of a run stands in log, metrics, answers,
   const captured = new Captured();
   await using redis = await startRedis();
   await using upstream = await recordingUpstream((_, response) => void response.end('served'));
+  await using collector = await otlpReceiver();
   const admin = new Redis(redis.url);
   await admin.config('SET', 'requirepass', secret('Redis password'));
   admin.disconnect();
@@ -104,6 +107,11 @@ test('attack 129, attack 33: no secret of a run stands in log, metrics, answers,
     },
     redis: { url: { env: 'REDIS_URL' }, timeout: '1s' },
     log: { level: 'debug', decisions: { allow: 1, deny: 1 }, subject: 'plain' },
+    tracing: {
+      endpoint: collector.url,
+      headers: { Authorization: { value: `Bearer ${secret('header for the collector')}` } },
+      ratio: 1,
+    },
   };
   const file = join(folder, 'sidecar.yaml');
   writeFileSync(file, stringify(config));
@@ -196,6 +204,10 @@ test('attack 129, attack 33: no secret of a run stands in log, metrics, answers,
     const ended = once(child.process, 'exit');
     child.process.kill('SIGTERM');
     await ended;
+    const [message] = collector.messages;
+    assert.equal(message?.headers.authorization, `Bearer ${secret('header for the collector')}`);
+    for (const { text } of collector.messages) captured.add('traces', text);
+    assert.match(captured.get('traces'), /"stringValue":"token_revoked"/, 'the spans were captured');
     assert.match(captured.get('log'), /"reason":"token_revoked"/, 'the log was captured');
     assert.match(captured.get('Redis'), /decisions/, 'Redis was captured');
     for (const [name, value] of Object.entries(secrets)) captured.assertWithout(name, value);
