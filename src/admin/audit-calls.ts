@@ -21,9 +21,9 @@ const UNRECORDED: ReadonlySet<string> = new Set(['GET /v1/status', 'POST /v1/tok
 const what = ({ method, path }: Endpoint) => `${method} ${path}`;
 const isChange = ({ permission }: Endpoint) => permission.endsWith(':write');
 
-/** Throws `audit_unavailable` when the endpoint changes something and the event would have no place. */
-export function requireAudit({ audit }: AdminDependencies, endpoint: Endpoint): void {
-  if (isChange(endpoint)) audit.requireRoom();
+/** Rejects with `audit_unavailable` when the endpoint changes something and the event would have no place. */
+export async function requireAudit({ audit }: AdminDependencies, endpoint: Endpoint): Promise<void> {
+  if (isChange(endpoint)) await audit.requireRoom();
 }
 
 /** Records a call that succeeded; resolves once the event is durable, and only then is the answer sent. */

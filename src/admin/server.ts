@@ -88,7 +88,7 @@ async function call(
   const { endpoint, requestId, operator, address } = audited;
   const handed = operator.tenant === undefined ? dependencies : fenced(dependencies, operator.tenant);
   try {
-    requireAudit(dependencies, endpoint);
+    await requireAudit(dependencies, endpoint);
     const query = validated(endpoint.query, queryOf(search));
     const ifMatch = ifMatchOf(request, endpoint);
     const key = isCreation(endpoint) ? idempotencyKey(request) : undefined;

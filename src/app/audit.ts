@@ -56,7 +56,7 @@ export function logTrail(log: Log, metrics: Metrics): AuditTrail {
   const note = noted(log, metrics);
   return {
     record: async (draft) => note(draft),
-    requireRoom: () => undefined,
+    requireRoom: async () => undefined,
   };
 }
 

@@ -63,6 +63,8 @@ export type PrimaryCalls = {
   readonly state: readonly [WorkerState, undefined];
   /** Resolves once the event is durable; rejects as AuditTrail.record. */
   readonly audit: readonly [AuditDraft, undefined];
+  /** As AuditTrail.requireRoom. */
+  readonly auditRoom: readonly [undefined, undefined];
   /** As for workers: told to all the others. */
   readonly hold: readonly [readonly RevocationEntry[], undefined];
   readonly withdraw: readonly [string, undefined];

@@ -131,8 +131,7 @@ function seatOf(
     loaded,
     trail: {
       record: async (draft) => void (await channel.call('audit', draft)),
-      // Whether there is room the primary says when the event comes; what it refuses to keep is not confirmed.
-      requireRoom: () => undefined,
+      requireRoom: async () => void (await channel.call('auditRoom', undefined)),
     },
     siblings: {
       hold: async (entries) => void (await channel.call('hold', entries, PASS_ON_MS)),

@@ -218,6 +218,10 @@ export class WorkerPool implements Siblings, AsyncDisposable {
         await primary().trail.record(draft);
         return undefined;
       },
+      auditRoom: async () => {
+        await primary().trail.requireRoom();
+        return undefined;
+      },
       hold: (entries) => {
         for (const entry of entries) primary().follower.hold(entry);
         return tell('hold', entries);

@@ -107,7 +107,7 @@ export class DurableTrail implements AuditTrail, AsyncDisposable {
     return { waiting: this.#queue.length, waitingBytes: this.#bytes, trouble };
   }
 
-  requireRoom(): void {
+  async requireRoom(): Promise<void> {
     if (this.#bytes <= this.#settings.spoolBytes && !this.#troubles.has('spool_failing')) return;
     if (this.#bytes > this.#settings.spoolBytes) this.#note('spool_full', undefined);
     throw unavailable('the audit log has no room, so nothing may be changed');

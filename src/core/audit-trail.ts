@@ -28,6 +28,6 @@ export interface AuditTrail {
    * `audit_unavailable` when it can be kept nowhere: what happened must then not be confirmed to the caller.
    */
   record(draft: AuditDraft): Promise<void>;
-  /** To be called before a change, so that none is made that could not be recorded. Throws as `record` rejects. */
-  requireRoom(): void;
+  /** To be called before a change, so that none is made that could not be recorded. Rejects as `record` does. */
+  requireRoom(): Promise<void>;
 }

@@ -2,13 +2,15 @@
 // what an operator does counts in all of them; there is one audit log.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import type { SidecarInput } from '../../src/config/schema.ts';
 import { basicField } from '../identity/world.ts';
-import { openTestDatabase, postgresConfig } from '../support/postgres-server.ts';
+import { openTestDatabase, postgresConfig, type TestDatabase } from '../support/postgres-server.ts';
 import { freePort } from '../support/redis-server.ts';
 import { eventually, type Loose, type Several, several } from './several.ts';
 
 interface World extends AsyncDisposable {
   readonly it: Several;
+  readonly database: TestDatabase;
   readonly client: { readonly id: string; readonly secret: string };
   /** A form to an endpoint, on a connection of its own. */
   post(
@@ -18,7 +20,7 @@ interface World extends AsyncDisposable {
   accessToken(): Promise<string>;
 }
 
-async function world(): Promise<World> {
+async function world(more: Partial<SidecarInput> = {}): Promise<World> {
   const closing = new AsyncDisposableStack();
   const database = closing.use(await openTestDatabase());
   const listen = `127.0.0.1:${await freePort()}`;
@@ -31,6 +33,7 @@ async function world(): Promise<World> {
       limits: { roomy },
       oauth: { limits: { token: 'roomy', revoke: 'roomy', failures: 'roomy' } },
       proxy: { listen, endpoints: { oauth: true } },
+      ...more,
     }),
   );
   const added = await it.admin('POST', '/v1/clients', {
@@ -54,7 +57,7 @@ async function world(): Promise<World> {
     assert.equal(status, 200, JSON.stringify(json));
     return String(json.access_token);
   };
-  return { it, client, post, accessToken, [Symbol.asyncDispose]: () => closing.disposeAsync() };
+  return { it, database, client, post, accessToken, [Symbol.asyncDispose]: () => closing.disposeAsync() };
 }
 
 test('every worker gives tokens that every worker accepts, and one audit log has them all', async () => {
@@ -101,4 +104,21 @@ test('a client that revokes its token at one worker while Redis is away is refus
   await w.it.redis.start();
   await eventually(async () => String((await w.it.ready()).json.components?.store?.status) === 'up', 'Redis is back');
   for (const token of tokens) assert.deepEqual(new Set(await w.it.statuses(8, token)), new Set([401]));
+});
+
+test('with no room for audit events no worker changes anything, as if there were one process', async () => {
+  await using w = await world({ audit: { spool: '16KiB' } });
+  const token = await w.accessToken();
+  // PostgreSQL goes on with everything else.
+  await w.database.sql`alter table doorward.audit_event rename to audit_event_away`;
+  let given = 0;
+  while ((await w.post('token', { grant_type: 'client_credentials' })).status === 200) {
+    given += 1;
+    assert.ok(given < 200, 'the spool was full long ago');
+  }
+  assert.equal((await w.post('revoke', { token })).status, 503);
+  assert.deepEqual(new Set(await w.it.statuses(8, token)), new Set([200]), 'nothing was revoked');
+  await w.database.sql`alter table doorward.audit_event_away rename to audit_event`;
+  await eventually(async () => (await w.post('revoke', { token })).status === 200, 'there is room again');
+  assert.deepEqual(new Set(await w.it.statuses(8, token)), new Set([401]));
 });

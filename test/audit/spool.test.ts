@@ -86,15 +86,15 @@ test('a full spool refuses changes with audit_unavailable, and takes them again 
     get: (target, name) => (name === 'append' ? append : Reflect.get(target, name).bind(target)),
   });
   const trail = it.open({ spoolBytes: 5000 }, { store });
-  trail.requireRoom();
+  await trail.requireRoom();
   for (let n = 1; n <= 20; n += 1) await trail.record(event(n));
   // Events are confirmed by the disk; that PostgreSQL is away may be found out later.
   await eventually(() => it.troubles.includes('store_away'), 10_000);
-  assert.throws(() => trail.requireRoom(), { kind: 'store_unavailable', reason: 'audit_unavailable' });
+  await assert.rejects(trail.requireRoom(), { kind: 'store_unavailable', reason: 'audit_unavailable' });
   assert.deepEqual(it.troubles, ['store_away', 'spool_full']);
   isAway = false;
   await trail.flushed(10_000);
-  trail.requireRoom();
+  await trail.requireRoom();
 });
 
 test('a disk that takes nothing is no loss while PostgreSQL takes the event, and a refusal when it does not', async () => {
@@ -112,7 +112,7 @@ test('a disk that takes nothing is no loss while PostgreSQL takes the event, and
     assert.equal((await it.store.walk(undefined, 10)).length, 1);
     isAway = true;
     await assert.rejects(trail.record(event(2)), { reason: 'audit_unavailable' });
-    assert.throws(() => trail.requireRoom(), { reason: 'audit_unavailable' });
+    await assert.rejects(trail.requireRoom(), { reason: 'audit_unavailable' });
   } finally {
     Spool.prototype.append = whole;
     isAway = false;

@@ -62,7 +62,7 @@ async function begin(exchange: OAuthExchange): Promise<string> {
   const caller = callerOf(exchange);
   await refuseFailing(parts, settings.limits, caller);
   await chargeCall(parts, settings.limits, 'register', caller);
-  parts.audit.requireRoom();
+  await parts.audit.requireRoom();
   const fields = request.headersDistinct.authorization ?? [];
   const match = fields.length === 1 ? /^Bearer +([\x21-\x7e]{1,512})$/i.exec(fields[0] as string) : null;
   if (match === null) throw await refusedToken(exchange, 'no_token');

@@ -18,7 +18,7 @@ export async function revokeEndpoint(exchange: OAuthExchange): Promise<OAuthAnsw
   const { client } = await authenticateClient(exchange, form, 'revoke', { allowPublic: true });
   const token = form.get('token');
   if (token === undefined) throw invalidRequest('token is missing');
-  parts.audit.requireRoom();
+  await parts.audit.requireRoom();
   const presented = await readPresented(token, parts, settings);
   if (presented === undefined) return DONE;
   const { owner, subject, details } = described(presented);

@@ -29,7 +29,7 @@ export async function tokenEndpoint(exchange: OAuthExchange): Promise<OAuthAnswe
   const grant = grants.get(type);
   if (grant === undefined) throw new OAuthError('unsupported_grant_type', 'there is no such grant type');
   try {
-    parts.audit.requireRoom();
+    await parts.audit.requireRoom();
     // Before anything is spent: no key, no grant.
     settings.signer.keyId;
     await parts.revocations.observe(head);
