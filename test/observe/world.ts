@@ -1,5 +1,5 @@
 // A sidecar with everything that has a metric: Redis, PostgreSQL, TLS, an issuer of its own, a foreign one on the network, limits,
-// and an application that also fails and streams; with traffic of every kind on request, and its own scrape.
+// a collector of traces, and an application that also fails and streams; with traffic of every kind on request, and its own scrape.
 import { generateKeyPairSync } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Agent, request } from 'undici';
@@ -7,6 +7,7 @@ import { admin } from '../attacks/world.ts';
 import { eventually } from '../rows/eventually.ts';
 import { testAuthority } from '../support/certificates.ts';
 import { mintKey, mintToken, startJwksServer } from '../support/minting.ts';
+import { otlpReceiver } from '../support/otlp-receiver.ts';
 import { openTestDatabase, postgresConfig } from '../support/postgres-server.ts';
 import { recordingUpstream } from '../support/recording-upstream.ts';
 import { freePort, startRedis } from '../support/redis-server.ts';
@@ -32,6 +33,7 @@ export async function observedWorld(more: Readonly<Record<string, unknown>> = {}
       response.end('fine');
     }),
   );
+  const collector = closing.use(await otlpReceiver());
   const authority = testAuthority();
   closing.defer(() => authority[Symbol.dispose]());
   const served = authority.issue('app', 'DNS:localhost,IP:127.0.0.1', 'serverAuth');
@@ -57,6 +59,7 @@ export async function observedWorld(more: Readonly<Record<string, unknown>> = {}
     },
     limits: { per_subject: { key: 'subject', rate: '30/1h' }, oauth: { key: 'ip', rate: '1000/1m' } },
     oauth: { limits: { token: ['oauth'] } },
+    tracing: { endpoint: collector.url, ratio: 1 },
     defaults: { issuers: ['self', 'corp'] },
     routes: {
       public: { match: { prefix: '/public' }, auth: 'none' },
