@@ -1,6 +1,6 @@
 // Opens what makes revocations count on this replica: the follower of the shared log, and the desk that revokes.
 import type { SidecarConfig } from '../config/schema.ts';
-import type { Clock } from '../core/clock.ts';
+import { type Clock, steadyWall } from '../core/clock.ts';
 import type { DeniedKeys } from '../limits/denied.ts';
 import { DurableRevoker, rememberedRevocations } from '../revocation/durable.ts';
 import { RevocationFollower } from '../revocation/follower.ts';
@@ -35,7 +35,8 @@ export async function openFollower({
   readonly denied: DeniedKeys;
   readonly metrics: Metrics;
 }): Promise<RevocationFollower> {
-  const remembered = controlPlane && (() => rememberedRevocations(controlPlane.revocations, clock));
+  const forgetByMs = steadyWall(clock);
+  const remembered = controlPlane && (() => rememberedRevocations(controlPlane.revocations, forgetByMs));
   const follower = new RevocationFollower({
     log: backend.revocations,
     index,

@@ -2,6 +2,7 @@
 // for. The audit log and keys are not here: their end is proved by checkpoints and kept by their own schedules.
 import type { Removed, UpkeepDesk } from '../admin/dependencies.ts';
 import type { AuditTrail } from '../core/audit-trail.ts';
+import { steadyWall } from '../core/clock.ts';
 import { SidecarError } from '../core/errors.ts';
 import { cleanupTurn } from '../stores/postgres/cleanup.ts';
 import type { Postgres } from '../stores/postgres/pool.ts';
@@ -30,6 +31,7 @@ export function openUpkeep(
   audit: AuditTrail,
   aggregates: Readonly<Record<string, Expiring>>,
 ): Upkeep {
+  const forgetByMs = steadyWall(clock);
   const turn = async (): Promise<Removed> => {
     const untilMs = clock.monotonicMs() + TURN_MS;
     const removed: Record<string, number> = {};
@@ -37,7 +39,7 @@ export function openUpkeep(
       removed[what] = 0;
       let batch = 1;
       while (batch > 0 && clock.monotonicMs() < untilMs) {
-        batch = await aggregate.expire(clock.nowMs());
+        batch = await aggregate.expire(forgetByMs());
         removed[what] += batch;
         metrics.cleanup.labels(what).inc(batch);
       }

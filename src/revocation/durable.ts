@@ -37,13 +37,16 @@ const YOUNG_MS = 3000;
 const SEND_COUNT = 500;
 const PAGE = 500;
 
-/** Everything remembered, page by page, for a follower whose log lost data. Iterating rejects with `store_unavailable`. */
+/**
+ * Everything remembered that lives at `nowMs`, page by page, for a follower whose log lost data. Iterating rejects with
+ * `store_unavailable`.
+ */
 export async function* rememberedRevocations(
   store: DurableRevocations,
-  clock: Pick<Clock, 'nowMs'>,
+  nowMs: () => number,
 ): AsyncGenerator<RememberedRevocations> {
   for (let after = ''; ; ) {
-    const page = await store.page(after, PAGE, clock.nowMs());
+    const page = await store.page(after, PAGE, nowMs());
     const inForce = page.filter(({ undoneAtMs }) => undoneAtMs === undefined);
     const undone = page.filter(({ undoneAtMs }) => undoneAtMs !== undefined);
     yield { entries: inForce.map(({ entry }) => entry), undone: undone.map(({ entry }) => entry) };

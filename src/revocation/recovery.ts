@@ -1,7 +1,7 @@
 // Puts back what a log lost: what this replica holds and, where there is one, what the durable store remembers. Replicas do
 // this together; one that holds nothing itself gives the others time (design 5).
 import { setTimeout as delay } from 'node:timers/promises';
-import type { Clock } from '../core/clock.ts';
+import { type Clock, steadyWall } from '../core/clock.ts';
 import { isStoreUnavailable, storeUnavailable } from '../core/errors.ts';
 import type { RevocationEntry, RevocationHead, RevocationLog } from '../stores/contracts/revocations.ts';
 import { RevocationIndex } from './index.ts';
@@ -19,7 +19,7 @@ export interface RecoveryOptions {
   readonly log: RevocationLog;
   /** What this replica holds. */
   readonly index: RevocationIndex;
-  readonly clock: Pick<Clock, 'nowMs'>;
+  readonly clock: Clock;
   readonly tombstones: Tombstones;
   /** Ends waiting. */
   readonly closing: AbortSignal;
@@ -35,9 +35,11 @@ const STEP_MS = 100;
 /** One replica's part in mending the log. */
 export class Recovery {
   readonly #options: RecoveryOptions;
+  readonly #steadyMs: () => number;
 
   constructor(options: RecoveryOptions) {
     this.#options = options;
+    this.#steadyMs = steadyWall(options.clock);
   }
 
   /** Tells of every entry that the durable store remembers in force; false when there is none, or it could not tell all. */
@@ -73,7 +75,7 @@ export class Recovery {
 
   /** What lives here or in the durable store and `read` lacks, or has of an earlier time; true when that store could tell. */
   async #collect(missing: RevocationIndex, read: RevocationIndex | undefined): Promise<boolean> {
-    const nowMs = this.#options.clock.nowMs();
+    const nowMs = this.#steadyMs();
     const note = (entry: RevocationEntry) => {
       const lives = entry.untilMs === 'forever' || entry.untilMs > nowMs;
       if (lives && (read?.revokedAtMs(entry) ?? -1) < entry.revokedAtMs) missing.put(entry);

@@ -17,7 +17,10 @@ export interface BadTokens {
   retryAfter(addressKey: string): number | undefined;
 }
 
-/** Builds the counter; `rate` as under `proxy.bad_tokens`, sliding by the weight of the previous window. */
+/**
+ * Builds the counter; `rate` as under `proxy.bad_tokens`, sliding by the weight of the previous window. Time that passes counts: set
+ * back by an hour, a machine's clock would keep every address out for that hour that was over its rate.
+ */
 export function badTokens(rate: Rate, clock: Clock): BadTokens {
   const counts = new LRUCache<string, Count>({ max: 20_000 });
   const current = (count: Count, nowMs: number): Count => {
@@ -31,7 +34,7 @@ export function badTokens(rate: Rate, clock: Clock): BadTokens {
   };
   return {
     charge(key) {
-      const nowMs = clock.nowMs();
+      const nowMs = clock.monotonicMs();
       let count = counts.get(key);
       if (count === undefined) {
         count = { index: Math.floor(nowMs / rate.windowMs), current: 0, previous: 0 };
@@ -43,7 +46,7 @@ export function badTokens(rate: Rate, clock: Clock): BadTokens {
       if (counts.size === 0) return undefined;
       const count = counts.get(key);
       if (count === undefined) return undefined;
-      const nowMs = clock.nowMs();
+      const nowMs = clock.monotonicMs();
       const { previous, current: used } = current(count, nowMs);
       const elapsed = (nowMs % rate.windowMs) / rate.windowMs;
       if (previous * (1 - elapsed) + used < rate.limit) return undefined;
