@@ -5,8 +5,8 @@ import { tokenFor } from '../support/sidecar.ts';
 import type { Answer, Replica } from './replica.ts';
 import { routes, type World } from './world.ts';
 
-/** What a fault takes away. `gone0` and `gone1` are the replicas; `disk` is where they spool audit events. */
-export type Loss = 'store' | 'upstream' | 'postgres' | 'disk' | 'gone0' | 'gone1';
+/** What a fault takes away. `gone0` and `gone1` are the replicas; `disk` is where they spool audit events; `clock` their time. */
+export type Loss = 'store' | 'upstream' | 'postgres' | 'disk' | 'clock' | 'gone0' | 'gone1';
 
 /** The figures of one event, its recovery and the calm after it included. */
 export interface Row {
@@ -42,6 +42,8 @@ const PAUSE_MS = 20;
 const REVOKE_EVERY_MS = 150;
 const GOOD_SUBJECTS = 100;
 const LIFETIME_S = 6 * 3600;
+/** Of some tokens that are revoked: a clock that is an hour ahead takes them for expired. */
+const SHORT_LIFETIME_S = 1800;
 
 const at = (index: number): 0 | 1 => (index % 2 === 0 ? 0 : 1);
 
@@ -88,7 +90,7 @@ export class Callers implements AsyncDisposable {
     const lane = async (index: number) => {
       while (left > 0) {
         left -= 1;
-        const token = this.#mint();
+        const token = this.#mint(left % 2 === 0 ? LIFETIME_S : SHORT_LIFETIME_S);
         const answer = await this.#replica(at(index)).admin('POST', '/v1/revocations', { token, reason: 'chaos' });
         if (!isApplied(answer)) throw new Error(`revoking: ${answer.status} ${answer.text}`);
         this.#revoked.push({ token, holds: [true, true] });
@@ -138,9 +140,9 @@ export class Callers implements AsyncDisposable {
     return this.#good[0] as string;
   }
 
-  #mint(): string {
+  #mint(lifetimeS = LIFETIME_S): string {
     this.#number += 1;
-    const exp = Math.floor(Date.now() / 1000) + LIFETIME_S;
+    const exp = Math.floor(Date.now() / 1000) + lifetimeS;
     return tokenFor({ sub: `s${this.#number}`, jti: `j${this.#number}`, exp });
   }
 
@@ -206,6 +208,8 @@ export class Callers implements AsyncDisposable {
     }
     if (kind === 'revoked') return status === 401;
     if (status === 200) return true;
+    // By a clock that is behind no token is valid yet.
+    if (lost('clock') && status === 401) return true;
     if (!lost('upstream')) return false;
     return code.startsWith('upstream_') || code === 'cut_200';
   }
@@ -221,17 +225,19 @@ export class Callers implements AsyncDisposable {
   /** The operator: revokes fresh tokens through either replica, and asks both at once when nothing is broken. */
   async #operate(): Promise<void> {
     for (let turn = 0; this.#running; turn += 1) {
-      this.#turn = this.#revokeOne(at(turn));
+      this.#turn = this.#revokeOne(at(turn), turn % 4 < 2 ? LIFETIME_S : SHORT_LIFETIME_S);
       await this.#turn;
       await sleep(REVOKE_EVERY_MS);
     }
   }
 
-  async #revokeOne(replica: 0 | 1): Promise<void> {
-    const token = this.#mint();
+  async #revokeOne(replica: 0 | 1, lifetimeS: number): Promise<void> {
+    const token = this.#mint(lifetimeS);
     const fromMs = performance.now();
     const answer = await this.#replica(replica).admin('POST', '/v1/revocations', { token, reason: 'chaos' });
     const lost = (loss: Loss) => this.#lost(loss, fromMs);
+    // By a clock that is ahead it has expired: the answer says so, and that nothing was revoked.
+    if (answer.status === 200 && lost('clock') && answer.text.includes('"harmless":"token_expired"')) return;
     if (answer.status !== 201) {
       const may = answer.status === 0 ? lost(`gone${replica}`) : answer.status === 503;
       const explained = lost('postgres') || lost('disk') || lost(`gone${replica}`);

@@ -1,10 +1,11 @@
 // A sidecar of a chaos run: the real program as a process with ports of its own that outlive a kill -9, and the calls made to it.
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdirSync, writeFileSync } from 'node:fs';
+import { mkdirSync, renameSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { Agent, type Dispatcher, request } from 'undici';
 import { freePort } from '../support/redis-server.ts';
+import { ensureFakeClock } from '../support/system-packages.ts';
 
 const MAIN = resolve(import.meta.dirname, '../../src/main.ts');
 
@@ -35,9 +36,12 @@ export class Replica implements AsyncDisposable {
   /** Lines of level error, by event. */
   readonly errors = new Map<string, number>();
 
-  /** `main` is the program, ours unless told. */
-  constructor(name: string, folder: string, main = MAIN) {
+  readonly #clock: NodeJS.ProcessEnv;
+
+  /** `main` is the program, ours unless told; `settable` when its clock is to be set. */
+  constructor(name: string, folder: string, { main = MAIN, settable = false } = {}) {
     this.name = name;
+    this.#clock = settable ? fakeClock(join(folder, `${name}.clock`)) : {};
     this.#folder = join(folder, name);
     this.#main = main;
     this.#operator = new Agent({ ...PATIENCE, connect: { socketPath: join(this.#folder, 'state/admin.sock') } });
@@ -51,7 +55,13 @@ export class Replica implements AsyncDisposable {
     mkdirSync(this.#folder, { recursive: true });
     const [proxy, admin, observe] = this.#ports.map((port) => ({ listen: `127.0.0.1:${port}` }));
     const drain = { delay: '0s', timeout: '2s' };
-    const whole = { ...config, state_dir: join(this.#folder, 'state'), proxy: { ...proxy, drain }, admin, observe };
+    const whole = {
+      ...config,
+      state_dir: join(this.#folder, 'state'),
+      proxy: { ...(config.proxy ?? {}), ...proxy, drain },
+      admin,
+      observe,
+    };
     writeFileSync(join(this.#folder, 'sidecar.yaml'), JSON.stringify(whole));
     await this.start();
   }
@@ -59,7 +69,8 @@ export class Replica implements AsyncDisposable {
   /** Starts the process, `main` from now on when given; resolves once it listens. */
   async start(main = this.#main): Promise<void> {
     const args = [main, 'run', '--config', join(this.#folder, 'sidecar.yaml')];
-    const child = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'inherit'] });
+    const env = { ...process.env, ...this.#clock };
+    const child = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'inherit'], env });
     this.#child = child;
     let rest = '';
     const listening = Promise.withResolvers<void>();
@@ -83,6 +94,14 @@ export class Replica implements AsyncDisposable {
     const ended = once(child, 'exit');
     child.kill(signal);
     await ended;
+  }
+
+  /** Sets the clock of the process so far from the machine's, forward or back; it notices within a second or two. */
+  setClock(offsetS: number): void {
+    const { FAKETIME_TIMESTAMP_FILE: file } = this.#clock;
+    if (file === undefined) throw new TypeError('a replica whose clock is not settable');
+    writeFileSync(`${file}.new`, offsetText(offsetS));
+    renameSync(`${file}.new`, file);
   }
 
   /** From now on no file may grow beyond `bytes` (EFBIG, as ENOSPC on a full disk); `undefined` ends that. */
@@ -137,6 +156,15 @@ export class Replica implements AsyncDisposable {
     await this.stop();
     await Promise.all([this.#agent.destroy(), this.#operator.destroy()]);
   }
+}
+
+const offsetText = (offsetS: number) => `${offsetS < 0 ? '' : '+'}${offsetS}\n`;
+
+/** Wall time as `file` says; time that passes stays true, as when an operator or NTP sets the clock of a machine. */
+function fakeClock(file: string): NodeJS.ProcessEnv {
+  writeFileSync(file, offsetText(0));
+  const fake = { FAKETIME_TIMESTAMP_FILE: file, FAKETIME_CACHE_DURATION: '1', FAKETIME_DONT_FAKE_MONOTONIC: '1' };
+  return { LD_PRELOAD: ensureFakeClock(), ...fake };
 }
 
 interface Component {

@@ -45,6 +45,8 @@ function configOf(at: { redis: object; postgresUrl: string; application: string;
   return {
     version: 1,
     name: 'chaos',
+    // All callers have one address: it must not be slowed down for the tokens that a wrong clock refuses.
+    proxy: { bad_tokens: '1000000/1m' },
     upstreams: { app: { url: at.application } },
     issuers: { test: testIssuerBlock },
     limits: { by_local: limit('local'), by_allow: limit('allow'), by_deny: limit('deny') },
@@ -95,8 +97,9 @@ export async function openWorld(deployment: Deployment): Promise<World> {
     application: `http://127.0.0.1:${applicationRelay.port}`,
     kek: randomBytes(32).toString('base64'),
   };
-  const replicas = [opening.use(new Replica('known', folder)), opening.use(new Replica('deny', folder))] as const;
-  for (const replica of replicas) await replica.open(configOf(at, replica.name));
+  const replica = (name: string) => opening.use(new Replica(name, folder, { settable: true }));
+  const replicas = [replica('known'), replica('deny')] as const;
+  for (const one of replicas) await one.open(configOf(at, one.name));
   const opened = opening.move();
   return {
     deployment,

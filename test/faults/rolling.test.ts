@@ -192,11 +192,9 @@ test('releases N and N-1 side by side: upgraded one by one and rolled back under
     issuers: { test: testIssuerBlock, self: { ...own, keys: { published: true } } },
     control_plane: { public_key: value(publicKey.export({ type: 'spki', format: 'pem' })) },
   };
-  const [a, b, reader] = ['a', 'b', 'reader'].map((name) => opened.use(new Replica(name, folder.path, old))) as [
-    Replica,
-    Replica,
-    Replica,
-  ];
+  const [a, b, reader] = ['a', 'b', 'reader'].map((name) =>
+    opened.use(new Replica(name, folder.path, { main: old })),
+  ) as [Replica, Replica, Replica];
   await a.open(control);
   await b.open(control);
   await reader.open(reading);

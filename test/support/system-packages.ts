@@ -1,6 +1,6 @@
 // Programs that tests need from the system: found on the PATH, or installed with apt-get, all that are missing in one go.
 import { spawnSync } from 'node:child_process';
-import { existsSync } from 'node:fs';
+import { existsSync, globSync } from 'node:fs';
 import { join } from 'node:path';
 
 /** Something that a package of the system brings. */
@@ -37,6 +37,9 @@ const pythonJwt: readonly Need[] = [
   file(join(PYTHON_PACKAGES, 'cryptography'), 'python3-cryptography'),
 ];
 
+const FAKE_CLOCK = '/usr/lib/*/faketime/libfaketime.so.1';
+const fakeClock: Need = { systemPackage: 'libfaketime', isMet: () => globSync(FAKE_CLOCK).length > 0 };
+
 /** Makes sure that `name` answers to `versionFlag`; throws with the command to type when it cannot be installed. */
 export function ensureCommand(name: string, versionFlag: string, systemPackage: string = name): void {
   ensure([command(name, versionFlag, systemPackage)]);
@@ -60,6 +63,12 @@ export function ensurePythonJwt(): string {
   return '/usr/bin/python3';
 }
 
+/** Makes sure of libfaketime; returns the library that a program is to be started with (LD_PRELOAD). */
+export function ensureFakeClock(): string {
+  ensure([fakeClock]);
+  return globSync(FAKE_CLOCK)[0] as string;
+}
+
 /**
  * Makes sure of everything that the whole suite needs, before any test runs: test files run beside each other, and two of
  * them that install at once would meet apt's lock. Throws with all that is missing.
@@ -81,6 +90,7 @@ export function ensureAll(): void {
     command('promtool', '--version', 'prometheus'),
     command('systemd-analyze', '--version', 'systemd'),
     command('strace', '--version'),
+    fakeClock,
   ]);
 }
 
