@@ -30,6 +30,7 @@ const shows: Readonly<Record<string, (config: SidecarConfig) => unknown>> = {
   'several-issuers': ({ routes, issuers }) =>
     routes.partners?.issuers?.length === 2 && issuers.old_service?.keys.secret,
   smallest: ({ routes }) => routes.all?.auth === 'required',
+  tracing: ({ tracing }) => tracing?.believe === 'trusted_proxies' && tracing.ratio === 0.01,
 };
 
 function publishingKeys(temporary: ReturnType<typeof temporaryFolder>) {
