@@ -17,7 +17,7 @@ export const exitCodes = {
 export const exitCodeMeanings: Readonly<Record<keyof typeof exitCodes, string>> = {
   ok: 'done',
   failure: 'something failed; the message says what',
-  usage: 'the command line is wrong',
+  usage: 'the command line is wrong; of convert: not everything could be converted',
   configuration_refused: 'the configuration does not hold, or --production refuses it',
   sidecar_unreachable: 'no sidecar answers on the admin socket or port',
   refused_by_sidecar: 'the sidecar refused the call (token, permission, input)',

@@ -6,6 +6,7 @@ import { addAudit } from './audit.ts';
 import { addCheck } from './check.ts';
 import { addClientCommand } from './client.ts';
 import { addConfig } from './config.ts';
+import { addConvert } from './convert.ts';
 import { addDataKey } from './data-key.ts';
 import { addDemo } from './demo.ts';
 import { addDev } from './dev.ts';
@@ -52,6 +53,7 @@ const commands = [
   addExplain,
   addWhy,
   addConfig,
+  addConvert,
   addDrain,
   addHealthcheck,
 ];

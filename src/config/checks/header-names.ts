@@ -25,7 +25,9 @@ const RESERVED = new Set(
     .concat(['x-request-id', 'traceparent', 'tracestate', 'x-original-url', 'x-original-uri', 'x-original-method'])
     .concat(['x-rewrite-url', 'x-http-method', 'x-http-method-override', 'x-method-override', 'user-agent']),
 );
-const RESERVED_FAMILIES = /^(x-forwarded|content|accept|if|sec|access-control|www|x-doorward)-|^accept$/;
+// But the four that say who is calling: applications that stood behind oauth2-proxy read them.
+const RESERVED_FAMILIES =
+  /^(x-forwarded(?!-(user|email|groups|preferred-username)$)|content|accept|if|sec|access-control|www|x-doorward)-|^accept$/;
 
 /** The form in which header names are compared: applications fold case, and many fold `_` and `.` into `-`. */
 export function foldHeaderName(name: string): string {

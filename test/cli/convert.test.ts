@@ -1,0 +1,266 @@
+// `doorward convert`: what people have in front of their applications becomes a sidecar.yaml that holds, asks for no less, and
+// says what is missing.
+import assert from 'node:assert/strict';
+import { readFileSync, writeFileSync } from 'node:fs';
+import { test } from 'node:test';
+import fc from 'fast-check';
+import { parse, stringify } from 'yaml';
+import { loadConfig, parseConfig } from '../../src/config/load.ts';
+import type { SidecarConfig } from '../../src/config/schema.ts';
+import { recordingUpstream, type SeenRequest } from '../support/recording-upstream.ts';
+import { startSidecar, tokenFor } from '../support/sidecar.ts';
+import { runHere, scratchFolder } from './processes.ts';
+
+const fixture = (name: string) => new URL(`../fixtures/convert/${name}`, import.meta.url).pathname;
+
+/** The routes of a configuration in short. */
+function routesOf({ routes }: SidecarConfig) {
+  return Object.values(routes).map(({ match, auth, issuers, upstream }) => [
+    `${match.methods?.join(',') ?? '*'} ${match.path ?? `${match.prefix}…`}`,
+    auth,
+    issuers?.join(',') ?? '',
+    upstream,
+  ]);
+}
+
+test('an Envoy file with providers, rules, routes and clusters becomes a file that holds', async () => {
+  using folder = scratchFolder();
+  const out = folder.file('sidecar.yaml');
+  const { code, err } = await runHere(['convert', 'envoy', fixture('envoy.yaml'), '--out', out]);
+  assert.deepEqual([code, err], [0, '']);
+  assert.equal((await runHere(['check', '--config', out])).code, 0);
+  const { config } = loadConfig({ file: out, env: {} });
+  const some = 'GET,POST,PUT,PATCH,DELETE';
+  assert.deepEqual(routesOf(config), [
+    [`${some} /…`, 'required', 'corp_idp', 'app'],
+    ['OPTIONS /…', 'none', '', 'app'],
+    ['* /healthz', 'none', '', 'app'],
+    ['* /partners…', 'required', 'corp_idp,partner', 'app'],
+    [`${some} /partners`, 'required', 'corp_idp', 'app'],
+    ['OPTIONS /partners', 'none', '', 'app'],
+    ['* /catalogue…', 'optional', 'corp_idp', 'app'],
+    [`${some} /catalogue`, 'required', 'corp_idp', 'app'],
+    ['OPTIONS /catalogue', 'none', '', 'app'],
+    [`${some} /grpc.Orders…`, 'required', 'corp_idp', 'orders'],
+    ['OPTIONS /grpc.Orders…', 'none', '', 'orders'],
+  ]);
+  assert.equal(config.proxy.listen, '0.0.0.0:10000');
+  const { corp_idp, partner } = config.issuers;
+  assert.deepEqual(corp_idp?.audience, ['shop-api', 'shop-web']);
+  assert.equal(corp_idp?.keys.url, 'https://id.example.com/jwks.json');
+  assert.equal(partner?.keys.inline?.keys.length, 1);
+  assert.deepEqual(config.routes.partners?.credentials, [
+    'bearer',
+    { header: 'X-Partner-Token' },
+    { cookie: 'partner_session' },
+  ]);
+  assert.deepEqual(config.upstreams.app?.url, ['http://127.0.0.1:3000', 'http://127.0.0.1:3001']);
+  assert.deepEqual(
+    [config.upstreams.orders?.protocol, config.upstreams.orders?.tls?.server_name],
+    ['http2', 'orders.internal'],
+  );
+});
+
+test('what Envoy has and Doorward has not is a comment with its path, exit code 2, and leaves nothing open', async () => {
+  const { code, out, err } = await runHere(['convert', 'envoy', fixture('envoy-hard.yaml')]);
+  assert.deepEqual([code, err], [2, '13 not converted, 6 of them kept somebody out: the comments say which']);
+  const [before, opening, others] = out.split(/^# (?:NOT CONVERTED, AND IT KEPT SOMEBODY OUT|Not converted):$/m);
+  assert.match(before as string, /^# Made from .*envoy-hard\.yaml by/);
+  const manager = 'static_resources.listeners[0].filter_chains[0].filters[0].typed_config';
+  for (const path of [
+    '.http_filters[0]:',
+    '.http_filters[1]:',
+    '.http_filters[2].typed_config.providers.corp.subjects:',
+  ])
+    assert.ok(opening?.includes(`# - ${manager}${path}`), path);
+  for (const path of [
+    '.http_filters[2].typed_config.rules[0].match:',
+    '.route_config.virtual_hosts[0].routes[0].redirect:',
+  ])
+    assert.ok(opening?.includes(`# - ${manager}${path}`), path);
+  for (const path of [`${manager}.xff_num_trusted_hops:`, 'static_resources.clusters[0].outlier_detection:'])
+    assert.ok(others?.includes(`# - ${path}`), path);
+  const { config } = parseConfig({ bytes: Buffer.from(out), file: 'sidecar.yaml', env: {} });
+  assert.deepEqual(
+    Object.values(config.routes).map(({ auth }) => auth),
+    ['required', 'required'],
+  );
+});
+
+/** What Envoy asks of a request: its first route, then its first rule. */
+function askedByEnvoy(routes: readonly Entry[], rules: readonly Entry[], path: string): string {
+  const takes = ({ prefix, exact }: Entry) => (prefix === undefined ? path === exact : path.startsWith(prefix));
+  if (!routes.some(takes)) return 'unserved';
+  const rule = rules.find(takes);
+  if (rule === undefined || rule.need === 'none') return 'none';
+  return rule.need as string;
+}
+
+interface Entry {
+  readonly prefix?: string | undefined;
+  readonly exact?: string | undefined;
+  readonly need?: string;
+}
+
+/** What a converted file asks: the exact path, then the longest prefix of whole segments. */
+function askedHere(config: SidecarConfig, path: string): string {
+  const all = Object.values(config.routes);
+  const exact = all.find(({ match }) => match.path === path);
+  const prefixes = all
+    .filter(({ match: { prefix } }) => prefix !== undefined && (prefix === '/' || `${path}/`.startsWith(`${prefix}/`)))
+    .sort((a, b) => (b.match.prefix as string).length - (a.match.prefix as string).length);
+  return (exact ?? prefixes[0])?.auth ?? 'unserved';
+}
+
+test('property: whatever the order of Envoy lists, the result asks for no less where it says nothing else', async () => {
+  using folder = scratchFolder();
+  const strictness = ['none', 'optional', 'required', 'unserved'];
+  const place = fc.constantFrom('/', '/a', '/a/', '/a/b', '/a/b/', '/ab', '/c');
+  const entry = fc.record({ place, isPrefix: fc.boolean(), need: fc.constantFrom('none', 'optional', 'required') });
+  const shaped = ({ place: at, isPrefix, need }: { place: string; isPrefix: boolean; need: string }): Entry =>
+    isPrefix ? { prefix: at, need } : { exact: at, need };
+  const lists = fc.record({
+    routes: fc.array(entry, { minLength: 1, maxLength: 4 }),
+    rules: fc.array(entry, { maxLength: 5 }),
+  });
+  await fc.assert(
+    fc.asyncProperty(lists, async ({ routes: routeList, rules: ruleList }) => {
+      const [routes, rules] = [routeList.map(shaped), ruleList.map(shaped)];
+      writeFileSync(folder.file('envoy.yaml'), stringify(envoyWith(routes, rules)));
+      const { out } = await runHere(['convert', 'envoy', folder.file('envoy.yaml')]);
+      const config = parseConfig({ bytes: Buffer.from(out), file: 'sidecar.yaml', env: {} }).config;
+      for (const path of ['/', '/a', '/a/', '/a/b', '/a/b/x', '/a/z', '/ab', '/ab/x', '/abc', '/c', '/cd', '/x']) {
+        const [envoy, here] = [askedByEnvoy(routes, rules, path), askedHere(config, path)];
+        const isLess = strictness.indexOf(here) < strictness.indexOf(envoy);
+        // A path that Envoy did not serve at all, and prefixes that are no whole segments, are said.
+        if (isLess)
+          assert.ok(
+            envoy === 'unserved' || out.includes('KEPT SOMEBODY OUT'),
+            `${path}: ${envoy} there, ${here} here\n${out}`,
+          );
+        const isWhole = [...routes, ...rules].every(
+          ({ prefix }) =>
+            prefix === undefined || `${path}/`.startsWith(`${prefix.replace(/\/$/, '')}/`) === path.startsWith(prefix),
+        );
+        if (isWhole && envoy !== 'unserved') assert.equal(here, envoy, `${path}\n${out}`);
+      }
+    }),
+    { numRuns: 60 },
+  );
+});
+
+function envoyWith(routes: readonly Entry[], rules: readonly Entry[]) {
+  const matchOf = ({ prefix, exact }: Entry) => (prefix === undefined ? { path: exact } : { prefix });
+  const requires = {
+    required: { provider_name: 'p' },
+    optional: { requires_any: { requirements: [{ provider_name: 'p' }, { allow_missing: {} }] } },
+  };
+  const providers = {
+    p: {
+      issuer: 'https://id.test/',
+      audiences: ['api'],
+      remote_jwks: { http_uri: { uri: 'https://id.test/k', cluster: 'k' } },
+    },
+  };
+  const jwt = {
+    providers,
+    rules: rules.map((rule) => ({
+      match: matchOf(rule),
+      ...(rule.need !== 'none' && { requires: requires[rule.need as 'required'] }),
+    })),
+  };
+  const typed_config = {
+    http_filters: [{ name: 'envoy.filters.http.jwt_authn', typed_config: jwt }],
+    route_config: {
+      virtual_hosts: [
+        { domains: ['*'], routes: routes.map((route) => ({ match: matchOf(route), route: { cluster: 'app' } })) },
+      ],
+    },
+  };
+  const filters = [{ name: 'envoy.filters.network.http_connection_manager', typed_config }];
+  return { static_resources: { listeners: [{ filter_chains: [{ filters }] }] } };
+}
+
+test('an oauth2-proxy file for bearer tokens becomes a file that holds; one method open leaves the others guarded', async () => {
+  const { code, out, err } = await runHere(['convert', 'oauth2-proxy', fixture('oauth2-proxy-api.cfg')]);
+  assert.deepEqual([code, err], [0, '']);
+  const { config } = parseConfig({ bytes: Buffer.from(out), file: 'sidecar.yaml', env: {} });
+  const both = 'oidc,ci_example_com';
+  assert.deepEqual(routesOf(config), [
+    ['GET /healthz', 'none', '', 'app'],
+    ['POST,PUT,PATCH,DELETE,OPTIONS /healthz', 'required', both, 'app'],
+    ['* /public…', 'none', '', 'app'],
+    ['* /static…', 'none', '', 'app'],
+    ['POST /hooks/git-hub', 'none', '', 'app'],
+    ['GET,PUT,PATCH,DELETE,OPTIONS /hooks/git-hub', 'required', both, 'app'],
+    ['* /public', 'required', both, 'app'],
+    ['* /static', 'required', both, 'app'],
+    ['* /…', 'required', both, 'app'],
+    ['* /admin…', 'required', both, 'app_2'],
+  ]);
+  assert.deepEqual(config.proxy.trusted_proxies, ['10.0.0.0/8', '192.0.2.7/32']);
+  assert.deepEqual(config.issuers.oidc?.audience, ['shop-api', 'shop-admin']);
+  assert.deepEqual(config.routes.all?.require?.roles, { any: ['staff', 'admins'] });
+  assert.equal(config.observe.listen, '127.0.0.1:44180');
+});
+
+test('applications that read X-Forwarded-User go on, and clients cannot set it', async () => {
+  const { out } = await runHere(['convert', 'oauth2-proxy', fixture('oauth2-proxy-api.cfg')]);
+  await using upstream = await recordingUpstream();
+  await using sidecar = await startSidecar(upstream.url, { identity_headers: parse(out).identity_headers });
+  const spoofed = { 'X-Forwarded-User': 'root', X_Forwarded_Email: 'root@example.com', 'X-Forwarded-Groups': 'admins' };
+  const authorization = `Bearer ${tokenFor({ sub: 'ann', email: 'ann@example.com' })}`;
+  assert.equal((await fetch(`${sidecar.proxyUrl}/`, { headers: { authorization, ...spoofed } })).status, 200);
+  const { headers } = upstream.seen[0] as SeenRequest;
+  const told = Object.entries(headers).filter(([name]) => /forwarded[-_](?:user|email|groups)/i.test(name));
+  assert.deepEqual(told, [
+    ['x-forwarded-user', 'ann'],
+    ['x-forwarded-email', 'ann@example.com'],
+  ]);
+});
+
+test('an oauth2-proxy file for browsers says what is missing, and repeats no secret', async () => {
+  const { code, out, err } = await runHere(['convert', 'oauth2-proxy', fixture('oauth2-proxy-browser.cfg')]);
+  assert.deepEqual([code, err], [2, '17 not converted, 3 of them kept somebody out: the comments say which']);
+  for (const name of [
+    'github_org',
+    'email_domains',
+    'authenticated_emails_file',
+    'client_secret',
+    'cookie_secret',
+    'upstreams[1]',
+    'skip_auth_regex[1]',
+  ])
+    assert.ok(out.includes(`# - ${name}: `), name);
+  assert.doesNotMatch(out + err, /not-be-printed|not-to-print/);
+  const { config } = parseConfig({ bytes: Buffer.from(out), file: 'sidecar.yaml', env: {} });
+  assert.deepEqual(routesOf(config), [['* /…', 'required', 'github', 'app']]);
+});
+
+test('nothing is overwritten, and a file that is no such configuration is said in one line', async () => {
+  using folder = scratchFolder();
+  const [out, bad] = [folder.file('sidecar.yaml'), folder.file('bad')];
+  writeFileSync(out, 'mine');
+  const again = await runHere(['convert', 'envoy', fixture('envoy.yaml'), '--out', out]);
+  assert.deepEqual(
+    [again.code, again.err, readFileSync(out, 'utf8')],
+    [2, `${out}: already there; --force overwrites`, 'mine'],
+  );
+  assert.equal((await runHere(['convert', 'envoy', fixture('envoy.yaml'), '--out', out, '--force'])).code, 0);
+  const table: readonly [string, string, RegExp][] = [
+    ['envoy', 'a: [', /bad: no YAML: /],
+    ['envoy', 'a: 1', /no envoy\.filters\.network\.http_connection_manager/],
+    [
+      'envoy',
+      'static_resources: {listeners: [{filter_chains: [{filters: [{name: envoy.filters.network.http_connection_manager, typed_config: {route_config: {virtual_hosts: [{domains: 7}]}}}]}]}]}',
+      /not laid out/,
+    ],
+    ['oauth2-proxy', 'a = [', /bad: no TOML: /],
+    ['oauth2-proxy', 'upstreams = [1]', /not laid out|not converted/],
+  ];
+  for (const [from, text, wanted] of table) {
+    writeFileSync(bad, text);
+    const { code, err } = await runHere(['convert', from, bad]);
+    assert.deepEqual([code, wanted.test(err) ? '' : err], [2, ''], text);
+  }
+});
