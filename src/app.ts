@@ -384,6 +384,7 @@ class Replica implements Sidecar {
     this.#current = compiled;
     for (const { keys } of this.#current.issuers.values()) void keys.warm();
     this.#denied.clear();
+    this.#tracing.follow(loaded);
     this.#plane.use(this.#current.generation);
     this.#admin?.use(loaded);
     if (this.#options.log === undefined) this.#log.level = loaded.config.log.level;

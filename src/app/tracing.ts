@@ -33,16 +33,20 @@ export class Tracing implements AsyncDisposable {
     };
   }
 
-  /** What requests of this configuration do; undefined without `tracing`. Spans go where it says from now on. */
+  /** What requests of this configuration do; undefined without `tracing`. */
   plan(loaded: LoadedConfig): TracePlan | undefined {
     const { tracing } = loaded.config;
     if (tracing === undefined) return undefined;
-    const target = this.#target(tracing, loaded);
-    this.#exporter?.use(target);
-    const exporter = this.#exporter ?? new TraceExporter(target, this.#observer);
+    const exporter = this.#exporter ?? new TraceExporter(this.#target(tracing, loaded), this.#observer);
     this.#exporter = exporter;
     const { believe, ratio } = tracing;
     return { believe, ratio, clock: this.#clock, random: Math.random, add: (spans) => exporter.add(spans) };
+  }
+
+  /** The configuration is in force: spans go where it says from the next message on. */
+  follow(loaded: LoadedConfig): void {
+    const { tracing } = loaded.config;
+    if (tracing !== undefined) this.#exporter?.use(this.#target(tracing, loaded));
   }
 
   /** Sends what is there; resolves after two seconds at the latest. */

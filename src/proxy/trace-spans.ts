@@ -51,14 +51,18 @@ const METHODS = new Set(['GET', 'HEAD', 'POST', 'PUT', 'DELETE', 'CONNECT', 'OPT
 const MAX_PATH = 512;
 const MAX_HOST = 255;
 
-/** Hands over the spans of a request that is over. */
+/** Hands over the spans of a request that is over. Never throws: the answer may still have to be written. */
 export function finishSpans(exchange: Exchange, noted: RequestSpan, outcome: Outcome): void {
-  const { tracing } = exchange.generation;
+  const { tracing, onDefect } = exchange.generation;
   if (tracing === undefined) return;
   const { clock } = tracing;
-  const maker = new SpanMaker(exchange, noted, outcome, clock.nowMs() - clock.monotonicMs());
-  const spans = [maker.server(), maker.verify(), maker.check(), maker.upstream()];
-  tracing.add(spans.filter((span) => span !== undefined).map(spanText));
+  try {
+    const maker = new SpanMaker(exchange, noted, outcome, clock.nowMs() - clock.monotonicMs());
+    const spans = [maker.server(), maker.verify(), maker.check(), maker.upstream()];
+    tracing.add(spans.filter((span) => span !== undefined).map(spanText));
+  } catch (error) {
+    onDefect(error);
+  }
 }
 
 class SpanMaker {
