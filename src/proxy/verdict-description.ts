@@ -27,7 +27,9 @@ export function flavourOf(target: string, reservedPrefix: string): VerdictFlavou
   const base = `${reservedPrefix}/verdict/`;
   if (!target.startsWith(base)) return undefined;
   const rest = target.slice(base.length);
-  if (rest === 'nginx' || rest === 'forward') return rest;
+  if (rest === 'nginx') return 'nginx';
+  // Caddy asks with the query of the request behind it; it stands in X-Forwarded-Uri too.
+  if (rest === 'forward' || rest.startsWith('forward?')) return 'forward';
   return rest.startsWith('envoy/') ? 'envoy' : undefined;
 }
 

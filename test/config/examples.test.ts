@@ -14,9 +14,13 @@ const folder = fileURLToPath(new URL('../../config/examples/', import.meta.url))
 /** What each example is there to show. */
 const shows: Readonly<Record<string, (config: SidecarConfig) => unknown>> = {
   'auth-request': ({ proxy }) => proxy.endpoints.verdict,
+  caddy: ({ proxy }) => proxy.trusted_proxies[0] === '127.0.0.1/32' && proxy.keep_alive > 60_000,
   auth0: ({ issuers }) => issuers.auth0?.claims.roles[0] === 'permissions',
   cognito: ({ issuers }) => issuers.cognito?.audience_claim === 'client_id' && issuers.cognito.types[0] === 'absent',
   entra: ({ issuers }) => issuers.entra?.require.tid && issuers.entra.claims.tenant[0] === 'tid',
+  'ext-authz': ({ proxy }) => proxy.endpoints.verdict && proxy.keep_alive > 60_000,
+  'forward-auth': ({ proxy }) => proxy.endpoints.verdict && proxy.keep_alive > 90_000,
+  haproxy: ({ proxy }) => proxy.trusted_proxies[0] === '127.0.0.1/32',
   'fleet-sidecar': ({ redis, limits, clients }) => redis && limits.per_client?.tiers?.free && clients.billing?.tier,
   'fleet-control-plane': ({ postgres, proxy, routes }) =>
     postgres && proxy.endpoints.oauth && Object.keys(routes).length === 0,

@@ -11,7 +11,8 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { parseDuration } from '../../src/core/units.ts';
 import { scratchFolder } from '../cli/processes.ts';
-import { recipe, startNginx } from '../support/nginx.ts';
+import { recipe } from '../support/fronts.ts';
+import { startNginx } from '../support/nginx.ts';
 import { recordingUpstream } from '../support/recording-upstream.ts';
 import { freePort, startRedis } from '../support/redis-server.ts';
 import { testIssuerBlock, tokenFor } from '../support/sidecar.ts';
@@ -157,7 +158,7 @@ test('behind nginx, under what the unit takes away, it serves, reloads by ExecRe
     // strace is what we started; the program is its child.
     const [pid] = readFileSync(`/proc/${child.pid}/task/${child.pid}/children`, 'utf8').split(' ');
     await using nginx = await startNginx((listen) =>
-      recipe('proxy.conf', { 'listen 80': listen, '127.0.0.1:8080': `127.0.0.1:${proxy}` }),
+      recipe('nginx/proxy.conf', { 'listen 80': listen, '127.0.0.1:8080': `127.0.0.1:${proxy}` }),
     );
     const status = async (path: string, headers = {}) => (await fetch(`${nginx.url}${path}`, { headers })).status;
     const bearer = { authorization: `Bearer ${tokenFor()}` };

@@ -1,9 +1,10 @@
-// Real nginx before the sidecar, with the shipped recipes of config/examples/nginx: as a proxy, with auth_request, and
+// Real nginx before the sidecar, with the shipped recipes of deploy/fronts/nginx: as a proxy, with auth_request, and
 // before two replicas that share one Redis.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { Agent, request } from 'undici';
-import { type Nginx, recipe, startNginx } from '../support/nginx.ts';
+import { recipe } from '../support/fronts.ts';
+import { type Nginx, startNginx } from '../support/nginx.ts';
 import { recordingUpstream } from '../support/recording-upstream.ts';
 import { startRedis } from '../support/redis-server.ts';
 import { startSidecar, type TestSidecar, tokenFor } from '../support/sidecar.ts';
@@ -12,13 +13,13 @@ const trusting = { proxy: { listen: '127.0.0.1:0', trusted_proxies: ['127.0.0.1/
 const verdicts = { proxy: { ...trusting.proxy, endpoints: { verdict: true } } };
 
 const proxyRecipe = (listen: string, replicas: readonly TestSidecar[]) =>
-  recipe('proxy.conf', {
+  recipe('nginx/proxy.conf', {
     'listen 80': listen,
     'server 127.0.0.1:8080;': replicas.map(({ port }) => `server 127.0.0.1:${port};`).join(' '),
   });
 
 const authRecipe = (listen: string, sidecarPort: number, upstreamPort: number) =>
-  recipe('auth_request.conf', {
+  recipe('nginx/auth_request.conf', {
     'listen 80': listen,
     '127.0.0.1:8080': `127.0.0.1:${sidecarPort}`,
     '127.0.0.1:3000': `127.0.0.1:${upstreamPort}`,

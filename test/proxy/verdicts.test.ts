@@ -122,6 +122,17 @@ test('attack 43: the forward verdict needs method, target and host; two methods 
   }
 });
 
+test('Caddy asks with the query of the request behind it: what counts stands in X-Forwarded-Uri', async () => {
+  await using at = await world({ proxy: verdicts });
+  const statusOf = async (asked: string, uri: string) => {
+    const fields = [`X-Forwarded-Uri: ${uri}`, 'X-Forwarded-Method: GET', 'X-Forwarded-Host: app'];
+    return (await ask(at.port, head(`GET ${asked}`, fields))).status;
+  };
+  assert.equal(await statusOf('/.doorward/verdict/forward?x=/admin', '/public?x=/admin'), 200);
+  assert.equal(await statusOf('/.doorward/verdict/forward?x=/public', '/admin?x=/public'), 401);
+  assert.equal(await statusOf('/.doorward/verdict/forwards', '/public'), 404);
+});
+
 test('attack 34: in the forward verdict X-Original-URI and X-Rewrite-URL say nothing, and the described host is the route’s', async () => {
   await using at = await world({
     proxy: verdicts,

@@ -81,6 +81,7 @@ export function ensureAll(): void {
     command('nginx', '-v'),
     command('openssl', 'version'),
     command('haproxy', '-v'),
+    command('caddy', 'version'),
     command('apache2', '-v', 'apache2-bin'),
     command('python3', '--version'),
     ...pythonJwt,

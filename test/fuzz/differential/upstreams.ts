@@ -2,14 +2,10 @@
 // path as they understood it, because each of them rewrites the path that it forwards.
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:http';
-import { type AddressInfo, connect } from 'node:net';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
+import type { AddressInfo } from 'node:net';
+import { startDaemon } from '../../support/daemon.ts';
 import { startNginx } from '../../support/nginx.ts';
-import { freePort } from '../../support/redis-server.ts';
 import { ensureCommand } from '../../support/system-packages.ts';
 import type { ReadRequest } from './reading.ts';
 import { echoOf, fieldOf, identityOf, type Seen, startRecorder, type Upstream } from './recorder.ts';
@@ -104,10 +100,12 @@ const nginx = (backend: number) =>
     }`,
   );
 
-async function haproxy(backend: number) {
-  ensureCommand('haproxy', '-v');
-  return daemon('haproxy', (port, file) => ({
-    text: `global
+const haproxy = (backend: number) =>
+  startDaemon({
+    command: 'haproxy',
+    versionFlag: '-v',
+    configure: ({ port, file }) => ({
+      text: `global
   expose-experimental-directives
 defaults
   mode http
@@ -128,15 +126,19 @@ frontend in
 backend recorder
   server recorder 127.0.0.1:${backend}
 `,
-    args: ['-db', '-f', file],
-  }));
-}
+      args: ['-db', '-f', file],
+    }),
+  });
 
-async function apache(backend: number) {
-  ensureCommand('apache2', '-v', 'apache2-bin');
-  const modules = ['mpm_event', 'authz_core', 'headers', 'proxy', 'proxy_http'];
-  return daemon('apache2', (port, file, dir) => ({
-    text: `${modules.map((name) => `LoadModule ${name}_module /usr/lib/apache2/modules/mod_${name}.so`).join('\n')}
+const APACHE_MODULES = ['mpm_event', 'authz_core', 'headers', 'proxy', 'proxy_http'];
+
+const apache = (backend: number) =>
+  startDaemon({
+    command: 'apache2',
+    versionFlag: '-v',
+    systemPackage: 'apache2-bin',
+    configure: ({ port, file, dir }) => ({
+      text: `${APACHE_MODULES.map((name) => `LoadModule ${name}_module /usr/lib/apache2/modules/mod_${name}.so`).join('\n')}
 ServerRoot ${dir}
 PidFile ${dir}/pid
 ErrorLog ${dir}/error.log
@@ -154,51 +156,9 @@ RequestHeader set X-Raw-Target "expr=%{THE_REQUEST}"
 RequestHeader set X-Raw-Host "expr=%{req:Host}"
 ProxyPass / http://127.0.0.1:${backend}/ retry=0 disablereuse=On
 `,
-    args: ['-X', '-f', file],
-  }));
-}
-
-async function daemon(
-  command: string,
-  configure: (port: number, file: string, dir: string) => { readonly text: string; readonly args: readonly string[] },
-) {
-  const dir = mkdtempSync(join(tmpdir(), `doorward-${command}-`));
-  const port = await freePort();
-  const file = join(dir, 'config');
-  const { text, args } = configure(port, file, dir);
-  writeFileSync(file, text);
-  const child = spawn(command, args, { stdio: ['ignore', 'ignore', 'pipe'] });
-  let said = '';
-  child.stderr.on('data', (chunk: Buffer) => {
-    said += chunk.toString();
+      args: ['-X', '-f', file],
+    }),
   });
-  const exited = once(child, 'exit');
-  const stop = async () => {
-    if (child.exitCode === null && child.signalCode === null) child.kill('SIGTERM');
-    await exited;
-    rmSync(dir, { recursive: true, force: true });
-  };
-  for (let attempt = 0; !(await accepts(port)); attempt += 1) {
-    if (child.exitCode !== null || attempt > 400) {
-      await stop();
-      throw new Error(`${command} did not start: ${said}`);
-    }
-    await sleep(25);
-  }
-  return { url: `http://127.0.0.1:${port}`, [Symbol.asyncDispose]: stop };
-}
-
-async function accepts(port: number): Promise<boolean> {
-  const socket = connect(port, '127.0.0.1');
-  try {
-    await once(socket, 'connect');
-    return true;
-  } catch {
-    return false;
-  } finally {
-    socket.destroy();
-  }
-}
 
 // HTTP/1.0: it closes after each answer, and knows no chunked bodies. Its paths are those of a file server.
 const PYTHON = `
