@@ -8,9 +8,10 @@ import { routes, type World } from './world.ts';
 /** What a fault takes away. `gone0` and `gone1` are the replicas; `disk` is where they spool audit events; `clock` their time. */
 export type Loss = 'store' | 'upstream' | 'postgres' | 'disk' | 'clock' | 'gone0' | 'gone1';
 
-/** The figures of one event, its recovery and the calm after it included. */
+/** The figures of one event, however often it came, its recoveries and the calm after it included. */
 export interface Row {
   readonly event: string;
+  times: number;
   requests: number;
   allowed: number;
   /** Refusals and failures by code. */
@@ -19,6 +20,7 @@ export interface Row {
   /** Answers 5xx that nothing configured explains, hangs included. */
   wrong5xx: number;
   worstMs: number;
+  /** The longest; NaN where nothing had to recover. */
   recoveryMs: number;
 }
 
@@ -51,6 +53,7 @@ const at = (index: number): 0 | 1 => (index % 2 === 0 ? 0 : 1);
 export class Callers implements AsyncDisposable {
   readonly violations: string[] = [];
   readonly rows: Row[] = [];
+  #row: Row;
   readonly #world: World;
   readonly #random: () => number;
   readonly #windows: Window[] = [];
@@ -66,7 +69,7 @@ export class Callers implements AsyncDisposable {
     this.#world = world;
     this.#random = random;
     this.#good = Array.from({ length: GOOD_SUBJECTS }, () => this.#mint());
-    this.begin('calm');
+    this.#row = this.begin('calm');
   }
 
   /** Tokens that have been revoked. */
@@ -76,11 +79,14 @@ export class Callers implements AsyncDisposable {
 
   /** Figures belong to `event` from now on. */
   begin(event: string): Row {
-    const row: Row = {
-      ...{ event, requests: 0, allowed: 0, refused: new Map(), wrongAllows: 0, wrong5xx: 0, worstMs: 0 },
+    const known = this.rows.find((row) => row.event === event);
+    const row = known ?? {
+      ...{ event, times: 0, requests: 0, allowed: 0, refused: new Map(), wrongAllows: 0, wrong5xx: 0, worstMs: 0 },
       recoveryMs: Number.NaN,
     };
-    this.rows.push(row);
+    if (known === undefined) this.rows.push(row);
+    row.times += 1;
+    this.#row = row;
     return row;
   }
 
@@ -151,7 +157,7 @@ export class Callers implements AsyncDisposable {
   }
 
   #blame(text: string): void {
-    this.violations.push(`${this.rows.at(-1)?.event}: ${text}`);
+    this.violations.push(`${this.#row.event}: ${text}`);
   }
 
   #lost(loss: Loss, fromMs: number): boolean {
@@ -176,7 +182,7 @@ export class Callers implements AsyncDisposable {
   }
 
   async #attempt(replica: 0 | 1, path: string, method: 'GET' | 'POST', token: string, kind: 'good' | 'revoked') {
-    const row = this.rows.at(-1) as Row;
+    const row = this.#row;
     this.#number += 1;
     const seq = `${this.#number}`;
     const fromMs = performance.now();

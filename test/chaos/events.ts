@@ -58,6 +58,8 @@ async function allFollow({ servers, master }: SentinelDeployment): Promise<void>
 
 /** Longer than replicas need to notice, and to sweep what has expired by their clocks. */
 const CLOCK_SET_MS = 2500;
+/** Longer than replicas need to notice. */
+const CLOCK_NOTICED_MS = 1200;
 const HOUR_S = 3600;
 
 /** Permissions without which Sentinels and replicas get no answer that counts, while clients are served. */
@@ -278,10 +280,14 @@ export const events: readonly ChaosEvent[] = [
     on: every,
     losses: ['clock'],
     async run({ replicas: [one, other] }) {
-      for (const offsetS of [HOUR_S, -HOUR_S, 0]) {
+      for (const [offsetS, ms] of [
+        [HOUR_S, CLOCK_SET_MS],
+        [-HOUR_S, CLOCK_SET_MS],
+        [0, CLOCK_NOTICED_MS],
+      ] as const) {
         one.setClock(offsetS);
         other.setClock(-offsetS);
-        await sleep(CLOCK_SET_MS);
+        await sleep(ms);
       }
     },
   },

@@ -47,6 +47,12 @@ export class Replica implements AsyncDisposable {
     this.#operator = new Agent({ ...PATIENCE, connect: { socketPath: join(this.#folder, 'state/admin.sock') } });
   }
 
+  /** Of the process, while it lives. */
+  get pid(): number | undefined {
+    const { pid, exitCode = 0, signalCode } = this.#child ?? {};
+    return exitCode === null && signalCode === null ? pid : undefined;
+  }
+
   /** Chooses the ports, writes `config` with them, and starts. */
   async open(config: Readonly<Record<string, unknown>>): Promise<void> {
     const ports = new Set<number>();

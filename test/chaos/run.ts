@@ -3,9 +3,11 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
 import { ensureRedisServer } from '../support/redis-server.ts';
-import { Callers, isApplied, type Row } from './callers.ts';
+import { Callers, type Row } from './callers.ts';
 import { type ChaosEvent, events } from './events.ts';
-import { type Deployment, deployments, openWorld, routes, type World } from './world.ts';
+import { Growth } from './growth.ts';
+import { untilWhole } from './whole.ts';
+import { type Deployment, deployments, openWorld } from './world.ts';
 
 /** One entry of the schedule. */
 interface Planned {
@@ -13,10 +15,17 @@ interface Planned {
   readonly ms: number;
 }
 
-const RECOVERY_MS = 60_000;
+/** How long a smoke breaks each thing. */
+const SMOKE_MS = 600;
 
-/** A failover has aftershocks: what is whole stays whole this long before it counts. */
-const SETTLED_MS = 1000;
+/** Calm after each event, at which nothing explains a failure any more. */
+const CALM_MS = 300;
+
+/** Recoveries that take longer are printed with what was amiss last. */
+const LONG_MS = 2000;
+
+const seconds = (ms: number) => `${(ms / 1000).toFixed(1)} s`;
+const kills = ({ losses }: ChaosEvent) => losses.some((loss) => loss.startsWith('gone'));
 
 const { values } = parseArgs({
   options: {
@@ -40,6 +49,7 @@ if (!(minutes > 0) || !Number.isInteger(seed) || !(count > 0) || named === undef
   );
   process.exit(2);
 }
+const lengthMs = minutes * 60_000;
 ensureRedisServer();
 let held = await chaos(named);
 // A failover belongs to what is broken in any case; the rest is broken once.
@@ -57,16 +67,23 @@ function randomFrom(start: number): () => number {
   };
 }
 
-/** What breaks: each event once and briefly, or drawn for so many minutes, a stall of 30 s among them. */
+/**
+ * What breaks: each event once and briefly, or drawn for so many minutes, a stall of 30 s among them. From the second quarter on
+ * no sidecar is killed, so that it shows whether they grow.
+ */
 function* schedule(deployment: Deployment, random: () => number): Generator<Planned> {
   const fit = events.filter(({ on, name }) => on.includes(deployment) && name.includes(values.only));
   const isNew = ({ on }: ChaosEvent) => named === deployment || !on.includes('single');
-  if (values.smoke) return yield* fit.filter(isNew).map((event) => ({ event, ms: 1000 }));
-  const endMs = performance.now() + minutes * 60_000;
-  for (const event of fit)
-    if (performance.now() < endMs) yield { event, ms: event.name === 'Redis stalled' ? 30_000 : 3000 };
-  while (performance.now() < endMs) {
-    yield { event: fit[Math.floor(random() * fit.length)] as ChaosEvent, ms: 500 + Math.floor(random() * 8000) };
+  if (values.smoke) return yield* fit.filter(isNew).map((event) => ({ event, ms: SMOKE_MS }));
+  const beganMs = performance.now();
+  const isOver = (share: number) => performance.now() >= beganMs + share * lengthMs;
+  const killing = fit.filter(kills);
+  const others = fit.filter((event) => !kills(event));
+  for (const event of [...killing, ...others])
+    if (!isOver(1)) yield { event, ms: event.name === 'Redis stalled' ? 30_000 : 3000 };
+  while (!isOver(1)) {
+    const drawn = isOver(0.25) && others.length > 0 ? others : fit;
+    yield { event: drawn[Math.floor(random() * drawn.length)] as ChaosEvent, ms: 500 + Math.floor(random() * 8000) };
   }
 }
 
@@ -81,10 +98,11 @@ async function chaos(deployment: Deployment): Promise<boolean> {
     });
   }
   await using callers = new Callers(world, random);
-  await untilWhole(world, callers);
+  await untilWhole(world, callers.good);
   await callers.revokeMany(count);
   const beganMs = performance.now();
   console.log(`chaos: Redis ${deployment}, seed ${seed}, ${callers.revokedCount} tokens revoked before`);
+  using growth = new Growth(world.replicas, lengthMs);
   callers.start();
   await sleep(1000);
   for (const { event, ms } of schedule(deployment, random)) {
@@ -93,61 +111,43 @@ async function chaos(deployment: Deployment): Promise<boolean> {
     await callers.lose(event.losses);
     await event.run(world, ms);
     const healedMs = performance.now();
-    row.recoveryMs = Math.max(0, (await untilWhole(world, callers)) - healedMs);
+    const { sinceMs, last } = await untilWhole(world, callers.good);
+    const recoveryMs = Math.max(0, sinceMs - healedMs);
+    row.recoveryMs = Math.max(recoveryMs, row.recoveryMs || 0);
+    if (recoveryMs > LONG_MS) console.log(`          whole again after ${seconds(recoveryMs)}, last: ${last}`);
     callers.recovered();
-    await sleep(400);
+    await sleep(CALM_MS);
   }
   await callers.finish();
-  print(callers, (performance.now() - beganMs) / 1000);
+  print(callers, performance.now() - beganMs);
   for (const { name, errors } of world.replicas)
     console.log(`errors logged by ${name}: ${JSON.stringify([...errors])}`);
-  return callers.violations.length === 0;
+  const grown = values.smoke ? [] : told(growth);
+  return callers.violations.length + grown.length === 0;
 }
 
-/** Waits until both replicas are ready and not degraded, serve every route, and revoke for everybody; answers since when. */
-async function untilWhole(world: World, callers: Callers): Promise<number> {
-  const endMs = performance.now() + RECOVERY_MS;
-  let sinceMs = performance.now();
-  for (;;) {
-    const askedMs = performance.now();
-    const trouble = await troubleOf(world, callers.good);
-    const nowMs = performance.now();
-    if (trouble !== undefined) sinceMs = nowMs;
-    else if (askedMs - sinceMs > SETTLED_MS) return sinceMs;
-    if (nowMs > endMs) throw new Error(`no recovery within ${RECOVERY_MS} ms: ${trouble ?? 'not for a whole second'}`);
-    await sleep(20);
-  }
-}
-
-async function troubleOf({ replicas }: World, token: string): Promise<string | undefined> {
-  for (const replica of replicas) {
-    const readiness = await replica.readiness();
-    if (readiness !== 'ready') return `${replica.name} is ${readiness}`;
-    for (const path of routes) {
-      const { status, code } = await replica.ask(path, token);
-      if (status !== 200) return `${replica.name}${path} answers ${status} ${code}`;
-    }
-    const draft = { kind: 'subject', issuer: 'https://id.test/', id: 'nobody', until: 'forever', reason: 'probe' };
-    const revoked = await replica.admin('POST', '/v1/revocations', draft);
-    if (!isApplied(revoked)) return `revoking at ${replica.name}: ${revoked.status} ${revoked.text}`;
-  }
-  return undefined;
+/** Prints whether the sidecars have grown; answers those that have. */
+function told(growth: Growth): readonly string[] {
+  const { flat, grown } = growth.judge();
+  for (const text of flat) console.log(`memory and descriptors flat after the first quarter, ${text}`);
+  for (const text of grown) console.log(`VIOLATION memory or descriptors not flat after the first quarter, ${text}`);
+  return grown;
 }
 
 /** The table, and what must not have happened. */
-function print({ rows, violations, revokedCount }: Callers, seconds: number): void {
-  const line = ({ event, requests, allowed, refused, wrongAllows, wrong5xx, worstMs, recoveryMs }: Row) => {
+function print({ rows, violations, revokedCount }: Callers, lastedMs: number): void {
+  const line = ({ event, times, requests, allowed, refused, wrongAllows, wrong5xx, worstMs, recoveryMs }: Row) => {
     const codes = [...refused].map(([code, times]) => `${code} ${times}`).join(', ');
     const figures = [wrongAllows, wrong5xx, `${Math.round(worstMs)} ms`];
-    const recovery = Number.isNaN(recoveryMs) ? '–' : `${(recoveryMs / 1000).toFixed(1)} s`;
-    return `| ${[event, requests, allowed, codes, ...figures, recovery].join(' | ')} |`;
+    const recovery = Number.isNaN(recoveryMs) ? '–' : seconds(recoveryMs);
+    return `| ${[times > 1 ? `${event} (${times} times)` : event, requests, allowed, codes, ...figures, recovery].join(' | ')} |`;
   };
   console.log('\n| event | requests | allowed | refused | wrong allows | unexplained | worst | whole again after |');
   console.log('|---|---|---|---|---|---|---|---|');
   for (const row of rows) console.log(line(row));
   const total = rows.reduce((sum, { requests }) => sum + requests, 0);
   console.log(
-    `\n${total} requests in ${seconds.toFixed(0)} s, ${revokedCount} revoked tokens, ${violations.length} violations`,
+    `\n${total} requests in ${seconds(lastedMs)}, ${revokedCount} revoked tokens, ${violations.length} violations`,
   );
   for (const text of violations.slice(0, 50)) console.log(`VIOLATION ${text}`);
 }

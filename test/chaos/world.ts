@@ -99,7 +99,7 @@ export async function openWorld(deployment: Deployment): Promise<World> {
   };
   const replica = (name: string) => opening.use(new Replica(name, folder, { settable: true }));
   const replicas = [replica('known'), replica('deny')] as const;
-  for (const one of replicas) await one.open(configOf(at, one.name));
+  await Promise.all(replicas.map((one) => one.open(configOf(at, one.name))));
   const opened = opening.move();
   return {
     deployment,
