@@ -154,8 +154,10 @@ export class TraceExporter implements AsyncDisposable {
       return;
     }
     this.#observer.count(answer?.outcome === 'refused' ? 'refused' : 'undelivered', spans);
-    if (!this.#troubled && answer !== undefined) this.#observer.trouble(answer.why);
-    this.#troubled ||= answer !== undefined;
+    // What is cut short by our own end says nothing of the collector.
+    if (this.#troubled || answer === undefined || this.#closing.signal.aborted) return;
+    this.#troubled = true;
+    this.#observer.trouble(answer.why);
   }
 
   /** Replicas that failed together do not come back together. */
