@@ -122,6 +122,48 @@ test('attack 43: the forward verdict needs method, target and host; two methods 
   }
 });
 
+test('asked as Traefik asks: under the address of the sidecar, with fields that say nothing to us', async () => {
+  await using at = await world({ proxy: verdicts });
+  const fields = [
+    'Host: 127.0.0.1:8080',
+    'User-Agent: curl/8',
+    bearer(tokenFor()),
+    'X-Forwarded-For: 203.0.113.7',
+    'X-Forwarded-Host: app',
+    'X-Forwarded-Method: DELETE',
+    'X-Forwarded-Port: 80',
+    'X-Forwarded-Proto: https',
+    'X-Forwarded-Server: traefik-0',
+    'X-Forwarded-Uri: /admin/1?x=1',
+    'X-Real-Ip: 203.0.113.7',
+    'Accept-Encoding: gzip',
+  ];
+  assert.equal((await ask(at.port, head('GET /.doorward/verdict/forward', fields))).status, 200);
+  const decision = at.sidecar.logged().find(({ event }) => event === 'decision');
+  assert.deepEqual([decision?.method, decision?.path, decision?.address], ['DELETE', '/admin/1', '203.0.113.7']);
+});
+
+test('asked as Envoy asks: its own method and path behind the prefix, no body, its own address at the end of the chain', async () => {
+  await using at = await world({ proxy: verdicts, routes: { all: { match: { prefix: '/', methods: ['POST'] } } } });
+  const fields = [
+    'Host: app',
+    'Content-Length: 0',
+    bearer(tokenFor()),
+    'X-Forwarded-For: 203.0.113.7, 127.0.0.1',
+    'X-Forwarded-Proto: https',
+    'X-Envoy-Internal: true',
+    'X-Envoy-Expected-Rq-Timeout-Ms: 2000',
+    'X-Envoy-Original-Path: /elsewhere',
+  ];
+  const prefix = '/.doorward/verdict/envoy';
+  assert.equal((await ask(at.port, head(`POST ${prefix}/orders?x=1`, fields))).status, 200);
+  const decision = at.sidecar.logged().find(({ event }) => event === 'decision');
+  assert.deepEqual([decision?.method, decision?.path, decision?.address], ['POST', '/orders', '203.0.113.7']);
+  assert.equal((await ask(at.port, head(`GET ${prefix}/orders`, fields))).status, 405);
+  assert.equal((await ask(at.port, head(`OPTIONS ${prefix}*`, fields))).status, 404);
+  assert.equal((await ask(at.port, head(`POST ${prefix}`, fields))).status, 404);
+});
+
 test('Caddy asks with the query of the request behind it: what counts stands in X-Forwarded-Uri', async () => {
   await using at = await world({ proxy: verdicts });
   const statusOf = async (asked: string, uri: string) => {
