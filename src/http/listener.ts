@@ -33,6 +33,8 @@ export interface ListenerHandlers {
   onRequest(request: IncomingMessage, response: ClientResponse, expectsContinue: boolean): void;
   /** Only for `Upgrade: websocket`; every other upgrade stays an ordinary request (attack 47: h2c). */
   onWebSocket?(request: IncomingMessage, socket: Duplex, head: Buffer): void;
+  /** False for a handshake that is to be answered as an ordinary request; without it all are taken. */
+  takesWebSocket?(request: IncomingMessage): boolean;
   /** A request that the parser refused; for the decision record. */
   onRefused?(reason: Reason, requestId: string, peer: string | undefined): void;
   /** A client that did not get through the TLS handshake. */
@@ -119,7 +121,8 @@ function serverOptions(limits: ListenerLimits, handlers: ListenerHandlers) {
     noDelay: true,
     shouldUpgradeCallback: (request: IncomingMessage) => {
       if (hasEnded(request.socket)) return false;
-      const taken = handlers.onWebSocket !== undefined && request.headers.upgrade?.toLowerCase() === 'websocket';
+      const isHandshake = handlers.onWebSocket !== undefined && request.headers.upgrade?.toLowerCase() === 'websocket';
+      const taken = isHandshake && handlers.takesWebSocket?.(request) !== false;
       // Node drops what follows it in the same read, and would take the next read for the beginning of a request.
       if (!taken) endWith(request);
       return taken;

@@ -102,6 +102,8 @@ export function dataPlane(options: {
     handlers: {
       onRequest,
       onWebSocket,
+      // Caddy asks about a WebSocket by a handshake; what it wants is a verdict.
+      takesWebSocket: (request) => verdictFlavour(current, request.url as string) === undefined,
       onRefused: options.onParserRefusal,
       onHandshakeFailed: options.onHandshakeFailed,
     },

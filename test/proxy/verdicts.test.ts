@@ -175,6 +175,21 @@ test('Caddy asks with the query of the request behind it: what counts stands in 
   assert.equal(await statusOf('/.doorward/verdict/forwards', '/public'), 404);
 });
 
+test('Caddy asks about a WebSocket by a handshake: it gets a verdict and no tunnel, and the connection ends', async () => {
+  await using at = await world({ proxy: verdicts });
+  const handshake = ['Connection: Upgrade', 'Upgrade: websocket', 'Sec-WebSocket-Version: 13'];
+  const key = 'Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==';
+  const allowed = await ask(at.port, asking.forward('/admin', [...handshake, key, bearer(tokenFor())]));
+  assert.deepEqual(
+    [allowed.status, allowed.headers['x-auth-subject'], allowed.headers.connection],
+    [200, 'alice', 'close'],
+  );
+  assert.equal((await ask(at.port, asking.forward('/admin', [...handshake, key]))).status, 401);
+  assert.equal(at.upstream.bytes(), '');
+  const strange = await ask(at.port, head('GET /admin', [...handshake, key]));
+  assert.equal(strange.status, 401, 'everywhere else it is a WebSocket');
+});
+
 test('attack 34: in the forward verdict X-Original-URI and X-Rewrite-URL say nothing, and the described host is the route’s', async () => {
   await using at = await world({
     proxy: verdicts,
