@@ -2,7 +2,7 @@
 // What cannot be run here is listed in not-run.ts, block by block, with its reason.
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
-import { cpSync, mkdirSync, mkdtempSync, rmSync, symlinkSync } from 'node:fs';
+import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
@@ -29,6 +29,8 @@ const env = {
   // The Node of this test and, once the first page has installed it, `doorward`.
   PATH: `${home}/.local/bin:${dirname(process.execPath)}:${system}`,
   npm_config_update_notifier: 'false',
+  // Some hundred starts of the program: a third of each is compiling.
+  NODE_COMPILE_CACHE: join(scratch, 'compiled'),
 };
 
 /** A clone as a reader has it: what git tracks or would track, and dependencies. */
@@ -64,6 +66,7 @@ before(async () => {
     ['ip', '-V', 'iproute2'],
     ['curl', '--version', 'curl'],
     ['jq', '--version', 'jq'],
+    ['nginx', '-v', 'nginx'],
   ] as const)
     ensureCommand(name, flag, from);
   mkdirSync(home);
@@ -71,12 +74,12 @@ before(async () => {
 });
 
 // It installs what the other pages use, so it comes first and alone.
-test(INSTALLING, () => runPage(pages.find(({ name }) => name === INSTALLING) as Page));
+test(INSTALLING, { timeout: 300_000 }, () => runPage(pages.find(({ name }) => name === INSTALLING) as Page));
 
-describe('the commands of the other pages', { concurrency: 2 }, () => {
+describe('the commands of the other pages', { concurrency: 3, timeout: 600_000 }, () => {
   for (const page of pages)
     if (page.name !== INSTALLING && page.blocks.some((block) => block.notRun === undefined))
-      test(page.name, () => runPage(page));
+      test(page.name, { timeout: 300_000 }, () => runPage(page));
 });
 
 test('what is not run is known, block by block, with its reason', () => {
@@ -87,6 +90,35 @@ test('what is not run is known, block by block, with its reason', () => {
   );
   assert.deepEqual(left, notRun);
 });
+
+test('every link leads somewhere, and every page can be reached from the index', () => {
+  const docs = join(root, 'docs');
+  const linked: string[] = [join(docs, 'README.md')];
+  for (const { name, text } of pages)
+    for (const [, target = ''] of text.matchAll(/\]\(([^)\s]+)\)/g)) {
+      if (/^https?:/.test(target)) continue;
+      const [path = '', anchor] = target.split('#');
+      const file = path === '' ? join(docs, name) : join(docs, dirname(name), path);
+      assert.ok(existsSync(file), `${name}: ${target}`);
+      linked.push(file);
+      if (anchor !== undefined) assert.ok(anchorsOf(file).includes(anchor), `${name}: ${target}`);
+    }
+  // A link to a folder is one to its pages.
+  for (const { name } of pages)
+    assert.ok(
+      linked.some((file) => [join(docs, name), dirname(join(docs, name))].includes(file)),
+      `nothing links to ${name}`,
+    );
+});
+
+/** The anchors that a Markdown file has, as its headings give them. */
+const anchorsOf = (file: string) =>
+  [...readFileSync(file, 'utf8').matchAll(/^#+ (.+)$/gm)].map(([, heading = '']) =>
+    heading
+      .toLowerCase()
+      .replace(/[^\p{L}\p{N} _-]/gu, '')
+      .replaceAll(' ', '-'),
+  );
 
 test('commands stand in fenced blocks, where they are run', () => {
   for (const { name, text } of pages) {

@@ -37,6 +37,7 @@ export const notRun: readonly (readonly [page: string, reason: string, firstLine
     'the tests run in a clone that has this behind it',
     'git clone REPOSITORY doorward && cd doorward && npm ci && cd ..',
   ],
+  ['operate/capacity.md', 'loads the machine for minutes', 'npm run bench -- --smoke'],
   ['runbook.md', 'needs your Prometheus', 'promtool check config /etc/prometheus/prometheus.yml'],
   ['runbook.md', 'needs a cluster', 'kubectl logs --previous POD --container doorward'],
   ['runbook.md', 'needs a cluster', 'kubectl describe pod POD'],

@@ -69,7 +69,7 @@ export function isAsShown(expected: string, output: string): boolean {
   const pattern = expected
     .split('\n')
     .map((line) =>
-      line.trim() === '…' ? '(?:.*\n)*?' : `${line.trimEnd().split('…').map(literally).join('.*')}[ \t\r]*\n`,
+      line.trim() === '…' ? '(?:[^\n]*\n)*?' : `${line.trimEnd().split('…').map(literally).join('[^\n]*')}[ \t\r]*\n`,
     )
     .join('');
   return new RegExp(`^${pattern}$`).test(output.endsWith('\n') ? output : `${output}\n`);

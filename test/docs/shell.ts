@@ -20,7 +20,7 @@ export interface Printed {
   readonly output: string;
 }
 
-const PATIENCE_MS = 100_000;
+const PATIENCE_MS = 280_000;
 const MARK = '\u001e';
 
 /** Runs the blocks; rejects with what the failing one printed. */
