@@ -2,6 +2,7 @@
 // silence: settings that no mapping took are listed too, under the path they had.
 import { Document, isCollection, isMap, visit } from 'yaml';
 import { formatPath, type Path } from '../config/places.ts';
+import { identityHeaders } from '../config/schema-identity.ts';
 
 /** A setting that is not in the result. */
 export interface LeftOut {
@@ -50,7 +51,7 @@ export class SourceTree {
   }
 
   /** Settings that nobody took, each as high up as nothing below it was taken. */
-  untouched(path: Path = []): string[] {
+  untouched(path: Path = []): { readonly path: string; readonly value: unknown }[] {
     const text = formatPath(path);
     if (this.#taken.has(text)) return [];
     const below = [...this.names(path).map((name) => [...path, name]), ...this.elements(path)];
@@ -58,7 +59,7 @@ export class SourceTree {
       path.length === 0 ||
       [...this.#taken].some((taken) => /^[.[]/.test(taken.slice(text.length)) && taken.startsWith(text));
     if (isInUse) return below.flatMap((child) => this.untouched(child));
-    return [text];
+    return [{ path: text, value: this.look(path) }];
   }
 }
 
@@ -114,15 +115,7 @@ const section = (title: string, lines: readonly string[]) =>
   lines.length === 0 ? [] : ['', title, ...lines.map((line) => `- ${line}`)];
 
 /** What applications are told by default; a configuration that adds a header has to repeat them. */
-export const IDENTITY_HEADERS = {
-  'X-Auth-Subject': 'subject',
-  'X-Auth-Issuer': 'issuer',
-  'X-Auth-Client': 'client',
-  'X-Auth-Scopes': 'scopes',
-  'X-Auth-Roles': 'roles',
-  'X-Auth-Tenant': 'tenant',
-  'X-Auth-Token-Id': 'token_id',
-};
+export const IDENTITY_HEADERS: Readonly<Block> = identityHeaders.parse(undefined);
 
 /** Makes names that sidecar.yaml takes ([a-z][a-z0-9_]*) from texts: one for each key, by default the text, no two alike. */
 export function namer(fallback: string): (text: string, key?: string) => string {

@@ -34,9 +34,9 @@ export interface Provider {
 
 const JWT = 'envoy.filters.http.jwt_authn';
 const OPEN: Need = { auth: 'none', providers: [] };
-/** Filters that only refuse or change; without them more gets through, or other requests do. */
-const GUARDS =
-  /\.(?:rbac|ext_authz|ratelimit|local_ratelimit|csrf|ip_tagging|basic_auth|api_key_auth|oauth2|lua|wasm|jwt_authn)$/;
+/** Filters that let every request through; any other may have refused some. */
+const HARMLESS =
+  /\.(?:cors|compressor|decompressor|grpc_web|grpc_stats|grpc_http1_bridge|grpc_json_transcoder|header_to_metadata|header_mutation|set_metadata|cache|tap|on_demand|stateful_session)$/;
 
 /** Takes them, and writes the issuer blocks. */
 export function takeFilters(source: SourceTree, draft: Draft, path: Path): Filters {
@@ -54,7 +54,7 @@ export function takeFilters(source: SourceTree, draft: Draft, path: Path): Filte
       draft.leave(
         filter,
         `the filter ${name} has no counterpart that could be made from it${hintFor(String(name))}`,
-        GUARDS.test(String(name)),
+        !HARMLESS.test(String(name)),
       );
     }
   }

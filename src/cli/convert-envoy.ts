@@ -1,12 +1,16 @@
 // From Envoy's static configuration: the first HTTP listener with its jwt_authn filter, routes and clusters. Envoy takes the first
 // route and the first rule that match, Doorward the longest: convert-envoy-routes.ts turns one into the other.
 import { parseDocument } from 'yaml';
-import type { Path } from '../config/places.ts';
+import { formatPath, type Path } from '../config/places.ts';
 import { Draft, SourceTree } from './convert-draft.ts';
 import { takeClusters } from './convert-envoy-clusters.ts';
 import { takeFilters } from './convert-envoy-filters.ts';
 import { takeRoutes } from './convert-envoy-routes.ts';
 import { CliError } from './exit-codes.ts';
+
+/** Settings that refuse somebody, by a word of their path or in them: filters beside ours, certificates of clients, what a route overrides. */
+const GUARDS =
+  /\.filters\[|auth|rbac|rate_?limit|require_client_certificate|validation_context|require_tls|typed_per_filter_config|filter_state_rules/;
 
 const HTTP = 'envoy.filters.network.http_connection_manager';
 
@@ -23,7 +27,10 @@ export function convertEnvoy(text: string): Draft {
   const used = takeRoutes(source, draft, [...manager.config, 'route_config'], filters);
   takeClusters(source, draft, used, filters.keyClusters);
   ignore(source, manager);
-  for (const path of source.untouched()) draft.leave(path, 'has no counterpart here');
+  for (const { path, value } of source.untouched()) {
+    const within = `${path.replace(formatPath(manager.config), '')} ${JSON.stringify(value)}`;
+    draft.leave(path, 'has no counterpart here', !path.startsWith('static_resources.clusters') && GUARDS.test(within));
+  }
   return draft;
 }
 

@@ -114,7 +114,7 @@ function takeHeaders(source: SourceTree, draft: Draft): void {
 function leaveTheRest(source: SourceTree, draft: Draft): void {
   const domains = source.look(['email_domains']);
   if (Array.isArray(domains) && domains.includes('*')) source.take(['email_domains']);
-  for (const name of source.untouched()) {
+  for (const { path: name } of source.untouched()) {
     if (DULL.test(name)) continue;
     if (LOGIN.test(name)) draft.leave(name, 'belongs to logging browsers in, which Doorward does not do yet');
     else if (GUARDS.test(name))

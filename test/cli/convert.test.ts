@@ -63,12 +63,13 @@ test('an Envoy file with providers, rules, routes and clusters becomes a file th
 
 test('what Envoy has and Doorward has not is a comment with its path, exit code 2, and leaves nothing open', async () => {
   const { code, out, err } = await runHere(['convert', 'envoy', fixture('envoy-hard.yaml')]);
-  assert.deepEqual([code, err], [2, '13 not converted, 6 of them kept somebody out: the comments say which']);
+  assert.deepEqual([code, err], [2, '17 not converted, 9 of them kept somebody out: the comments say which']);
   const [before, opening, others] = out.split(/^# (?:NOT CONVERTED, AND IT KEPT SOMEBODY OUT|Not converted):$/m);
   assert.match(before as string, /^# Made from .*envoy-hard\.yaml by/);
-  const manager = 'static_resources.listeners[0].filter_chains[0].filters[0].typed_config';
+  const manager = 'static_resources.listeners[0].filter_chains[0].filters[1].typed_config';
   for (const path of [
     '.http_filters[0]:',
+    '.http_filters[4]:',
     '.http_filters[1]:',
     '.http_filters[2].typed_config.providers.corp.subjects:',
   ])
@@ -78,7 +79,13 @@ test('what Envoy has and Doorward has not is a comment with its path, exit code 
     '.route_config.virtual_hosts[0].routes[0].redirect:',
   ])
     assert.ok(opening?.includes(`# - ${manager}${path}`), path);
-  for (const path of [`${manager}.xff_num_trusted_hops:`, 'static_resources.clusters[0].outlier_detection:'])
+  const chain = 'static_resources.listeners[0].filter_chains[0]';
+  for (const path of ['.transport_socket:', '.filters[0]:']) assert.ok(opening?.includes(`# - ${chain}${path}`), path);
+  for (const path of [
+    `${manager}.http_filters[3]:`,
+    `${manager}.xff_num_trusted_hops:`,
+    'static_resources.clusters[0].outlier_detection:',
+  ])
     assert.ok(others?.includes(`# - ${path}`), path);
   const { config } = parseConfig({ bytes: Buffer.from(out), file: 'sidecar.yaml', env: {} });
   assert.deepEqual(

@@ -3,12 +3,12 @@ import assert from 'node:assert/strict';
 import { execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtempSync, rmSync } from 'node:fs';
-import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
+import { accepts } from '../support/daemon.ts';
 import { freePort } from '../support/redis-server.ts';
 import { startSidecar, tokenFor } from '../support/sidecar.ts';
 import { ensureGo, ensurePythonJwt } from '../support/system-packages.ts';
@@ -34,18 +34,6 @@ function goProgram(kind: Kind): string {
   execFileSync('go', ['vet', `./${kind}`], { cwd: join(apps, 'go'), env });
   execFileSync('go', ['build', '-o', program, `./${kind}`], { cwd: join(apps, 'go'), env });
   return program;
-}
-
-async function accepts(port: number): Promise<boolean> {
-  const socket = connect(port, '127.0.0.1');
-  try {
-    await once(socket, 'connect');
-    return true;
-  } catch {
-    return false;
-  } finally {
-    socket.destroy();
-  }
 }
 
 /** Starts an application; ends with `await using`. */

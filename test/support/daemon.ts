@@ -66,7 +66,8 @@ export async function startDaemon(plan: DaemonPlan): Promise<Daemon> {
   return { port, url: `http://127.0.0.1:${port}`, [Symbol.asyncDispose]: stop };
 }
 
-async function accepts(port: number): Promise<boolean> {
+/** Whether somebody listens on a port of 127.0.0.1. */
+export async function accepts(port: number): Promise<boolean> {
   const socket = connect(port, '127.0.0.1');
   try {
     await once(socket, 'connect');
