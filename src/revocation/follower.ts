@@ -317,9 +317,14 @@ export class RevocationFollower implements AsyncDisposable {
     const hear = (event: RevocationEvent) => this.#apply(event);
     let read = await readLog(this.#log, hear);
     const whole = follows && read !== undefined;
-    if (!whole && (await this.#recovery.putBack(read, this.#head, this.#loadedOnce)))
-      read = await readLog(this.#log, hear);
-    if (read === undefined) throw storeUnavailable('the revocation log vanished while it was read');
+    const mended = whole ? undefined : await this.#recovery.putBack(read, this.#head, this.#loadedOnce);
+    if (mended !== undefined) read = await readLog(this.#log, hear);
+    // A log of another epoch was made meanwhile, by somebody who may know less than this replica.
+    if (
+      read === undefined ||
+      (mended !== undefined && (read.head.epoch !== mended.epoch || read.head.seq < mended.seq))
+    )
+      throw storeUnavailable('the revocation log was lost again while it was read');
     if (!whole) this.#doubted = false;
     this.#exchange(read, whole);
   }

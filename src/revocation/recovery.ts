@@ -59,18 +59,22 @@ export class Recovery {
   }
 
   /**
-   * Adds what the log lacks, and makes one where `read` is none or behind `mine`; true when it was changed and has to be read
-   * again. `complete`: this replica held all of it once. Rejects with `store_unavailable`.
+   * Adds what the log lacks, and makes one where `read` is none or behind `mine`; the head of what has all of it when it was
+   * changed, and has to be read again. `complete`: this replica held all of it once. Rejects with `store_unavailable`.
    */
-  async putBack(read: ReadLog | undefined, mine: RevocationHead | undefined, complete: boolean): Promise<boolean> {
+  async putBack(
+    read: ReadLog | undefined,
+    mine: RevocationHead | undefined,
+    complete: boolean,
+  ): Promise<RevocationHead | undefined> {
     const behind = mine !== undefined && read?.head.epoch === mine.epoch && read.head.seq < mine.seq;
     const missing = new RevocationIndex();
     const remembered = await this.#collect(missing, read?.index);
-    if (read !== undefined && !behind && missing.size === 0) return false;
+    if (read !== undefined && !behind && missing.size === 0) return undefined;
     const { head, listeners } = await this.#options.log.rebuild(this.#unlessUndone(missing), mine);
     // Nothing here says what a lost log held, but others that are there put back what they know.
     if (read === undefined && !complete && !remembered && listeners > 0) await this.#awaitOthers(head);
-    return true;
+    return head;
   }
 
   /** What lives here or in the durable store and `read` lacks, or has of an earlier time; true when that store could tell. */

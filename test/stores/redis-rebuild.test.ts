@@ -67,6 +67,30 @@ test('attack 90: while one replica rebuilds the others neither see, read, change
   assert.equal((await wholeLog(at.b))?.entries.length, 1200, 'the others added nothing');
 });
 
+for (const [when, then] of [
+  ['and nothing is there', async () => undefined],
+  [
+    'and another replica made a log',
+    async (at: Awaited<ReturnType<typeof openThree>>) => void (await at.b.rebuild([[]], undefined)),
+  ],
+] as const) {
+  test(`attack 90: a log that is lost while it is rebuilt, ${when}, is not made of the rest`, async () => {
+    await using at = await openThree();
+    async function* lost() {
+      yield entries(0, 500);
+      yield entries(500, 1000);
+      // The first call has been made by now, and the last one gets what follows.
+      await admin.flushall();
+      await then(at);
+      yield entries(1000, 1200);
+    }
+    await assert.rejects(at.a.rebuild(lost(), undefined), unavailable);
+    assert.equal((await wholeLog(at.c))?.entries.length ?? 0, 0);
+    await at.a.rebuild([entries(0, 500), entries(500, 1000), entries(1000, 1200)], undefined);
+    assert.equal((await wholeLog(at.c))?.entries.length, 1200);
+  });
+}
+
 test('a replica that dies while it rebuilds is relieved after ten seconds, and the log is whole', async () => {
   await using at = await openThree();
   async function* dying() {

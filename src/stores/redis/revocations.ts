@@ -124,13 +124,20 @@ export class RedisRevocations implements RevocationLog {
   }
 
   async rebuild(entries: EntryBatches, last: RevocationHead | undefined): Promise<RebuiltLog> {
-    const { channel } = this.#names;
-    const seen = [randomId(), last?.epoch ?? '', last?.seq ?? 0, randomId()];
-    const common = [channel, EVENTS_KEPT, MARK, MAX_SEQ, ...seen];
+    const by = randomId();
+    const epoch = randomId();
+    let seen = last ?? { epoch: '', seq: 0 };
+    let goesOn = 0;
     // The last call is told so, which is known only when no batch follows.
     let rows: (string | number)[] = [];
+    const put = async (isLast: number) => {
+      const made = await this.#put([epoch, seen.epoch, seen.seq, by, isLast, goesOn, ...rows]);
+      seen = made;
+      goesOn = 1;
+      return made;
+    };
     for await (const batch of entries) {
-      if (rows.length > 0) await this.#put([...common, 0, ...rows]);
+      if (rows.length > 0) await put(0);
       rows = batch.flatMap((entry) => [
         entry.entryId,
         encodeUntil(entry.untilMs),
@@ -138,10 +145,11 @@ export class RedisRevocations implements RevocationLog {
         encodeDraft(entry),
       ]);
     }
-    const { epoch, seq, listeners } = await this.#put([...common, 1, ...rows]);
-    this.#sees({ epoch, seq });
+    const made = await put(1);
+    const head = { epoch: made.epoch, seq: made.seq };
+    this.#sees(head);
     // A node of a Cluster counts its own subscribers only: there may be others.
-    return { head: { epoch, seq }, listeners: this.#slow.sharded ? Math.max(1, listeners) : listeners };
+    return { head, listeners: this.#slow.sharded ? Math.max(1, made.listeners) : made.listeners };
   }
 
   watch(onNotice: (notice: StoreNotice) => void): Promise<Notices> {
@@ -154,12 +162,17 @@ export class RedisRevocations implements RevocationLog {
     return Number(await this.#slow.script(this.#scripts.sweep, keys, [this.#now(), SWEEP_COUNT]));
   }
 
-  /** One call of a rebuild. Who is not the one that makes a log of several calls stops at its first. */
-  async #put(args: readonly (string | number)[]): Promise<RevocationHead & { readonly listeners: number }> {
-    const { head, entries, expiry, log } = this.#names;
-    const reply = await this.#slow.script(this.#scripts.rebuild, [head, entries, expiry, log], [this.#now(), ...args]);
+  /**
+   * One call of a rebuild. Who is not the one that makes a log of several calls stops at its first, and who has lost what it put
+   * so far begins anew another time.
+   */
+  async #put(rest: readonly (string | number)[]): Promise<RevocationHead & { readonly listeners: number }> {
+    const { head, entries, expiry, log, channel } = this.#names;
+    const args = [this.#now(), channel, EVENTS_KEPT, MARK, MAX_SEQ, ...rest];
+    const reply = await this.#slow.script(this.#scripts.rebuild, [head, entries, expiry, log], args);
     const [epoch, seq, state, listeners] = Array.isArray(reply) ? (reply as unknown[]) : [];
     if (typeof epoch !== 'string' || typeof seq !== 'number') throw badReply('rebuild');
+    if (state === 'lost') throw storeUnavailable('the revocation log was lost again while it was put back');
     if (state === 'building') throw storeUnavailable('another replica is still rebuilding the revocation log');
     return { epoch, seq, listeners: Number(listeners) || 0 };
   }
