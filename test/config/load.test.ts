@@ -146,3 +146,12 @@ test('attack 129: neither a printed configuration object nor a problem shows a s
     assert.ok(!problemsOf(broken).join('\n').includes('geheim'));
   }
 });
+
+test('verdicts that nobody can ask for are warned about', () => {
+  const warningsOf = (proxy: string) =>
+    parseText(`${SMALLEST}\nproxy: ${proxy}\n`).warnings.map(({ path, message }) => `${path}: ${message}`);
+  assert.deepEqual(warningsOf('{endpoints: {verdict: true}}'), [
+    'proxy.endpoints.verdict: believes nobody: name the front that asks in trusted_proxies',
+  ]);
+  assert.deepEqual(warningsOf('{endpoints: {verdict: true}, trusted_proxies: [127.0.0.1]}'), []);
+});

@@ -19,6 +19,9 @@ export const checkProxy: Check = (context) => {
   if (proxy.header_size < HEADER_SIZE.least || proxy.header_size > HEADER_SIZE.most) {
     context.problem(['proxy', 'header_size'], 'needs to be from 4KiB to 1MiB');
   }
+  if (proxy.endpoints.verdict && proxy.trusted_proxies.length === 0) {
+    context.warn(['proxy', 'endpoints', 'verdict'], 'believes nobody: name the front that asks in trusted_proxies');
+  }
   warnAboutTimes(context);
 };
 
