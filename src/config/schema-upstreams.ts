@@ -64,9 +64,7 @@ export const upstream = z.strictObject({
   protocol: z
     .enum(['http1', 'http2'])
     .prefault('http1')
-    .meta(
-      doc('http2: for gRPC; by ALPN for https, with prior knowledge (h2c) for http. Trailers pass to HTTP/2 clients.'),
-    ),
+    .meta(doc('http2: for gRPC; by ALPN for https, with prior knowledge (h2c) for http. Trailers pass.')),
   connections: z.int().min(1).max(65_535).prefault(128).meta(doc('Requests under way, all endpoints together.')),
   queue: z.int().min(0).prefault(256).meta(doc('Requests that may wait for a connection; more are 503 upstream_busy.')),
   queue_timeout: duration({ zero: true }).prefault('1s').meta(doc('How long one may wait.')),

@@ -178,7 +178,7 @@ test('a request has the header views of node, for those who read them', () => {
   const stream = Object.assign(new PassThrough(), { endAfterHeaders: true }) as unknown as ServerHttp2Stream;
   const fields = ['host', 'app.test', 'x-a', '1', 'x-a', '2'];
   const head = { method: 'GET', target: '/', fields, expectsContinue: false };
-  const request = new Http2Request(stream, new Socket(), head);
+  const request = new Http2Request(stream, new Socket(), head, 16_384);
   assert.deepEqual(request.rawHeaders, fields);
   assert.deepEqual([request.headers.host, request.headers['x-a']], ['app.test', '1, 2']);
   assert.deepEqual([request.headersDistinct.host, request.headersDistinct['x-a']], [['app.test'], ['1', '2']]);

@@ -137,7 +137,7 @@ export class Http2Door implements Disposable {
       this.#refuse(stream, socket, head);
       return;
     }
-    const request = new Http2Request(stream, socket, head);
+    const request = new Http2Request(stream, socket, head, headerBytes);
     this.#handlers.onRequest(request, new Http2Response(stream, request), head.expectsContinue);
   }
 
@@ -145,7 +145,7 @@ export class Http2Door implements Disposable {
     const id = requestId();
     this.#handlers.onRefused?.(reason, id, socket.remoteAddress);
     const { status, headers, body } = problem(reason, id, REALM);
-    const request = new Http2Request(stream, socket, UNREAD);
+    const request = new Http2Request(stream, socket, UNREAD, this.#limits.headerBytes);
     new Http2Response(stream, request).writeHead(status, [...headers]).end(body);
   }
 

@@ -45,14 +45,22 @@ export interface Circumstances {
 /** What HTTP/1.1 writes around a field: `: ` and the end of the line. */
 const FIELD_OVERHEAD = 4;
 
+/** What a list of names and values takes when written as HTTP/1.1. */
+export function headBytes(list: readonly string[]): number {
+  let bytes = 0;
+  for (const text of list) bytes += text.length + FIELD_OVERHEAD / 2;
+  return bytes;
+}
+
+/** A name in lower case and a value that can stand in a line of HTTP/1.1. */
+export const isField = (name: string, value: string): boolean => NAME.test(name) && VALUE.test(value);
+
 /** Reads a header list: names and values in turn, pseudo-fields first. A reason where it must be refused. */
 export function readRequestHead(
   list: readonly string[],
   { hasBody, secure, headerBytes }: Circumstances,
 ): RequestHead | Reason {
-  let bytes = 0;
-  for (const text of list) bytes += text.length + FIELD_OVERHEAD / 2;
-  if (bytes > headerBytes) return 'headers_too_large';
+  if (headBytes(list) > headerBytes) return 'headers_too_large';
   const pseudo: Partial<Pseudo> = {};
   const fields: string[] = [];
   let host: string | undefined;
@@ -66,7 +74,7 @@ export function readRequestHead(
       if (fields.length > 0 || !takePseudo(pseudo, name, value)) return 'request_malformed';
       continue;
     }
-    if (!NAME.test(name) || !VALUE.test(value) || CONNECTION_FIELDS.has(name)) return 'request_malformed';
+    if (!isField(name, value) || CONNECTION_FIELDS.has(name)) return 'request_malformed';
     if (name === 'te' && value !== 'trailers') return 'request_malformed';
     if (name === 'host') {
       if (host !== undefined) return 'host_malformed';

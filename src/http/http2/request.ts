@@ -1,20 +1,22 @@
 // An HTTP/2 request as node's message: the body of the stream with its flow control, so that whoever reads slowly makes the
 // client send slowly.
 import { IncomingMessage } from 'node:http';
-import type { ServerHttp2Stream } from 'node:http2';
+import { constants, type ServerHttp2Stream } from 'node:http2';
 import type { Socket } from 'node:net';
 import type { RequestHead } from './request-head.ts';
+import { readRequestTrailers } from './trailers.ts';
 
 interface HeaderLines {
   _addHeaderLines(lines: readonly string[], count: number): void;
 }
 
-/** A request on a stream. Trailers are not passed on: they come after everything was decided (attack 26). */
+/** A request on a stream. As with HTTP/1.1, `rawTrailers` is there when the body has ended. */
 export class Http2Request extends IncomingMessage {
   readonly #stream: ServerHttp2Stream;
   #reading = false;
 
-  constructor(stream: ServerHttp2Stream, socket: Socket, head: RequestHead) {
+  /** Trailers that take more than `headerBytes` break the request off. */
+  constructor(stream: ServerHttp2Stream, socket: Socket, head: RequestHead, headerBytes: number) {
     super(socket);
     this.#stream = stream;
     this.httpVersion = '2.0';
@@ -27,7 +29,10 @@ export class Http2Request extends IncomingMessage {
     stream.once('close', () => {
       if (!this.complete) this.destroy();
     });
-    if (!stream.endAfterHeaders) return;
+    if (!stream.endAfterHeaders) {
+      stream.once('trailers', (_fields, _flags, list) => this.#takeTrailers(list, headerBytes));
+      return;
+    }
     this.complete = true;
     this.push(null);
     stream.resume();
@@ -45,10 +50,20 @@ export class Http2Request extends IncomingMessage {
     });
     this.#stream.once('end', () => {
       // A stream that was reset ends too.
-      if (this.#stream.aborted) return;
+      if (this.#stream.aborted || this.destroyed) return;
       this.complete = true;
       this.push(null);
     });
+  }
+
+  #takeTrailers(list: readonly string[], headerBytes: number): void {
+    const fields = readRequestTrailers(list, headerBytes);
+    if (fields !== undefined) {
+      this.rawTrailers = fields;
+      return;
+    }
+    this.#stream.close(constants.NGHTTP2_ENHANCE_YOUR_CALM);
+    this.destroy();
   }
 
   /** Leaves the connection alone, which others share. */

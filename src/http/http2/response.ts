@@ -3,6 +3,7 @@ import { constants, type ServerHttp2Stream } from 'node:http2';
 import type { ClientResponse } from '../client-response.ts';
 import { hopByHop } from '../headers.ts';
 import type { Http2Request } from './request.ts';
+import { trailerRecord } from './trailers.ts';
 
 /** Its code on the wire is INTERNAL_ERROR. */
 const BROKEN_OFF = new Error('the answer is broken off');
@@ -123,14 +124,8 @@ export class Http2Response implements ClientResponse {
 
   #sendTrailers(): void {
     if (this.destroyed) return;
-    const trailers: Record<string, string[]> = {};
-    const fields = this.#trailers ?? [];
-    for (let at = 0; at < fields.length; at += 2) {
-      const name = fields[at] as string;
-      trailers[name] = [...(trailers[name] ?? []), fields[at + 1] as string];
-    }
     try {
-      this.#stream.sendTrailers(trailers);
+      this.#stream.sendTrailers(trailerRecord(this.#trailers ?? []));
     } catch {
       // Twice what may stand once: node refuses, and nobody else would hear of it.
       this.destroy();

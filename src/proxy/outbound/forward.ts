@@ -12,6 +12,7 @@ import type { Answerer } from './answer.ts';
 import type { Endpoint } from './endpoints/endpoint.ts';
 import type { ResponseReader, UpstreamFailure } from './http1/connection.ts';
 import type { ResponseHead } from './http1/response-head.ts';
+import { passableTrailers } from './request-trailers.ts';
 import { Upload } from './upload.ts';
 import type { Waiter } from './upstream.ts';
 import type { UpstreamConnection } from './upstream-connection.ts';
@@ -131,6 +132,7 @@ class Transit implements ResponseReader, OpenExchange, Waiter {
       onSent: () => {
         if (!this.#headSent) this.deadlineMs = clock.monotonicMs() + this.route.responseTimeoutMs;
       },
+      passableTrailers: () => passableTrailers(this.#exchange),
     };
     this.#upload = new Upload(request, connection, { chunked, limit: this.route.bodyBytes, watcher });
   }

@@ -10,7 +10,11 @@ export interface UploadWatcher {
   onProgress(): void;
   /** The whole body has been handed over. */
   onSent(): void;
+  /** Those of the trailers that the client sent that may go on. */
+  passableTrailers(): readonly string[];
 }
+
+const NONE: readonly string[] = [];
 
 /** Pipes the body of `source` into a connection on which the head has been sent. */
 export class Upload {
@@ -61,7 +65,8 @@ export class Upload {
 
   readonly #onEnd = () => {
     this.stop();
-    this.#connection.endBody(this.#chunked);
+    const hasTrailers = this.#source.rawTrailers.length > 0;
+    this.#connection.endBody(this.#chunked, hasTrailers ? this.#watcher.passableTrailers() : NONE);
     this.#watcher.onSent();
   };
 }

@@ -12,7 +12,8 @@ export interface UpstreamConnection {
   send(head: string, method: string, hasBody: boolean, reader: ResponseReader): void;
   /** False when the caller must wait for `onDrain`. */
   sendBody(bytes: Buffer, chunked: boolean): boolean;
-  endBody(chunked: boolean): void;
+  /** `trailers`: names and values in turn that may follow the body; HTTP/1.1 drops them. */
+  endBody(chunked: boolean, trailers: readonly string[]): void;
   pause(): void;
   resume(): void;
   /** Ends the request at once; nobody is told any more. */

@@ -13,6 +13,8 @@ const ASSUMED_STREAMS = 100;
 const MAX_HEADER_LIST = 65_536;
 const MAX_PAIRS = 2000;
 const LINGER_MS = 1000;
+/** Two User-Agents of a client are no fault of the upstream, which a request that node will not write would be blamed for. */
+const AS_GIVEN: object = { strictSingleValueFields: false };
 /** Streams share it: what clients read slowly must not keep others from being sent. */
 const MAX_MEMORY_MB = 256;
 
@@ -104,6 +106,7 @@ class Line implements StreamHost {
       settings: { enablePush: false, maxHeaderListSize: MAX_HEADER_LIST },
       maxHeaderListPairs: MAX_PAIRS,
       maxSessionMemory: MAX_MEMORY_MB,
+      ...AS_GIVEN,
     });
     this.#socket = socket;
     const timer = setTimeout(() => socket.destroy(), connectTimeoutMs);

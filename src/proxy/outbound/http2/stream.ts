@@ -2,6 +2,7 @@
 // the same reader is told the same things. RFC 9113 section 8.
 import { type ClientHttp2Session, type ClientHttp2Stream, constants } from 'node:http2';
 import type { Reason } from '../../../core/reasons.ts';
+import { trailerRecord } from '../../../http/http2/trailers.ts';
 import type { ResponseReader } from '../http1/connection.ts';
 import type { UpstreamConnection } from '../upstream-connection.ts';
 import { readHead, readTrailers, requestList } from './heads.ts';
@@ -29,6 +30,7 @@ export class UpstreamStream implements UpstreamConnection {
   #head = '';
   #method = '';
   #hasBody = false;
+  #trailers: readonly string[] = [];
   #sawHead = false;
   #length: number | undefined;
   #bytes = 0;
@@ -67,8 +69,9 @@ export class UpstreamStream implements UpstreamConnection {
     return this.#stream?.write(bytes) ?? true;
   }
 
-  endBody(): void {
+  endBody(_chunked: boolean, trailers: readonly string[]): void {
     this.#hasBody = false;
+    this.#trailers = trailers;
     this.#stream?.end();
   }
 
@@ -91,6 +94,7 @@ export class UpstreamStream implements UpstreamConnection {
     try {
       this.#stream = session.request(requestList(this.#head, scheme), {
         endStream: !this.#hasBody,
+        waitForTrailers: this.#hasBody,
         signal: this.#cancel.signal,
       });
     } catch {
@@ -105,10 +109,21 @@ export class UpstreamStream implements UpstreamConnection {
     });
     stream.on('trailers', (_fields, _flags, list) => this.#reader?.onTrailers?.(readTrailers(list)));
     stream.on('drain', () => this.#reader?.onDrain());
+    if (this.#hasBody) stream.on('wantTrailers', () => this.#sendTrailers(stream));
     stream.on('end', () => this.#onEnd());
     // What went wrong is told by `close`.
     stream.on('error', () => {});
     stream.on('close', () => this.#onClose(stream.rstCode ?? 0));
+  }
+
+  /** Also where there are none: only this ends the body. */
+  #sendTrailers(stream: ClientHttp2Stream): void {
+    try {
+      stream.sendTrailers(trailerRecord(this.#trailers));
+    } catch {
+      // What node will not write leaves no half request behind.
+      this.#fail('upstream_reset');
+    }
   }
 
   #onResponse(list: readonly string[], flags: number): void {
