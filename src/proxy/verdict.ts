@@ -67,10 +67,7 @@ export function verdictEnding(flavour: VerdictFlavour, answerer: Answerer): Endi
       const { status, fields, body } = refusal(flavour, exchange, reason);
       answerer.refused(exchange, reason, reasons[reason].status);
       const { request, response, expectsContinue } = exchange;
-      if (response === undefined) return;
-      // Over HTTP/2 writeRefusal answers gRPC as gRPC does, with status 200, which a front would take for an allow.
-      if (request.httpVersionMajor === 2) response.writeHead(status, fields).end(body);
-      else writeRefusal(request, response, status, fields, body, expectsContinue);
+      if (response !== undefined) writeRefusal(request, response, status, fields, body, expectsContinue);
     },
   };
 }

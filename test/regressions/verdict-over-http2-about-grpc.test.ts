@@ -46,3 +46,21 @@ for (const [flavour, path] of [
     assert.equal(await statusOf({ authorization: `Bearer ${tokenFor()}` }), 200);
   });
 }
+
+test('attack 43: what is no verdict below the reserved prefix is 404 for gRPC too, also with verdicts off', async () => {
+  await using upstream = await recordingUpstream();
+  const trusting = { listen: '127.0.0.1:0', http2: true, trusted_proxies: ['127.0.0.1/32'] };
+  for (const verdict of [true, false]) {
+    await using sidecar = await startSidecar(upstream.url, { proxy: { ...trusting, endpoints: { verdict } } });
+    await using session = await openHttp2(sidecar.proxyUrl);
+    for (const path of [
+      '/.doorward/verdict/forward/',
+      '/.doorward/verdict/envoy',
+      verdict ? '/.doorward' : '/.doorward/verdict/forward',
+    ]) {
+      const fields = { ':method': 'POST', ':path': path, ':authority': 'app', 'content-type': 'application/grpc' };
+      const answer = await askHttp2(session, { ...fields, ...described });
+      assert.equal('status' in answer && answer.status, 404, path);
+    }
+  }
+});

@@ -66,16 +66,10 @@ export function answerer(options: {
       limitFields(exchange, answer.status, headers);
       corsFields(exchange, headers);
       record(exchange, reason, false, answer.status);
-      if (exchange.response !== undefined) {
-        writeRefusal(
-          exchange.request,
-          exchange.response,
-          answer.status,
-          headers,
-          answer.body,
-          exchange.expectsContinue,
-        );
-      }
+      const { request, response, expectsContinue } = exchange;
+      if (response === undefined) return;
+      if (speaksGrpc(exchange)) response.writeHead(200, grpcRefusal(answer.status, headers, answer.body)).end();
+      else writeRefusal(request, response, answer.status, headers, answer.body, expectsContinue);
     },
     refused: (exchange, reason, status) => record(exchange, reason, false, status),
     parserRefused: (reason, requestId, peer) => recorder.record(unparsed(reason, requestId, peer)),
@@ -188,6 +182,15 @@ function noStore(exchange: Exchange, out: string[]): void {
 }
 
 /**
+ * Whether the refusal is to be one of gRPC, whose status is 200. Never below the reserved prefix: a front that asks there, in a
+ * way that we do not know or for verdicts that are off, would take it for an allow.
+ */
+function speaksGrpc({ request, generation }: Exchange): boolean {
+  const { httpVersionMajor, rawHeaders, url = '' } = request;
+  return httpVersionMajor === 2 && isGrpc(rawHeaders) && !url.startsWith(generation.reservedPrefix);
+}
+
+/**
  * Writes a refusal. When the body of the request is still coming, closing at once would reset the connection and the client
  * might never read the answer: the answer goes out whole, at most 64 KiB or 1 s is drained, then the connection closes.
  */
@@ -201,8 +204,7 @@ export function writeRefusal(
 ): void {
   if (request.httpVersionMajor === 2) {
     // The response lets go of what is left of the request; the connection is not its own.
-    if (isGrpc(request.rawHeaders)) response.writeHead(200, grpcRefusal(status, headers, body)).end();
-    else response.writeHead(status, headers).end(body);
+    response.writeHead(status, headers).end(body);
     return;
   }
   const unread = hasBody(request) && !request.complete;
