@@ -2,6 +2,7 @@
 // same pipeline judges it, and the answer says yes or no. An allow carries every identity header, empty when absent, so that
 // what a front copies can never be left over from the client.
 import { type Reason, reasons } from '../core/reasons.ts';
+import { findField } from '../http/headers.ts';
 import { problem } from '../http/problem.ts';
 import type { Ending, Exchange } from './exchange.ts';
 import { type Answerer, writeRefusal } from './outbound/answer.ts';
@@ -27,10 +28,7 @@ export function allowance(flavour: VerdictFlavour, exchange: Exchange): VerdictA
   if (flavour === 'envoy' && endsAuthorization(exchange))
     fields.push('X-Envoy-Auth-Headers-To-Remove', 'authorization');
   const known = token === undefined ? [] : generation.identity(token).fields;
-  for (const name of generation.identityNames) {
-    const at = known.indexOf(name);
-    fields.push(name, at >= 0 && at % 2 === 0 ? (known[at + 1] as string) : '');
-  }
+  for (const name of generation.identityNames) fields.push(name, findField(known, name.toLowerCase()) ?? '');
   fields.push('X-Request-Id', exchange.requestId);
   limitFields(exchange, 200, fields);
   return { status: 200, fields, body: '' };

@@ -69,6 +69,12 @@ for (const flavour of flavours) {
     assert.match(known.headers['x-request-id'] ?? '', /^[\w.-]{20}$/);
   });
 
+  test(`a subject that is called like a header blanks no header of the ${flavour} verdict`, async () => {
+    await using at = await world({ proxy: verdicts });
+    const { headers } = await ask(at.port, asking[flavour]('/admin', [bearer(tokenFor({ sub: 'X-Auth-Client' }))]));
+    assert.deepEqual([headers['x-auth-subject'], headers['x-auth-client']], ['X-Auth-Client', 'web']);
+  });
+
   test(`attack 51: a described WebSocket from an Origin that is not listed is refused by the ${flavour} verdict`, async () => {
     const routes = {
       ...attackRoutes,
