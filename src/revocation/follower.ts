@@ -316,7 +316,9 @@ export class RevocationFollower implements AsyncDisposable {
   async #readAnew(follows: boolean): Promise<void> {
     const hear = (event: RevocationEvent) => this.#apply(event);
     let read = await readLog(this.#log, hear);
-    const whole = follows && read !== undefined;
+    const mine = this.#head;
+    // Lost since it was asked for its head, it may have been made anew by somebody who knows less.
+    const whole = follows && read !== undefined && read.head.epoch === mine?.epoch && read.head.seq >= mine.seq;
     const mended = whole ? undefined : await this.#recovery.putBack(read, this.#head, this.#loadedOnce);
     if (mended !== undefined) read = await readLog(this.#log, hear);
     // A log of another epoch was made meanwhile, by somebody who may know less than this replica.

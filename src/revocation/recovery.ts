@@ -71,7 +71,7 @@ export class Recovery {
     const missing = new RevocationIndex();
     const remembered = await this.#collect(missing, read?.index);
     if (read !== undefined && !behind && missing.size === 0) return undefined;
-    const { head, listeners } = await this.#options.log.rebuild(this.#unlessUndone(missing), mine);
+    const { head, listeners } = await this.#options.log.rebuild(this.#unlessUndone(missing), mine, read?.head);
     // Nothing here says what a lost log held, but others that are there put back what they know.
     if (read === undefined && !complete && !remembered && listeners > 0) await this.#awaitOthers(head);
     return head;

@@ -117,6 +117,25 @@ export function revocationLogConformance(backend: string, open: () => Promise<Op
     );
   });
 
+  it('what was read and then lost is not completed: the rest would pass for the whole log', async ({
+    log,
+    lose,
+  }, made) => {
+    await log.append(draft('whole'));
+    const read = { epoch: made.epoch, seq: made.seq + 1 };
+    const missing = {
+      ...draft('missing'),
+      entryId: revocationEntryId('token', 'https://id.example', 'missing'),
+      seq: 1,
+      revokedAtMs: 1,
+    };
+    await log.rebuild([[missing]], read, read);
+    assert.equal((await wholeLog(log))?.entries.length, 2);
+    await lose();
+    await assert.rejects(log.rebuild([[missing]], read, read), { kind: 'store_unavailable' });
+    assert.equal(await log.head(), undefined);
+  });
+
   it('replicas that rebuild at once make one log with what all of them knew', async ({ log, other, lose }, made) => {
     const entries = await Promise.all(['a', 'b', 'c'].map((id) => log.append(draft(id))));
     const last = { epoch: made.epoch, seq: made.seq + 3 };

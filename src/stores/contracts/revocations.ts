@@ -98,8 +98,10 @@ export interface RevocationLog {
    * epoch whose seq starts at or above `last.seq` (at 0 once that is far beyond any real one), and puts `entries` that it
    * does not hold yet, or holds from an earlier `revokedAtMs`. Replicas that race make one log: while one makes it of several
    * batches the others are refused with `store_unavailable`, and add afterwards what only they knew. Put entries get new seqs.
+   * `onto`: the log as it was read that `entries` complete; where it is gone, or what was put so far is, the call rejects with
+   * `store_unavailable`, since what remains would pass for a whole log.
    */
-  rebuild(entries: EntryBatches, last: RevocationHead | undefined): Promise<RebuiltLog>;
+  rebuild(entries: EntryBatches, last: RevocationHead | undefined, onto?: RevocationHead): Promise<RebuiltLog>;
   /** Calls back soon after any append, undo, rebuild or limit reset by any replica, also without traffic. */
   watch(onNotice: (notice: StoreNotice) => void): Promise<AsyncDisposable>;
 }

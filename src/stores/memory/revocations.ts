@@ -75,7 +75,9 @@ export class MemoryRevocations implements RevocationLog {
     return events.length === this.#head.seq - head.seq ? events : undefined;
   }
 
-  async rebuild(entries: EntryBatches, last: RevocationHead | undefined): Promise<RebuiltLog> {
+  async rebuild(entries: EntryBatches, last: RevocationHead | undefined, onto?: RevocationHead): Promise<RebuiltLog> {
+    if (onto !== undefined && (this.#head?.epoch !== onto.epoch || this.#head.seq < onto.seq))
+      throw storeUnavailable('the revocation log that was to be completed is gone');
     const behind = last !== undefined && this.#head?.epoch === last.epoch && this.#head.seq < last.seq;
     if (this.#head === undefined || behind) {
       const seq = Math.max(last?.seq ?? 0, this.#head?.seq ?? 0);

@@ -123,17 +123,16 @@ export class RedisRevocations implements RevocationLog {
     return from && { from, batches: this.#scan() };
   }
 
-  async rebuild(entries: EntryBatches, last: RevocationHead | undefined): Promise<RebuiltLog> {
+  async rebuild(entries: EntryBatches, last: RevocationHead | undefined, onto?: RevocationHead): Promise<RebuiltLog> {
     const by = randomId();
     const epoch = randomId();
-    let seen = last ?? { epoch: '', seq: 0 };
-    let goesOn = 0;
+    const first = [epoch, last?.epoch ?? '', last?.seq ?? 0, by];
+    let there = onto;
     // The last call is told so, which is known only when no batch follows.
     let rows: (string | number)[] = [];
     const put = async (isLast: number) => {
-      const made = await this.#put([epoch, seen.epoch, seen.seq, by, isLast, goesOn, ...rows]);
-      seen = made;
-      goesOn = 1;
+      const made = await this.#put([...first, isLast, there?.epoch ?? '', there?.seq ?? 0, ...rows]);
+      there = made;
       return made;
     };
     for await (const batch of entries) {

@@ -2,14 +2,13 @@
 -- Guarantee: replicas that race make one epoch; with several calls (more entries than fit one) the head stays hidden, as
 --   '!token:until:epoch:seq', until the maker's last call, or until another replica takes over after `until`; the others add
 --   nothing meanwhile. The entries are marked with the epoch: that they were lost as a whole shows even when the head stayed.
---   A call that goes on where an earlier one has put something adds nothing once that is lost: a log made of the rest only would
---   pass for whole.
+--   What is meant to complete a log, or an earlier call, adds nothing once that is lost: a log of the rest would pass for whole.
 -- KEYS: 1 head; 2 entries; 3 expiry; 4 log.
 -- ARGV: 1 time in ms or ''; 2 channel; 3 events kept; 4 field of the mark; 5 seq from which on a head is none; 6 new epoch;
---   7 epoch and 8 seq the caller has seen ('' and 0 for none); 9 the caller's token; 10 '1' on its last call; 11 '1' when it
---   goes on, and 7 and 8 are what the call before answered;
+--   7 epoch and 8 seq the caller has seen ('' and 0 for none); 9 the caller's token; 10 '1' on its last call; 11 epoch
+--   and 12 seq that must be there ('' and 0 for none): of the log as the caller has read it, or as the call before answered;
 --   then per entry: id, until in ms or '', revoked at in ms, JSON.
--- Reply: {epoch, seq, 'building' while another replica makes it, 'lost' when what the calls before have put is gone, 'hidden'
+-- Reply: {epoch, seq, 'building' while another replica makes it, 'lost' when that is gone, 'hidden'
 --   before the last call of several, else 'made', how many were told}.
 local BUILD_MS = 10000
 local now = tonumber(ARGV[1])
@@ -30,7 +29,7 @@ local mark = redis.pcall('HGET', KEYS[2], ARGV[4])
 -- Of another type: whoever wrote it, it is not ours.
 if type(mark) == 'table' then redis.call('DEL', KEYS[2]) end
 local marked = epoch and type(mark) == 'string' and string.find(mark, '"id":"' .. epoch .. '"', 1, true)
-if ARGV[11] == '1' and (not marked or epoch ~= ARGV[7] or seq < tonumber(ARGV[8])) then return { '', 0, 'lost', 0 } end
+if ARGV[11] ~= '' and (not marked or epoch ~= ARGV[11] or seq < tonumber(ARGV[12])) then return { '', 0, 'lost', 0 } end
 local most = tonumber(ARGV[5])
 if not marked or seq >= most or (epoch == ARGV[7] and seq < tonumber(ARGV[8])) then
   epoch, seq = ARGV[6], math.max(seq, tonumber(ARGV[8]))
@@ -45,7 +44,7 @@ elseif builder and (builder == ARGV[9] or tonumber(expires) < now) then
 end
 if builder and builder ~= ARGV[9] then return { epoch, seq, 'building', 0 } end
 
-for at = 12, #ARGV, 4 do
+for at = 13, #ARGV, 4 do
   local id, expiry, revoked = ARGV[at], ARGV[at + 1], tonumber(ARGV[at + 2])
   local held = redis.call('HGET', KEYS[2], id)
   if not held or tonumber(string.match(held, '^%d+:(%d+):')) < revoked then
