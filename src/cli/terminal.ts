@@ -15,13 +15,20 @@ export interface Terminal {
   readonly env: Readonly<Record<string, string | undefined>>;
 }
 
-/** The process' own streams. */
-export const processTerminal = (env: Terminal['env']): Terminal => ({
-  out: (line) => void process.stdout.write(`${line}\n`),
-  err: (line) => void process.stderr.write(`${line}\n`),
-  readInput: () => text(process.stdin),
-  env,
-});
+/** The process' own streams. A reader that has gone (`doorward audit list | head`) is no failure: the rest stays unsaid. */
+export function processTerminal(env: Terminal['env']): Terminal {
+  for (const stream of [process.stdout, process.stderr]) stream.on('error', unlessGone);
+  return {
+    out: (line) => void process.stdout.write(`${line}\n`),
+    err: (line) => void process.stderr.write(`${line}\n`),
+    readInput: () => text(process.stdin),
+    env,
+  };
+}
+
+function unlessGone(error: NodeJS.ErrnoException): void {
+  if (error.code !== 'EPIPE') throw error;
+}
 
 /**
  * A token from `-` (standard input) or a file. Never from the command line itself, which every user of the machine can read
