@@ -353,3 +353,30 @@ test('a late reply with an older head of the same log is no loss', async () => {
   assert.equal(await a.follower.observe(old), 'current');
   assert.equal(a.follower.head?.epoch, old?.epoch);
 });
+
+test('attack 90: a log that is lost between its head and its events, and made anew by who knows less, is not taken as it is', async () => {
+  const shared = new MemoryRevocations(systemClock);
+  let lost = false;
+  const log = new Proxy(shared, {
+    get(target, name) {
+      const value: unknown = Reflect.get(target, name);
+      if (name !== 'since' || !lost) return typeof value === 'function' ? value.bind(target) : value;
+      return async () => {
+        lost = false;
+        target.lose();
+        await target.rebuild([], undefined);
+        return undefined;
+      };
+    },
+  });
+  const index = new RevocationIndex();
+  const settings = { onStoreDown: 'known', knownForMs: 60_000, waitMs: 5000, clock: manualClock() } as const;
+  await using follower = new RevocationFollower({ log, index, ...settings });
+  await follower.start();
+  await follower.revoke(draft('stolen'));
+  lost = true;
+  await shared.append(localEntry(draft('other'), systemClock.nowMs()));
+  await until(async () => !lost && follower.head?.epoch === shared.current()?.epoch);
+  assert.ok([...index.entries()].some(({ id }) => id === 'stolen'));
+  assert.ok((await wholeLog(shared))?.entries.some(({ id }) => id === 'stolen'));
+});
