@@ -12,8 +12,18 @@ import { test } from 'node:test';
 import { promisify } from 'node:util';
 import { admin, eventually } from '../attacks/world.ts';
 import { testAuthority } from '../support/certificates.ts';
-import { askHttp2, type Http2Answer, openHttp2 } from '../support/http2-client.ts';
+import {
+  askHttp2,
+  FrameClient,
+  frame,
+  frameTypes,
+  getFields,
+  type Http2Answer,
+  headerBlock,
+  openHttp2,
+} from '../support/http2-client.ts';
 import { sendRaw } from '../support/raw-client.ts';
+import { recordingHttp2Upstream } from '../support/recording-http2-upstream.ts';
 import { recordingUpstream } from '../support/recording-upstream.ts';
 import { startSidecar, tokenFor } from '../support/sidecar.ts';
 
@@ -401,4 +411,23 @@ test('a connection that has said nothing yet holds up neither drain nor end', as
   await once(silent, 'connect');
   await sidecar.drain();
   await eventually(() => silent.destroyed, SOON);
+});
+
+test('a body whose empty end comes before the upstream is connected to is a whole request', async () => {
+  for (const protocol of ['http1', 'http2']) {
+    await using upstream = await (protocol === 'http1' ? recordingUpstream() : recordingHttp2Upstream());
+    await using sidecar = await startSidecar(upstream.url, {
+      proxy: { http2: true },
+      upstreams: { app: { url: upstream.url, protocol } },
+    });
+    await using client = await FrameClient.open(sidecar.port);
+    const fields = [...getFields('/'), ['authorization', authorization] as const];
+    const head = frame(frameTypes.headers, 4, 1, headerBlock(fields));
+    client.socket.write(Buffer.concat([head, frame(frameTypes.data, 1, 1)]));
+    await eventually(() => client.has(frameTypes.headers, 1), SOON);
+    assert.deepEqual(
+      upstream.seen.map(({ body }) => body),
+      [''],
+    );
+  }
 });

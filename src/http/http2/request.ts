@@ -31,6 +31,8 @@ export class Http2Request extends IncomingMessage {
     });
     if (!stream.endAfterHeaders) {
       stream.once('trailers', (_fields, _flags, list) => this.#takeTrailers(list, headerBytes));
+      // Here and not with `data`: node tells of the end of an empty body whether somebody reads or not.
+      stream.once('end', () => this.#takeEnd());
       return;
     }
     this.complete = true;
@@ -48,12 +50,13 @@ export class Http2Request extends IncomingMessage {
     this.#stream.on('data', (chunk: Buffer) => {
       if (!this.push(chunk)) this.#stream.pause();
     });
-    this.#stream.once('end', () => {
-      // A stream that was reset ends too.
-      if (this.#stream.aborted || this.destroyed) return;
-      this.complete = true;
-      this.push(null);
-    });
+  }
+
+  #takeEnd(): void {
+    // A stream that was reset ends too.
+    if (this.#stream.aborted || this.destroyed) return;
+    this.complete = true;
+    this.push(null);
   }
 
   #takeTrailers(list: readonly string[], headerBytes: number): void {
