@@ -4,6 +4,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { relaxations } from '../../src/config/schema.ts';
+import { runHttp2Differential } from './differential/http2-run.ts';
 import { runDifferential } from './differential/run.ts';
 import { upstreams } from './differential/upstreams.ts';
 
@@ -14,6 +15,7 @@ const counts: Readonly<Record<string, number>> = {
   haproxy: 300,
   apache: 300,
   python: 150,
+  http2: 150,
 };
 
 for (const [name, count] of Object.entries(counts)) {
@@ -24,6 +26,19 @@ for (const [name, count] of Object.entries(counts)) {
       const { findings, requests, served, scripts } = await runDifferential({ upstream, seed, count, relax });
       assert.deepEqual(findings, []);
       assert.equal(scripts, count);
+      assert.ok(served > requests / 5, `${served} of ${requests} requests were served`);
+    });
+  }
+}
+
+for (const name of ['raw', 'http2']) {
+  for (const relax of [[], relaxations]) {
+    test(`250 generated HTTP/2 connections to ${name}, ${relax.length === 0 ? 'strict' : 'relaxed'} paths: sidecar and upstream agree on all`, async () => {
+      await using upstream = await (upstreams[name] as (typeof upstreams)[string])();
+      const seed = relax.length === 0 ? 0 : 1_000_000;
+      const { findings, requests, served, scripts } = await runHttp2Differential({ upstream, seed, count: 250, relax });
+      assert.deepEqual(findings, []);
+      assert.equal(scripts, 250);
       assert.ok(served > requests / 5, `${served} of ${requests} requests were served`);
     });
   }

@@ -47,16 +47,19 @@ async function runTarget(name: string): Promise<boolean> {
 
 async function runConnections(): Promise<boolean> {
   const { runDifferential } = await import('./differential/run.ts');
+  const { runHttp2Differential } = await import('./differential/http2-run.ts');
   const { upstreams } = await import('./differential/upstreams.ts');
   let sound = true;
-  const kinds = Object.entries(upstreams);
-  for (const [name, start] of kinds) {
-    await using upstream = await start();
-    const untilMs = performance.now() + ms / kinds.length;
+  const kinds = Object.keys(upstreams).map((name) => [name, 'HTTP/1.1', runDifferential] as const);
+  const more = ['raw', 'http2'].map((name) => [name, 'HTTP/2', runHttp2Differential] as const);
+  const all = [...kinds, ...more];
+  for (const [name, spoken, run] of all) {
+    await using upstream = await (upstreams[name] as (typeof upstreams)[string])();
+    const untilMs = performance.now() + ms / all.length;
     const relax = seed % 2 === 0 ? [] : ['encoded_slash', 'double_slash', 'double_encoding'];
-    const found = await runDifferential({ upstream, seed: seed * 100, count: 20_000, untilMs, relax });
+    const found = await run({ upstream, seed: seed * 100, count: 20_000, untilMs, relax });
     console.log(
-      `differential ${name}: ${found.scripts} connections, ${found.requests} requests, ${found.served} served, seed ${seed}`,
+      `differential ${spoken} to ${name}: ${found.scripts} connections, ${found.requests} requests, ${found.served} served, seed ${seed}`,
     );
     for (const finding of found.findings) console.error(finding);
     sound &&= found.findings.length === 0;

@@ -108,18 +108,36 @@ export class FrameClient implements AsyncDisposable {
     socket.on('data', (chunk: Buffer) => this.#take(chunk));
   }
 
-  /** Connects and sends the preface with empty settings; `allowHalfOpen` stays when the server has ended. */
-  static async open(port: number, allowHalfOpen = false): Promise<FrameClient> {
-    const socket = connectPlain({ port, host: '127.0.0.1', allowHalfOpen });
+  /** Connects and sends nothing; `allowHalfOpen` stays when the server has ended. */
+  static async raw(port: number, allowHalfOpen = false): Promise<FrameClient> {
+    const socket = connectPlain({ port, host: '127.0.0.1', allowHalfOpen, noDelay: true });
     await once(socket, 'connect');
-    const client = new FrameClient(socket);
-    socket.write(Buffer.concat([Buffer.from('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n'), frame(frameTypes.settings, 0, 0)]));
+    return new FrameClient(socket);
+  }
+
+  /** Connects and sends the preface with empty settings. */
+  static async open(port: number, allowHalfOpen = false): Promise<FrameClient> {
+    const client = await FrameClient.raw(port, allowHalfOpen);
+    client.socket.write(
+      Buffer.concat([Buffer.from('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n'), frame(frameTypes.settings, 0, 0)]),
+    );
     return client;
   }
 
   /** HEADERS with END_HEADERS. */
   headers(stream: number, fields: readonly (readonly [string, string])[], endStream = true): void {
     this.socket.write(frame(frameTypes.headers, 4 | Number(endStream), stream, headerBlock(fields)));
+  }
+
+  /** Waits for bytes or the end of the connection, at most `ms`. */
+  async heard(ms: number): Promise<void> {
+    if (this.closed) return;
+    const gaveUp = new AbortController();
+    const { signal } = gaveUp;
+    const timer = setTimeout(() => gaveUp.abort(), ms);
+    await Promise.race([once(this.socket, 'data', { signal }), once(this.socket, 'close', { signal })]).catch(() => {});
+    clearTimeout(timer);
+    gaveUp.abort();
   }
 
   /** Whether a frame of `type` has come on `stream`. */

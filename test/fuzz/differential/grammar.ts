@@ -17,9 +17,12 @@ export interface Tokens {
   readonly bad: string;
 }
 
-const METHODS = ['GET', 'GET', 'GET', 'HEAD', 'POST', 'POST', 'PUT', 'DELETE', 'OPTIONS', 'PATCH'];
-const ODD_METHODS = ['get', 'FOO', 'TRACE', 'CONNECT', 'PRI', 'QUERY', 'GET\t', 'G ET', ''];
-const STARTS = ['/public', '/public/', '/admin', '/', '/a/b', '/public/x', '/public/admin', '/files'];
+/** Methods of sound requests. */
+export const METHODS = ['GET', 'GET', 'GET', 'HEAD', 'POST', 'POST', 'PUT', 'DELETE', 'OPTIONS', 'PATCH'];
+/** Methods that are none, or that are not let through. */
+export const ODD_METHODS = ['get', 'FOO', 'TRACE', 'CONNECT', 'PRI', 'QUERY', 'GET\t', 'G ET', ''];
+/** Places beside and inside each other. */
+export const STARTS = ['/public', '/public/', '/admin', '/', '/a/b', '/public/x', '/public/admin', '/files'];
 const SEGMENTS = [
   '/', '//', '/.', '/..', '/...', '/%2e', '/%2E%2e', '/.%2e', '%2f', '%2F', '%5c', '\\', '%25', '%252e', '%252f', '%252e%252e', ';', ';x=1', '/..;/',
   '/;/', '%3b', '%00', '%0a', '%0d%0a', '%09', '%20', '%7f', '%c0%ae', '%c0%af', '%e0%80%ae', '%ef%bc%8f', '%e2%80%ae', '#', '%23', '%3f', '%', '%zz', '%2',
@@ -41,7 +44,8 @@ const QUERIES = [
   '?access_token=x',
   '?a#b',
 ];
-const HOSTS = [
+/** Lines of Host. */
+export const HOSTS = [
   ['Host: app'], ['Host: app'], ['Host: APP'], ['Host: app.'], ['Host: app:80'], ['host:app'], [], ['Host: app', 'Host: app'], ['Host: app', 'Host: evil'],
   ['Host: a,b'], ['Host:'], ['Host: app/x'], ['Host: u@app'], ['Host: [::1]'], ['Host: app\tx'], ['Host: app;x'], ['Host: \xe9'], ['Host: app', 'X_Host: evil'],
 ]; // biome-ignore format: a word list
@@ -58,7 +62,8 @@ const VERSIONS = [
   'HTTP/1.1x',
   'HTTP/1,1',
 ];
-const FIELDS = [
+/** Lines of a head, one or two each. */
+export const FIELDS = [
   'x-auth-subject: mallory', 'X_Auth_Subject: mallory', 'X.Auth.Subject: mallory', 'x-auth-roles: admin', 'x-auth-scopes:admin', 'X-Auth-Tenant:  t ',
   'x-auth-subject : mallory', ' x-auth-subject: mallory', '\tx: folded', 'A: b\r\n x-auth-subject: mallory', 'A: b\r\n\tc', ': empty', 'no colon', 'X[]: y', 'X\xe9: y',
   'X: a\rb', 'X: a\nx-auth-subject: mallory', 'X: a\0b', 'X: \x7f', 'X: a\x0bb', 'X: \xff\xfe', 'X:', 'X: ', 'X:\t\ty\t', '"x": y', 'x(y): z',
@@ -69,7 +74,8 @@ const FIELDS = [
   'X-Forwarded-For: 1.2.3.4', 'X-Forwarded-Host: evil', 'X-Original-URL: /public', 'X-Rewrite-URL: /admin', 'Forwarded: for=1.2.3.4', 'X-HTTP-Method-Override: DELETE',
   'X-Request-Id: mine', 'X_Request_Id: mine', 'Content_Length: 3', 'Transfer_Encoding: chunked', 'Transfer-Encoding_: chunked', 'Content-Length : 3', 'Cookie: a=b', 'Max-Forwards: 0',
 ]; // biome-ignore format: a word list
-const LENGTHS = [
+/** Values of Content-Length for five bytes. */
+export const LENGTHS = [
   '+5',
   '-1',
   '0x5',
@@ -155,7 +161,7 @@ export function makeScript(random: Random, number: number, tokens: Tokens): Scri
 }
 
 /** The same bytes in one piece, in two, in many, or one by one. */
-function cut(random: Random, bytes: string): readonly string[] {
+export function cut(random: Random, bytes: string): readonly string[] {
   const way = random.below(4);
   if (way === 0 || bytes.length > 4000) return [bytes];
   if (way === 1) {
@@ -226,9 +232,14 @@ function withoutFraming(draft: Draft): void {
 
 type Oddity = (random: Random, draft: Draft, content: string) => void;
 
-const oddPath: Oddity = (random, draft) => {
+/** A path with one to four tricks, and a query. */
+export function oddTarget(random: Random): string {
   const pieces = Array.from({ length: 1 + random.below(4) }, () => random.pick(SEGMENTS));
-  draft.target = random.pick(STARTS) + pieces.join('') + random.pick(QUERIES);
+  return random.pick(STARTS) + pieces.join('') + random.pick(QUERIES);
+}
+
+const oddPath: Oddity = (random, draft) => {
+  draft.target = oddTarget(random);
 };
 
 const oddField: Oddity = (random, draft) => {

@@ -26,6 +26,8 @@ export interface Seen {
 export interface Upstream extends AsyncDisposable {
   readonly name: string;
   readonly url: string;
+  /** Spoken there; HTTP/1.1 where nothing is said. */
+  readonly protocol?: 'http1' | 'http2';
   readonly seen: readonly Seen[];
   /** Bytes that were no HTTP/1.1. */
   readonly broken: readonly string[];

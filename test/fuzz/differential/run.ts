@@ -18,11 +18,13 @@ export interface Outcome {
   readonly findings: readonly string[];
 }
 
-const QUIET_MS = 20_000;
-const LANES = 16;
+/** So long an answer may take. */
+export const QUIET_MS = 20_000;
+/** Connections at once. */
+export const LANES = 16;
 
 /** Public and protected places beside and inside each other, so that a path in the wrong place is a door. */
-const routes = (relax: readonly string[]) => ({
+export const routes = (relax: readonly string[]) => ({
   admin: { match: { prefix: '/admin' }, relax },
   inner: { match: { prefix: '/public/admin' }, relax },
   files: { match: { prefix: '/files' }, auth: 'optional', relax },
@@ -56,14 +58,8 @@ export async function runDifferential(options: {
   readonly make?: (number: number, tokens: Tokens) => Script;
 }): Promise<Outcome> {
   const { upstream, seed, count, untilMs = Number.POSITIVE_INFINITY } = options;
-  const config = {
-    proxy: { bad_tokens: '1000000/1m' },
-    routes: routes(options.relax ?? []),
-  };
-  await using sidecar = await startSidecar(upstream.url, config);
-  const nowS = Math.floor(Date.now() / 1000);
-  const good = tokenFor({ exp: nowS + 7200 });
-  const tokens = { good, bad: `${good.slice(0, -8)}AAAAAAAA` };
+  await using sidecar = await startFor(upstream, { http2: false, relax: options.relax ?? [] });
+  const tokens = makeTokens();
   const make = options.make ?? ((number: number) => makeScript(randomFrom(number), number, tokens));
   const asked = new Map<string, ReadRequest>();
   const findings: string[] = [];
@@ -77,18 +73,40 @@ export async function runDifferential(options: {
       for (const request of requests) asked.set(valuesOf(request, 'x-tag').join(), request);
       const wrong = await runScript(sidecar.port, script, requests, whole.length, rest);
       if (wrong === undefined) continue;
-      const shown = script.bytes
-        .replaceAll(tokens.good, '<good>')
-        .replaceAll(tokens.bad, '<bad>')
-        .replace(/h{99,}/g, '<huge>')
-        .slice(0, 1500);
-      findings.push(`script ${number} (${upstream.name}): ${wrong}\n${JSON.stringify(shown)}`);
+      const shown = JSON.stringify(showable(script.bytes, tokens));
+      findings.push(`script ${number} (${upstream.name}): ${wrong}\n${shown}`);
     }
   };
   await Promise.all(Array.from({ length: LANES }, lane));
   findings.push(...(await judgeUpstream(upstream, sidecar, asked, tokens)));
   return { scripts: next, requests: asked.size, served: upstream.seen.length, findings };
 }
+
+/** A sidecar before an upstream. */
+export function startFor(
+  { url, protocol = 'http1' }: Upstream,
+  { http2, relax }: { readonly http2: boolean; readonly relax: readonly string[] },
+): Promise<TestSidecar> {
+  return startSidecar(url, {
+    proxy: { bad_tokens: '1000000/1m', http2 },
+    upstreams: { app: { url, protocol } },
+    routes: routes(relax),
+  });
+}
+
+/** A token that is good for two hours, and one whose signature is not. */
+export function makeTokens(): Tokens {
+  const good = tokenFor({ exp: Math.floor(Date.now() / 1000) + 7200 });
+  return { good, bad: `${good.slice(0, -8)}AAAAAAAA` };
+}
+
+/** What was sent, short enough to read. */
+export const showable = (text: string, { good, bad }: Tokens): string =>
+  text
+    .replaceAll(good, '<good>')
+    .replaceAll(bad, '<bad>')
+    .replace(/[hx]{99,}/g, '<huge>')
+    .slice(0, 1500);
 
 /** One connection; answers what is wrong with what the client got. */
 async function runScript(
@@ -163,7 +181,7 @@ async function exchange(port: number, pieces: readonly string[], isEnough: (text
 }
 
 /** Everything that the upstream saw, against what was asked and what was decided. */
-async function judgeUpstream(
+export async function judgeUpstream(
   upstream: Upstream,
   sidecar: TestSidecar,
   asked: ReadonlyMap<string, ReadRequest>,

@@ -7,6 +7,7 @@ import type { AddressInfo } from 'node:net';
 import { startDaemon } from '../../support/daemon.ts';
 import { startNginx } from '../../support/nginx.ts';
 import { ensureCommand } from '../../support/system-packages.ts';
+import { startHttp2Recorder } from './http2-recorder.ts';
 import type { ReadRequest } from './reading.ts';
 import { echoOf, fieldOf, identityOf, type Seen, startRecorder, type Upstream } from './recorder.ts';
 
@@ -18,6 +19,7 @@ export const upstreams: Readonly<Record<string, () => Promise<Upstream>>> = {
   haproxy: () => behind('haproxy', haproxy),
   apache: () => behind('apache', apache),
   python: startPython,
+  http2: startHttp2Recorder,
 };
 
 async function startNode(): Promise<Upstream> {
