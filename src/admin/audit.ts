@@ -90,7 +90,7 @@ export const listAudit = endpoint({
   refusals: ['not_configured'],
   summary: 'Audit events by time, type, actor, subject, client, tenant and request id.',
   handler: async (dependencies, { query }) => {
-    const { store, sealer } = deskOf(dependencies);
+    const { store, sealer } = await deskOf(dependencies);
     const after = query.cursor === undefined ? undefined : placeIn(query.cursor);
     const found = await store.find(filterOf(query, dependencies.clock.nowMs()), after, query.limit + 1);
     const shownRows = found.slice(0, query.limit);
@@ -118,7 +118,7 @@ export const verifyAuditLog = endpoint({
   refusals: ['not_configured'],
   summary: 'Prove that no event was edited, removed or moved, or say what was.',
   handler: async (dependencies, { query }) => {
-    const desk = deskOf(dependencies);
+    const desk = await deskOf(dependencies);
     const report = await verifyAudit(storedEvidence({ ...desk, keys: await desk.keys() }));
     const audit = { ok: report.ok, events: report.events, problems: report.problemsTotal };
     const body = { ...reportBody(report), ...(await askedDigest(desk, query.checkpoint)) };
@@ -139,7 +139,7 @@ export const exportAudit = endpoint({
   refusals: ['not_configured'],
   summary: 'The whole log in pages of lines that can be verified offline.',
   handler: async (dependencies, { query }) => {
-    const desk = deskOf(dependencies);
+    const desk = await deskOf(dependencies);
     const page = await exportPage({ ...desk, keys: await desk.keys() }, query.cursor, query.limit);
     if (page === undefined) throw notACursor();
     const body = { lines: page.lines, ...(page.next === undefined ? {} : { next: page.next }) };
@@ -157,8 +157,10 @@ async function askedDigest(
   return { asked_digest: stored?.number === number ? checkpointDigest(stored) : null };
 }
 
-function deskOf({ auditDesk }: AdminDependencies): AuditDesk {
+/** With what the caller did just before. */
+async function deskOf({ auditDesk }: AdminDependencies): Promise<AuditDesk> {
   if (auditDesk === undefined) throw notConfigured('the audit log needs postgres; without it there are log lines only');
+  await auditDesk.settled();
   return auditDesk;
 }
 

@@ -124,6 +124,8 @@ export interface ConfigDesk {
 export interface AuditDesk {
   readonly store: AuditStore;
   readonly sealer: Sealer;
+  /** Resolves once the store has what this replica has recorded so far, or after a moment when it does not take it. */
+  settled(): Promise<void>;
   /** The keys that checkpoints are believed to be signed by. Rejects with `store_unavailable`. */
   keys(): Promise<CheckpointKeys>;
 }

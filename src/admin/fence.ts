@@ -57,11 +57,12 @@ const fencedClients = ({ within, announce, known }: ClientDesk, tenant: string):
   initialTokens: closed(),
 });
 
-const fencedAudit = ({ store, sealer }: AuditDesk, tenant: string): AuditDesk => ({
+const fencedAudit = ({ store, sealer, settled }: AuditDesk, tenant: string): AuditDesk => ({
   store: closed({
     find: async (filter, after, limit) =>
       (filter.tenant ?? tenant) === tenant ? store.find({ ...filter, tenant }, after, limit) : [],
   } satisfies Pick<AuditStore, 'find'>),
   sealer,
+  settled,
   keys: closed(),
 });

@@ -19,6 +19,8 @@ export interface DurableAudit extends AsyncDisposable {
 }
 
 const DAY_MS = 86_400_000;
+/** How long somebody who reads the audit log waits for what was recorded just before. */
+const SETTLE_MS = 1000;
 
 /** Opens the durable trail; nothing is sent before `trail.start()`, which needs the state folder to be surely ours. */
 export function openAudit(parts: ControlPlaneParts, postgres: Postgres, sealer: Sealer): DurableAudit {
@@ -46,7 +48,7 @@ export function openAudit(parts: ControlPlaneParts, postgres: Postgres, sealer: 
   );
   return {
     trail,
-    desk: { store, sealer, keys: () => trail.keys() },
+    desk: { store, sealer, keys: () => trail.keys(), settled: async () => void (await trail.flushed(SETTLE_MS)) },
     [Symbol.asyncDispose]: () => trail[Symbol.asyncDispose](),
   };
 }

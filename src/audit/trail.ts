@@ -137,6 +137,7 @@ export class DurableTrail implements AuditTrail, AsyncDisposable {
   async flushed(timeoutMs: number): Promise<boolean> {
     const last = this.#queue.at(-1);
     const deadlineMs = performance.now() + timeoutMs;
+    this.#flush();
     while (last !== undefined && this.#queue.includes(last) && performance.now() < deadlineMs) {
       await new Promise((resolve) => setTimeout(resolve, 10));
     }

@@ -30,6 +30,16 @@ async function until(it: AdminSidecar, query: string, count: number): Promise<Lo
   }
 }
 
+test('who reads the audit log finds what this replica has recorded before, at once', async () => {
+  await using w = await world();
+  const { it } = w;
+  for (let n = 1; n <= 20; n += 1) {
+    await it.admin('POST', '/v1/tokens', { body: { subject: `alice-${n}`, client: 'web' } });
+    const { json } = await it.admin('GET', `/v1/audit?subject=alice-${n}`);
+    assert.equal([...json.items].length, 1, `event ${n}`);
+  }
+});
+
 test('H13, C24: an event says who, what, from where, about whom, and is found by request id, subject, client, type and time', async () => {
   await using w = await world();
   const { it } = w;
