@@ -5,6 +5,7 @@ import type { ServerHttp2Stream } from 'node:http2';
 import { Socket } from 'node:net';
 import { PassThrough } from 'node:stream';
 import { test } from 'node:test';
+import { Allowance } from '../../src/http/http2/allowance.ts';
 import { Http2Request } from '../../src/http/http2/request.ts';
 import { readRequestHead } from '../../src/http/http2/request-head.ts';
 import { eventually } from '../attacks/world.ts';
@@ -178,7 +179,7 @@ test('a request has the header views of node, for those who read them', () => {
   const stream = Object.assign(new PassThrough(), { endAfterHeaders: true }) as unknown as ServerHttp2Stream;
   const fields = ['host', 'app.test', 'x-a', '1', 'x-a', '2'];
   const head = { method: 'GET', target: '/', fields, expectsContinue: false };
-  const request = new Http2Request(stream, new Socket(), head, 16_384);
+  const request = new Http2Request(stream, new Socket(), head, { headerBytes: 16_384, allowance: new Allowance(1, 0) });
   assert.deepEqual(request.rawHeaders, fields);
   assert.deepEqual([request.headers.host, request.headers['x-a']], ['app.test', '1, 2']);
   assert.deepEqual([request.headersDistinct.host, request.headersDistinct['x-a']], [['app.test'], ['1', '2']]);

@@ -13,6 +13,7 @@ import type { Reason } from '../../core/reasons.ts';
 import type { ClientResponse } from '../client-response.ts';
 import { problem } from '../problem.ts';
 import { REALM } from '../raw-answer.ts';
+import { Allowance } from './allowance.ts';
 import { Http2Request } from './request.ts';
 import { type RequestHead, readRequestHead } from './request-head.ts';
 import { Http2Response } from './response.ts';
@@ -37,6 +38,8 @@ export interface Http2Handlers {
 
 interface Visit {
   readonly socket: Socket;
+  readonly headerBytes: number;
+  readonly allowance: Allowance;
   open: number;
   idleSinceMs: number;
   served: boolean;
@@ -74,7 +77,11 @@ export class Http2Door implements Disposable {
   /** Speaks HTTP/2 on a connection of which not a byte of HTTP has been read. */
   serve(socket: Socket): void {
     const session = performServerHandshake(socket, this.#options);
-    const visit: Visit = { socket, open: 0, idleSinceMs: performance.now(), served: false, overSinceMs: undefined };
+    const nowMs = performance.now();
+    const { headerBytes, maxStreams } = this.#limits;
+    const allowance = new Allowance(maxStreams, nowMs);
+    const state = { open: 0, idleSinceMs: nowMs, served: false, overSinceMs: undefined };
+    const visit: Visit = { socket, headerBytes, allowance, ...state };
     this.#visits.set(session, visit);
     // What breaks the protocol, or floods: node has said GOAWAY and closes.
     session.on('error', () => {});
@@ -125,6 +132,7 @@ export class Http2Door implements Disposable {
   #begin(stream: ServerHttp2Stream, socket: Socket, visit: Visit, list: readonly string[]): void {
     visit.open += 1;
     visit.served = true;
+    visit.allowance.requests += 1;
     stream.once('close', () => {
       visit.open -= 1;
       visit.idleSinceMs = performance.now();
@@ -134,26 +142,28 @@ export class Http2Door implements Disposable {
     const { headerBytes } = this.#limits;
     const head = readRequestHead(list, { hasBody: !stream.endAfterHeaders, secure: this.#secure, headerBytes });
     if (typeof head === 'string') {
-      this.#refuse(stream, socket, head);
+      this.#refuse(stream, visit, head);
       return;
     }
-    const request = new Http2Request(stream, socket, head, headerBytes);
+    const request = new Http2Request(stream, socket, head, visit);
     this.#handlers.onRequest(request, new Http2Response(stream, request), head.expectsContinue);
   }
 
-  #refuse(stream: ServerHttp2Stream, socket: Socket, reason: Reason): void {
+  #refuse(stream: ServerHttp2Stream, visit: Visit, reason: Reason): void {
+    const { socket } = visit;
     const id = requestId();
     this.#handlers.onRefused?.(reason, id, socket.remoteAddress);
     const { status, headers, body } = problem(reason, id, REALM);
-    const request = new Http2Request(stream, socket, UNREAD, this.#limits.headerBytes);
+    const request = new Http2Request(stream, socket, UNREAD, visit);
     new Http2Response(stream, request).writeHead(status, [...headers]).end(body);
   }
 
   /** Bytes alone do not keep a connection: a head that trickles in for ever is no request. */
   #sweep(nowMs: number): void {
     for (const [session, visit] of this.#visits) {
-      const { socket, open, idleSinceMs, served } = visit;
-      if (session.destroyed || (session.closed && open === 0)) {
+      const { socket, open, idleSinceMs, served, allowance } = visit;
+      if (!allowance.settle(socket, nowMs)) socket.destroy();
+      else if (session.destroyed || (session.closed && open === 0)) {
         // Node waits for the client to read what was last written, and to close; it need not do either.
         visit.overSinceMs ??= nowMs;
         if (nowMs - visit.overSinceMs > LINGER_MS) socket.destroy();

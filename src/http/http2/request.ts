@@ -3,6 +3,7 @@
 import { IncomingMessage } from 'node:http';
 import { constants, type ServerHttp2Stream } from 'node:http2';
 import type { Socket } from 'node:net';
+import type { Allowance } from './allowance.ts';
 import type { RequestHead } from './request-head.ts';
 import { readRequestTrailers } from './trailers.ts';
 
@@ -10,15 +11,25 @@ interface HeaderLines {
   _addHeaderLines(lines: readonly string[], count: number): void;
 }
 
+/** What a request may take. */
+export interface RequestLimits {
+  readonly headerBytes: number;
+  /** Of its connection. */
+  readonly allowance: Allowance;
+}
+
 /** A request on a stream. As with HTTP/1.1, `rawTrailers` is there when the body has ended. */
 export class Http2Request extends IncomingMessage {
   readonly #stream: ServerHttp2Stream;
+  readonly #allowance: Allowance;
   #reading = false;
 
   /** Trailers that take more than `headerBytes` break the request off. */
-  constructor(stream: ServerHttp2Stream, socket: Socket, head: RequestHead, headerBytes: number) {
+  constructor(stream: ServerHttp2Stream, socket: Socket, head: RequestHead, limits: RequestLimits) {
     super(socket);
+    const { headerBytes, allowance } = limits;
     this.#stream = stream;
+    this.#allowance = allowance;
     this.httpVersion = '2.0';
     this.httpVersionMajor = 2;
     this.httpVersionMinor = 0;
@@ -48,6 +59,7 @@ export class Http2Request extends IncomingMessage {
     // Nothing is taken from the stream before somebody wants it.
     this.#reading = true;
     this.#stream.on('data', (chunk: Buffer) => {
+      this.#allowance.bodyBytes += chunk.length;
       if (!this.push(chunk)) this.#stream.pause();
     });
   }
