@@ -26,7 +26,8 @@ for (const [name, count] of Object.entries(counts)) {
       const { findings, requests, served, scripts } = await runDifferential({ upstream, seed, count, relax });
       assert.deepEqual(findings, []);
       assert.equal(scripts, count);
-      assert.ok(served > requests / 5, `${served} of ${requests} requests were served`);
+      // Who answers before a body has come closes on the rest of it: how many that costs depends on who is faster.
+      assert.ok(served > requests / (upstream.answersEarly ? 10 : 5), `${served} of ${requests} requests were served`);
     });
   }
 }
