@@ -51,12 +51,24 @@ const MISUSE = new Set([
   'ERR_OUT_OF_RANGE',
 ]);
 
+/** The driver trusts what it reads: in a stream that lost or repeats bytes it stumbles over itself, with an error without a code. */
+const INSIDE_DRIVER = /^[^\n]*\n\s+at [^\n]*[\\/]postgres[\\/](?:src|cjs[\\/]src)[\\/]/;
+
+/** Whether after this error the connection still says what it is asked: PostgreSQL or our own work refused, in good order. */
+export function isOrderly(error: unknown): boolean {
+  return (
+    error instanceof postgres.PostgresError || error instanceof SidecarError || error instanceof ConstraintViolation
+  );
+}
+
 /** What a caller of the store is told; the result is thrown. */
 export function storeError(error: unknown): Error {
   if (error instanceof SidecarError || error instanceof ConstraintViolation) return error;
   if (error instanceof postgres.PostgresError) return serverError(error);
   const code = codeOf(error);
   if (code !== '' && !MISUSE.has(code)) return storeUnavailable(`PostgreSQL does not answer (${code})`);
+  if (error instanceof TypeError && INSIDE_DRIVER.test(error.stack ?? ''))
+    return storeUnavailable('PostgreSQL answers nonsense');
   return error instanceof Error ? error : new TypeError('something that is no error was thrown');
 }
 

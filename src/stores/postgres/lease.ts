@@ -2,6 +2,7 @@
 // any transaction; here a connection that broke stays broken, and one that does not answer is given up.
 import { storeUnavailable } from '../../core/errors.ts';
 import { type Client, openClient, type PostgresSettings, type Sql } from './connection.ts';
+import { isOrderly } from './errors.ts';
 
 /** A connection of the pool. Used by one transaction at a time. */
 export class Lease {
@@ -83,6 +84,8 @@ export class Lease {
       if (command !== 'COMMIT') throw new TypeError('a statement of the transaction failed, and nobody passed that on');
       return result;
     } catch (error) {
+      // Whatever is read next on a connection that is out of order may be the answer to something else.
+      if (!isOrderly(error)) void this.end();
       await this.#rollback();
       throw error;
     }
