@@ -18,6 +18,8 @@ export interface DoorwardSetting {
   readonly fleet?: string;
   /** `redis.timeout`; default as shipped. */
   readonly redisTimeout?: string;
+  /** What differs in the upstream's settings. */
+  readonly upstream?: Partial<NonNullable<SidecarInput['upstreams']>[string]>;
   /** Rate of the limit per client. */
   readonly clientRate?: string;
   /** `proxy.bad_tokens`; default as shipped. */
@@ -49,7 +51,7 @@ function configuration(world: World, setting: DoorwardSetting, port: number, obs
     },
     admin: { listen: 'off' },
     observe: { listen: `127.0.0.1:${observePort}` },
-    upstreams: { app: { url: `http://127.0.0.1:${world.upstreamPort}` } },
+    upstreams: { app: { url: `http://127.0.0.1:${world.upstreamPort}`, ...setting.upstream } },
     issuers: {
       bench: { issuer, audience: [audience], keys: { inline: { keys: [world.tokens.jwk] } }, algorithms: ['ES256'] },
     },
