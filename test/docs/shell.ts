@@ -75,7 +75,8 @@ async function inNamespaces(script: string, folder: string, env: Readonly<Record
     stream.on('data', (text: string) => (output += text));
   }
   const { promise, resolve, reject } = Promise.withResolvers<number | null>();
-  child.once('error', reject).once('exit', resolve);
+  // Not `exit`: what was written last may still be in the pipe then.
+  child.once('error', reject).once('close', resolve);
   const timer = setTimeout(() => process.kill(-(child.pid as number), 'SIGKILL'), PATIENCE_MS);
   const code = await promise.finally(() => clearTimeout(timer));
   return { code, output };
