@@ -20,6 +20,8 @@ import { Recovery, type RememberedRevocations } from './recovery.ts';
 import { Tombstones } from './tombstones.ts';
 
 const RETRY_MS = 1000;
+/** How often a log that is exchanged under the reader is begun anew for one request. */
+const RELOADS = 3;
 const SWEEP_MS = 1000;
 /** Contact is sought every second while there is none: so long without is no blink. */
 const DENY_AFTER_MS = 3000;
@@ -270,16 +272,30 @@ export class RevocationFollower implements AsyncDisposable {
 
   async #syncOnce(): Promise<boolean> {
     try {
-      const head = await this.#log.head();
-      const mine = this.#head;
-      const continues = head !== undefined && mine !== undefined && head.epoch === mine.epoch && head.seq >= mine.seq;
-      const follows = continues && !this.#doubted;
-      if (!follows || !(await this.#catchUp(mine))) await this.#reload(follows);
+      for (let attempt = 1; !(await this.#follow(attempt === RELOADS)); attempt += 1);
       this.#contactMs = this.#options.clock.monotonicMs();
       return true;
     } catch (error) {
       if (!isStoreUnavailable(error)) throw error;
       if (!this.#loadedOnce) await this.#fill();
+      return false;
+    }
+  }
+
+  /**
+   * One step towards the log as it is. False when it was exchanged while it was read, which replicas that mend it together do
+   * to one another: requests wait for this, and a store that answers can be asked once more. Rejects when the store is away.
+   */
+  async #follow(isLast: boolean): Promise<boolean> {
+    const head = await this.#log.head();
+    const mine = this.#head;
+    const continues = head !== undefined && mine !== undefined && head.epoch === mine.epoch && head.seq >= mine.seq;
+    const follows = continues && !this.#doubted;
+    try {
+      if (!follows || !(await this.#catchUp(mine))) await this.#reload(follows);
+      return true;
+    } catch (error) {
+      if (isLast || !isStoreUnavailable(error)) throw error;
       return false;
     }
   }

@@ -134,6 +134,25 @@ export class World implements AsyncDisposable {
     }
   }
 
+  /**
+   * Redis runs again, and both replicas are connected to it: one that is not cannot hear what the other revokes, and goes by what
+   * it knows.
+   */
+  async restarted(): Promise<void> {
+    await this.server.start();
+    for (const replica of [this.a, this.b]) {
+      const up = async () => (await replica.call('GET', '/readyz')).json.components.store.status !== 'down';
+      await eventually(up, RECOVERS_MS);
+    }
+  }
+
+  /** Both replicas call themselves ready. */
+  async ready(): Promise<void> {
+    for (const replica of [this.a, this.b]) {
+      await eventually(async () => (await this.#state(replica)) === 'ready', RECOVERS_MS);
+    }
+  }
+
   /** Every revocation is known to both and to Redis, none waits, and both are in step; then whether nothing went wrong. */
   async recovered(): Promise<void> {
     const all = [...new Set([...this.a.refused.keys(), ...this.b.refused.keys()])].sort();
