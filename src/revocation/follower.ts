@@ -20,7 +20,6 @@ import { Recovery, type RememberedRevocations } from './recovery.ts';
 import { Tombstones } from './tombstones.ts';
 
 const RETRY_MS = 1000;
-/** How often a log that is exchanged under the reader is begun anew for one request. */
 const RELOADS = 3;
 const SWEEP_MS = 1000;
 /** Contact is sought every second while there is none: so long without is no blink. */
@@ -282,10 +281,7 @@ export class RevocationFollower implements AsyncDisposable {
     }
   }
 
-  /**
-   * One step towards the log as it is. False when it was exchanged while it was read, which replicas that mend it together do
-   * to one another: requests wait for this, and a store that answers can be asked once more. Rejects when the store is away.
-   */
+  /** False when the log was exchanged while it was read, as replicas that mend it together do to one another: worth another try. */
   async #follow(isLast: boolean): Promise<boolean> {
     const head = await this.#log.head();
     const mine = this.#head;
