@@ -77,6 +77,6 @@ export async function openRevoker({
   const revoker = new DurableRevoker({ store, log: backend.revocations, follower, index, clock, endGrants });
   closing.use(revoker);
   // The follower has asked already when PostgreSQL was there at the start; what it missed before it came it asks now.
-  postgres.onReady(() => follower.refresh());
+  postgres.onReady(() => follower.complete());
   return siblings ? amongSiblings(revoker, siblings) : revoker;
 }

@@ -12,7 +12,8 @@ import type {
   RevocationHead,
   RevocationLog,
 } from '../stores/contracts/revocations.ts';
-import type { RevocationFollower, RevokeAnswer } from './follower.ts';
+import type { RevocationFollower } from './follower.ts';
+import type { RevokeAnswer } from './follower-options.ts';
 import type { RevocationIndex } from './index.ts';
 import type { RememberedRevocations } from './recovery.ts';
 

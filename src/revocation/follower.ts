@@ -1,9 +1,8 @@
 // Keeps the index of this replica in step with the shared revocation log, notices when the store lost data, puts back what
 // this replica knows, and says what holds while the store is away (design 5). Sends local revocations until they are in.
 import { setTimeout as delay } from 'node:timers/promises';
-import { type Clock, steadyWall } from '../core/clock.ts';
+import { steadyWall } from '../core/clock.ts';
 import { isStoreUnavailable, storeUnavailable } from '../core/errors.ts';
-import type { EndedGrants } from '../stores/contracts/grants.ts';
 import type {
   RevocationDraft,
   RevocationEntry,
@@ -12,11 +11,12 @@ import type {
   RevocationLog,
   StoreNotice,
 } from '../stores/contracts/revocations.ts';
+import type { FollowerOptions, RevokeAnswer } from './follower-options.ts';
 import { HeldRevocations } from './held.ts';
 import type { RevocationIndex } from './index.ts';
 import { localEntry, PendingRevocations } from './pending.ts';
 import { type ReadLog, readLog } from './reading.ts';
-import { Recovery, type RememberedRevocations } from './recovery.ts';
+import { Recovery } from './recovery.ts';
 import { Tombstones } from './tombstones.ts';
 
 const RETRY_MS = 1000;
@@ -24,33 +24,6 @@ const RELOADS = 3;
 const SWEEP_MS = 1000;
 /** Contact is sought every second while there is none: so long without is no blink. */
 const DENY_AFTER_MS = 3000;
-
-/** How a follower is set up. */
-export interface FollowerOptions {
-  readonly log: RevocationLog;
-  readonly index: RevocationIndex;
-  readonly clock: Clock;
-  /** `revocation.on_store_down`. */
-  readonly onStoreDown: 'known' | 'deny' | 'allow';
-  /** `revocation.known_for`: how long `known` holds without contact. */
-  readonly knownForMs: number;
-  /** Longest `observe` makes a request wait; what it started goes on. */
-  readonly waitMs: number;
-  /** Asked when the log was lost or is met for the first time; iterating rejects with `store_unavailable` when it cannot tell. */
-  readonly remembered?: () => AsyncIterable<RememberedRevocations>;
-  /** Told of limit resets by any replica. */
-  readonly onLimitReset?: (key: string) => void;
-  /** Ms from revoking on another replica to refusing here, for the metric. */
-  readonly onPropagation?: (ms: number) => void;
-}
-
-/** Answer to a revocation: in the shared log, or in force here and sent as soon as the store is back. */
-export interface RevokeAnswer {
-  readonly entry: RevocationEntry;
-  readonly applied: 'all' | 'pending';
-  /** Grants that ended with it, where there are any to end. */
-  readonly ended?: EndedGrants | undefined;
-}
 
 const LOST = Promise.resolve('lost' as const);
 
@@ -225,13 +198,25 @@ export class RevocationFollower implements AsyncDisposable {
   }
 
   /**
-   * Compares everything anew, and puts into the log what it lacks: the durable store can be asked again, or another server
-   * answers or keys were evicted, and then an equal head proves nothing.
+   * Compares everything anew, and puts into the log what it lacks: another server answers, or keys were evicted, and then an
+   * equal head proves nothing.
    */
   refresh(): void {
     this.#doubted = true;
     // One that is under way may have looked already.
     void this.#sync().then(() => (this.#doubted ? this.#sync() : undefined));
+  }
+
+  /**
+   * The durable store can be asked again: puts into the log what only that store holds. A log that is followed is believed
+   * meanwhile, so that a store that is slow, or goes away once more, has nobody refused.
+   */
+  complete(): void {
+    const head = this.#head;
+    if (head === undefined || this.state() !== 'ready') return this.refresh();
+    this.#recovery.putBack({ index: this.#index, head }, head, true).catch((error: unknown) => {
+      if (!isStoreUnavailable(error)) throw error;
+    });
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

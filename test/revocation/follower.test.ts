@@ -380,3 +380,30 @@ test('attack 90: a log that is lost between its head and its events, and made an
   assert.ok([...index.entries()].some(({ id }) => id === 'stolen'));
   assert.ok((await wholeLog(shared))?.entries.some(({ id }) => id === 'stolen'));
 });
+
+test('a durable store that is back and slow, or gone again, has nobody refused; what only it holds is put into the log', async () => {
+  const shared = new MemoryRevocations(systemClock);
+  const only = localEntry(draft('only-there'), systemClock.nowMs());
+  let answer = Promise.withResolvers<void>();
+  async function* remembered() {
+    await answer.promise;
+    yield { entries: [only], undone: [] };
+  }
+  const [index, clock] = [new RevocationIndex(), manualClock()];
+  const settings = { onStoreDown: 'deny' as const, knownForMs: 60_000, waitMs: 500 };
+  await using follower = new RevocationFollower({ log: shared, index, clock, ...settings, remembered });
+  const starting = follower.start();
+  answer.reject(storeUnavailable('away'));
+  await starting;
+  assert.equal(follower.state(), 'ready');
+  for (const outcome of ['gone', 'back']) {
+    answer = Promise.withResolvers<void>();
+    follower.complete();
+    await delay(20);
+    assert.equal(follower.observe(shared.current()), 'current', 'asked while the durable store says nothing');
+    if (outcome === 'gone') answer.reject(storeUnavailable('away'));
+    else answer.resolve();
+  }
+  await until(async () => (await follower.observe(shared.current())) === 'current' && index.size === 1, 5000);
+  assert.equal(index.get(only.kind, only.issuer, only.id)?.entryId, only.entryId);
+});
