@@ -213,7 +213,10 @@ export class RevocationFollower implements AsyncDisposable {
    */
   complete(): void {
     const head = this.#head;
-    if (head === undefined || this.state() !== 'ready') return this.refresh();
+    if (head === undefined || this.state() !== 'ready') {
+      this.refresh();
+      return;
+    }
     this.#recovery.putBack({ index: this.#index, head }, head, true).catch((error: unknown) => {
       if (!isStoreUnavailable(error)) throw error;
     });
