@@ -29,6 +29,11 @@ const LOST = Promise.resolve('lost' as const);
 
 /** One replica's side of the revocation log. */
 export class RevocationFollower implements AsyncDisposable {
+  /**
+   * The time by which entries expire, in ms since the epoch: of a clock that is set forward it hears nothing. A token that was
+   * verified just before would otherwise find that the entry against it is over.
+   */
+  readonly steadyMs: () => number;
   readonly #options: FollowerOptions;
   readonly #log: RevocationLog;
   readonly #index: RevocationIndex;
@@ -49,13 +54,12 @@ export class RevocationFollower implements AsyncDisposable {
   /** A request has waited for everything to be read anew, in vain: the next ones need not wait as long for the same. */
   #outlasted = false;
   readonly #closing = new AbortController();
-  readonly #steadyMs: () => number;
   /** Up to when expired entries have left the index. */
   #sweptMs = Number.NEGATIVE_INFINITY;
 
   constructor(options: FollowerOptions) {
     this.#options = options;
-    this.#steadyMs = steadyWall(options.clock);
+    this.steadyMs = steadyWall(options.clock);
     this.#log = options.log;
     this.#index = options.index;
     this.#recovery = new Recovery({
@@ -403,7 +407,7 @@ export class RevocationFollower implements AsyncDisposable {
 
   /** The clock was ahead since the start and was set right: what has left the index meanwhile may have to come back. */
   #sweep(): void {
-    const nowMs = this.#steadyMs();
+    const nowMs = this.steadyMs();
     if (nowMs < this.#sweptMs) this.refresh();
     this.#sweptMs = nowMs;
     this.#index.sweep(nowMs);

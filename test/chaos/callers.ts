@@ -5,8 +5,11 @@ import { tokenFor } from '../support/sidecar.ts';
 import type { Answer, Replica } from './replica.ts';
 import { routes, type World } from './world.ts';
 
-/** What a fault takes away. `gone0` and `gone1` are the replicas; `disk` is where they spool audit events; `clock` their time. */
-export type Loss = 'store' | 'upstream' | 'postgres' | 'disk' | 'clock' | 'gone0' | 'gone1';
+/**
+ * What a fault takes away. `gone0` and `gone1` are the replicas; `disk` is where they spool audit events; `clock` their time; `order`
+ * that the application's answers come once each, in the order of its requests.
+ */
+export type Loss = 'store' | 'upstream' | 'order' | 'postgres' | 'disk' | 'clock' | 'gone0' | 'gone1';
 
 /** The figures of one event, however often it came, its recoveries and the calm after it included. */
 export interface Row {
@@ -191,9 +194,12 @@ export class Callers implements AsyncDisposable {
     row.worstMs = Math.max(row.worstMs, performance.now() - fromMs);
     if (answer.status === 200) row.allowed += 1;
     else row.refused.set(answer.code, (row.refused.get(answer.code) ?? 0) + 1);
-    if (answer.status === 200 && answer.text !== seq) this.#blame(`request ${seq} got the answer of ${answer.text}`);
+    // An answer of HTTP/1.1 names no request: the copy of one, where it comes after the next request has gone out, is the next one's.
+    const misled = this.#lost('order', fromMs);
+    if (answer.status === 200 && answer.text !== seq && !misled)
+      this.#blame(`request ${seq} got the answer of ${answer.text}`);
     const asked = { replica, path, kind, fromMs };
-    this.#reach.set(seq, this.#reachOf(answer, method, kind, fromMs));
+    this.#reach.set(seq, this.#reachOf(seq, answer, method, kind, fromMs));
     if (this.#isExplained(answer, asked)) return;
     if (kind === 'revoked' && answer.status === 200) row.wrongAllows += 1;
     else row.wrong5xx += 1;
@@ -220,11 +226,11 @@ export class Callers implements AsyncDisposable {
     return code.startsWith('upstream_') || code === 'cut_200';
   }
 
-  #reachOf({ status, code }: Answer, method: string, kind: string, fromMs: number): Reach {
+  #reachOf(seq: string, { status, code, text }: Answer, method: string, kind: string, fromMs: number): Reach {
     if (kind === 'revoked') return [0, 0];
     // A GET goes out once more when a connection that had been used ended before any answer.
     const most = method === 'GET' && this.#lost('upstream', fromMs) ? 2 : 1;
-    if (status === 200) return [1, most];
+    if (status === 200) return [text === seq ? 1 : 0, most];
     return status === 0 || code.startsWith('upstream_') ? [0, most] : [0, 0];
   }
 

@@ -260,7 +260,7 @@ export const events: readonly ChaosEvent[] = [
   {
     name: 'application answers repeated (broken stream)',
     on: single,
-    losses: ['upstream'],
+    losses: ['upstream', 'order'],
     run: through(
       ({ relays }) => relays.application,
       (relay) => relay.mangle('repeat', 'down'),
@@ -269,7 +269,7 @@ export const events: readonly ChaosEvent[] = [
   {
     name: 'application answers reordered (broken stream)',
     on: single,
-    losses: ['upstream'],
+    losses: ['upstream', 'order'],
     run: through(
       ({ relays }) => relays.application,
       (relay) => relay.mangle('swap', 'down'),

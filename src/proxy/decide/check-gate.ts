@@ -113,10 +113,10 @@ class Gate implements CheckGate {
   }
 
   isRevoked(token: VerifiedToken): boolean {
-    const { index, clock } = this.#options;
+    const { index, follower } = this.#options;
     const { generation } = index;
     if (token.clearedAt === generation) return false;
-    if (index.isRefused(token.principal, clock.nowMs())) return true;
+    if (index.isRefused(token.principal, follower.steadyMs())) return true;
     token.clearedAt = generation;
     return false;
   }
