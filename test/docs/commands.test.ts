@@ -1,4 +1,4 @@
-// Every command of docs/ is run as it stands, in order, in a clean folder, with the program installed as the first page says.
+// Every command of every page is run as it stands, in order, in a clean folder, with the program installed as the first page says.
 // What cannot be run here is listed in not-run.ts, block by block, with its reason.
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
@@ -20,7 +20,7 @@ const scratch = mkdtempSync(join(tmpdir(), 'doorward-docs-'));
 after(() => rmSync(scratch, { recursive: true, force: true }));
 
 const pages = readPages();
-const INSTALLING = 'getting-started.md';
+const INSTALLING = 'docs/getting-started.md';
 const home = join(scratch, 'home');
 const system = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
 const env = {
@@ -29,28 +29,30 @@ const env = {
   // The Node of this test and, once the first page has installed it, `doorward`.
   PATH: `${home}/.local/bin:${dirname(process.execPath)}:${system}`,
   npm_config_update_notifier: 'false',
+  // For worlds/: a clone, whatever the folder of the page is.
+  CLONE: join(scratch, 'clone'),
   // Some hundred starts of the program: a third of each is compiling.
   NODE_COMPILE_CACHE: join(scratch, 'compiled'),
 };
 
-/** A clone as a reader has it: what git tracks or would track, and dependencies. */
-async function clone(): Promise<string> {
-  const folder = join(scratch, 'clone');
+/** Makes a clone as a reader has it: what git tracks or would track, and dependencies. */
+async function clone(folder: string): Promise<void> {
   const { stdout } = await run('git', ['ls-files', '-z', '--cached', '--others', '--exclude-standard'], {
     cwd: root,
     maxBuffer: 16 * 1024 * 1024,
   });
-  const wanted = /^(?:src|config|deploy|docs|examples)\/|^[^/]+\.(?:json|md)$|^LICENSE$/;
-  for (const file of stdout.split('\0').filter((name) => wanted.test(name)))
+  for (const file of stdout.split('\0').filter((name) => name !== ''))
     cpSync(join(root, file), join(folder, file), { recursive: true });
   symlinkSync(join(root, 'node_modules'), join(folder, 'node_modules'));
-  return folder;
 }
 
 async function runPage(page: Page): Promise<void> {
   const folder = join(scratch, page.name.replaceAll('/', '-'));
-  mkdirSync(folder);
-  symlinkSync(join(scratch, 'clone'), join(folder, 'doorward'));
+  if (page.needs.includes('clone')) await clone(folder);
+  else {
+    mkdirSync(folder);
+    symlinkSync(join(scratch, 'clone'), join(folder, 'doorward'));
+  }
   await using world = await worldOf(page.needs);
   const blocks = page.blocks.filter((block) => block.notRun === undefined);
   const printed = await runBlocks(blocks, { folder, env: { ...env, ...world.env }, world: world.script });
@@ -70,7 +72,7 @@ before(async () => {
   ] as const)
     ensureCommand(name, flag, from);
   mkdirSync(home);
-  await clone();
+  await clone(join(scratch, 'clone'));
 });
 
 // It installs what the other pages use, so it comes first and alone.
@@ -91,24 +93,19 @@ test('what is not run is known, block by block, with its reason', () => {
   assert.deepEqual(left, notRun);
 });
 
-test('every link leads somewhere, and every page can be reached from the index', () => {
-  const docs = join(root, 'docs');
-  const linked: string[] = [join(docs, 'README.md')];
+test('every link leads somewhere, and every page of docs/ can be reached from the first', () => {
+  const linked: string[] = [];
   for (const { name, text } of pages)
     for (const [, target = ''] of text.matchAll(/\]\(([^)\s]+)\)/g)) {
       if (/^https?:/.test(target)) continue;
       const [path = '', anchor] = target.split('#');
-      const file = path === '' ? join(docs, name) : join(docs, dirname(name), path);
+      const file = path === '' ? join(root, name) : join(root, dirname(name), path);
       assert.ok(existsSync(file), `${name}: ${target}`);
       linked.push(file);
       if (anchor !== undefined) assert.ok(anchorsOf(file).includes(anchor), `${name}: ${target}`);
     }
-  // A link to a folder is one to its pages.
   for (const { name } of pages)
-    assert.ok(
-      linked.some((file) => [join(docs, name), dirname(join(docs, name))].includes(file)),
-      `nothing links to ${name}`,
-    );
+    if (name !== 'README.md') assert.ok(linked.includes(join(root, name)), `nothing links to ${name}`);
 });
 
 /** The anchors that a Markdown file has, as its headings give them. */
@@ -123,18 +120,34 @@ const anchorsOf = (file: string) =>
 test('commands stand in fenced blocks, where they are run', () => {
   for (const { name, text } of pages) {
     const outside = text.replace(/^```[\s\S]*?^```$/gm, '');
-    assert.doesNotMatch(outside, /^ {4,}(?:doorward|npm|npx|curl|docker|kubectl|helm|node) /m, name);
+    assert.doesNotMatch(outside, /^ {4,}(?:doorward|npm|npx|curl|docker|kubectl|helm|node|git|openssl) /m, name);
   }
 });
 
 test('a page that prints something else, or a command that fails, is found', async () => {
-  const page = (text: string) => ({ ...parsePage('planted.md', text), name: `planted-${text.length}.md` });
+  const page = (text: string) => ({ ...parsePage('planted.md', text), name: `docs/planted-${text.length}.md` });
   await runPage(page('```sh\necho one two\n```\n\n```text\none …\n```\n'));
   await assert.rejects(
     runPage(page('```sh\necho one two three\n```\n```text\none …w\n```\n')),
     /prints\none two three/,
   );
   await assert.rejects(runPage(page('```sh\necho one\n```\n```sh\nfalse\n```\n')), /ended with 1: line 4\nfalse/);
+});
+
+test('a file is saved under its name, and what stays in the foreground is ended when it has said what it is to say', async () => {
+  const page = (text: string) => ({
+    ...parsePage('planted.md', text),
+    name: `docs/planted-foreground-${text.length}.md`,
+  });
+  const foreground = '```sh foreground until=ready $1\n';
+  await runPage(
+    page(
+      `\`\`\`yaml file=a.yaml\n$HOME: 'b'\n\`\`\`\n${foreground}cat a.yaml; echo 'ready $1'; sleep 1000\n\`\`\`\n\`\`\`text\n$HOME: 'b'\nready $1\n\`\`\`\n`,
+    ),
+  );
+  await assert.rejects(runPage(page(`${foreground}echo never\n\`\`\`\n`)), /never\nit ended by itself/);
+  const failing = `${foreground}trap 'exit 7' INT; echo 'ready $1'; while true; do sleep 0.1; done\n\`\`\`\n`;
+  await assert.rejects(runPage(page(failing)), /ended with 1/);
 });
 
 test('what a block shows is compared line by line, with … for what changes', () => {

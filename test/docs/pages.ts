@@ -1,8 +1,8 @@
-// The fenced blocks of a page of docs/, as they stand: what is run, what it must print, and what is not run and why.
+// The fenced blocks of every page of the repository, as they stand: what is run, what it must print, and what is not run and why.
 import { globSync, readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 
-const docs = fileURLToPath(new URL('../../docs/', import.meta.url));
+const root = fileURLToPath(new URL('../../', import.meta.url));
 
 /** One `sh` block. */
 export interface CommandBlock {
@@ -11,13 +11,15 @@ export interface CommandBlock {
   readonly text: string;
   /** Why nobody runs it here; such a block needs what a test cannot have. */
   readonly notRun?: string;
+  /** It stays in the foreground: run until it prints this, then ended as by Ctrl-C. */
+  readonly until?: string;
   /** The `text` block right behind it: what it must print. */
   readonly expected?: string;
 }
 
 /** A page. */
 export interface Page {
-  /** Path below docs/. */
+  /** Path in the repository. */
   readonly name: string;
   readonly text: string;
   readonly blocks: readonly CommandBlock[];
@@ -25,11 +27,11 @@ export interface Page {
   readonly needs: readonly string[];
 }
 
-/** Every page of docs/. */
+/** Every Markdown page of the repository. */
 export function readPages(): Page[] {
-  return globSync('**/*.md', { cwd: docs })
+  return globSync(['*.md', '{config,deploy,docs,examples,src}/**/*.md'], { cwd: root })
     .sort()
-    .map((name) => parsePage(name, readFileSync(`${docs}${name}`, 'utf8')));
+    .map((name) => parsePage(name, readFileSync(`${root}${name}`, 'utf8')));
 }
 
 /** Parses Markdown text. Throws on a fence that nothing closes. */
@@ -49,7 +51,7 @@ export function parsePage(name: string, text: string): Page {
     const body = lines.slice(at + 1, end).join('\n');
     const [, language, info = ''] = fence;
     if (language === 'text' && command !== undefined) blocks[blocks.length - 1] = { ...command, expected: body };
-    command = language === 'sh' ? commandBlock(at + 1, body, info) : undefined;
+    command = language === 'sh' ? commandBlock(at + 1, body, info) : fileBlock(at + 1, body, info);
     if (command !== undefined) blocks.push(command);
     at = end;
   }
@@ -59,9 +61,16 @@ export function parsePage(name: string, text: string): Page {
 
 function commandBlock(line: number, text: string, info: string): CommandBlock {
   if (info === '') return { line, text };
-  const reason = /^no-run reason=(.+)$/.exec(info)?.[1];
-  if (reason === undefined) throw new Error(`line ${line}: a block is run, or says no-run reason=…`);
-  return { line, text, notRun: reason };
+  const [, kind, value = ''] = /^(no-run reason|foreground until)=(.+)$/.exec(info) ?? [];
+  if (kind === undefined)
+    throw new Error(`line ${line}: a block is run, or says no-run reason=… or foreground until=…`);
+  return kind === 'no-run reason' ? { line, text, notRun: value } : { line, text, until: value };
+}
+
+/** A file that the reader saves under the name that `file=NAME` says. */
+function fileBlock(line: number, text: string, info: string): CommandBlock | undefined {
+  const name = /^file=([\w.-]+)$/.exec(info)?.[1];
+  return name === undefined ? undefined : { line, text: `cat > ${name} <<'END OF FILE'\n${text}\nEND OF FILE` };
 }
 
 /** Whether `output` is what a page says: `…` stands for anything within a line, alone on a line for any number of lines. */

@@ -30,9 +30,11 @@ export async function runBlocks(
 ): Promise<Printed[]> {
   const scripts = join(folder, '.page');
   mkdirSync(scripts);
-  const steps = blocks.map(({ text }, number) => {
+  const steps = blocks.map(({ text, until }, number) => {
     writeFileSync(join(scripts, `${number}.sh`), `${text}\n`);
-    return `printf '${MARK}${number}\\n'\nfill ${number}\nsource .page/${number}.filled`;
+    writeFileSync(join(scripts, `${number}.until`), until ?? '');
+    const step = until === undefined ? `source .page/${number}.filled` : `foreground ${number}`;
+    return `printf '${MARK}${number}\\n'\nfill ${number}\n${step}`;
   });
   const script = join(scripts, 'all.sh');
   writeFileSync(script, [PRELUDE, world, `printf '${MARK}'`, ...steps, `printf '${MARK}end\\n'`, ''].join('\n'));
@@ -49,7 +51,8 @@ function shown(part: string | undefined, blocks: readonly CommandBlock[]): strin
   return block === undefined ? `before the first block\n${part}` : `line ${block.line}\n${block.text}\n----\n${part}`;
 }
 
-// Words in capitals that a page leaves to the reader (REQUEST_ID) are filled from the variables of that name.
+// Words in capitals that a page leaves to the reader (REQUEST_ID) are filled from the variables of that name. What stays in the
+// foreground gets SIGINT with its whole group, as a terminal sends it; with 130 a program says that this ended it.
 const PRELUDE = `set -eo pipefail
 ip link set lo up
 PLACEHOLDERS=''
@@ -58,6 +61,20 @@ fill() {
   local text; text=$(cat .page/$1.sh)
   for line in $PLACEHOLDERS; do text=$(sed -E "s/(^|[^A-Z_\\$])$line\\b/\\1\${!line//\\//\\\\/}/g" <<< "$text"); done
   printf '%s\\n' "$text" > .page/$1.filled
+}
+foreground() {
+  local pid status=0
+  set -m
+  (source .page/$1.filled) > .page/$1.out 2>&1 & pid=$!
+  set +m
+  until grep -qF -- "$(cat .page/$1.until)" .page/$1.out; do
+    kill -0 $pid 2> /dev/null || { cat .page/$1.out; echo 'it ended by itself'; return 1; }
+    sleep 0.1
+  done
+  kill -INT -- -$pid
+  wait $pid || status=$?
+  cat .page/$1.out
+  test $status = 0 || test $status = 130
 }
 `;
 

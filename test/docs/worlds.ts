@@ -1,4 +1,5 @@
-// What a page says its reader has already (`<!-- needs: … -->`): a database, or a running system that worlds/NAME.sh makes.
+// What a page says its reader has already (`<!-- needs: … -->`): a database, a clone of the repository as the folder, or a
+// running system that worlds/NAME.sh makes.
 import { readFileSync } from 'node:fs';
 import { openTestDatabase } from '../support/postgres-server.ts';
 
