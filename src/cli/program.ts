@@ -69,7 +69,8 @@ export async function runCli(args: readonly string[], terminal: Terminal): Promi
   }
 }
 
-function buildProgram(terminal: Terminal): Command {
+/** All nouns and verbs with their options; parsing runs one and throws CommanderError where the line is wrong. */
+export function buildProgram(terminal: Terminal): Command {
   const program = new Command('doorward')
     .description('Auth sidecar: verifies tokens, revocations and limits before your application.')
     .version(version())
