@@ -122,6 +122,7 @@ export function setGauges({
     setPostgresGauges(controlPlane, metrics);
     setKeyGauges(controlPlane, current(), metrics, clock.nowMs());
   }
+  metrics.jwksAge.reset();
   for (const [name, { keys }] of current().issuers) {
     const { ageSeconds } = keys.state();
     if (ageSeconds !== undefined) metrics.jwksAge.labels(name).set(ageSeconds);

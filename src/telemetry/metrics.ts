@@ -70,7 +70,7 @@ function trafficInstruments({ registers, counter, gauge, tallies, seconds }: Mak
     ),
     revocationPropagation: seconds('revocation_propagation_seconds', 'From append to this index.', LATENCY_BUCKETS),
     tokenOperations: counter('token_operations_total', 'Tokens issued, introspected, revoked.', ['operation']),
-    jwksAge: gauge('jwks_age_seconds', 'Since the last good key set.', ['issuer'], 'max'),
+    jwksAge: gauge('jwks_age_seconds', 'Since the last good fetch of a key set.', ['issuer'], 'max'),
     jwksRefresh: counter('jwks_refresh_total', 'Fetches of key sets.', ['issuer', 'outcome']),
     tokenCache: tallies('token_cache_total', 'Look-ups in the verified-token cache.', ['outcome']),
     handshakesFailed: counter('tls_handshakes_failed_total', 'TLS handshakes of clients that failed, and why.', [

@@ -33,7 +33,6 @@ export class HeldKeySet implements KeySource {
   readonly #listeners = new Set<(keyIds: readonly string[]) => void>();
   readonly #unfollow: () => void;
   #last: KeySet | undefined;
-  #changedAtMs: number | undefined;
   #lastOutcome: RefreshOutcome | undefined;
   #vainSinceMs = Number.NEGATIVE_INFINITY;
   #vain = 0;
@@ -53,9 +52,8 @@ export class HeldKeySet implements KeySource {
 
   state(): KeySourceState {
     const set = this.#options.origin.held();
-    const nowMs = this.#options.clock.monotonicMs();
     return {
-      ageSeconds: set === undefined || this.#changedAtMs === undefined ? undefined : (nowMs - this.#changedAtMs) / 1000,
+      ageSeconds: undefined,
       keys: set?.keys.length ?? 0,
       kids: set?.keys.map((key) => key.id) ?? [],
       lastOutcome: this.#lastOutcome,
@@ -127,7 +125,6 @@ export class HeldKeySet implements KeySource {
     const next = this.#options.origin.held();
     const gone = this.#last?.idsMissingFrom(next) ?? [];
     this.#last = next;
-    this.#changedAtMs = this.#options.clock.monotonicMs();
     if (gone.length > 0) for (const listener of this.#listeners) listener(gone);
   }
 }

@@ -89,7 +89,7 @@ function openKeys(config: IssuerConfig, rules: IssuerRules, around: IssuerSurrou
   const read = localReader(config, rules, around);
   if (read !== undefined) {
     const anyKid = config.sign === undefined && (config.keys.pem ?? config.keys.secret) !== undefined;
-    return new LocalKeySet({ read, anyKid, clock, onRefresh: report });
+    return new LocalKeySet({ read, anyKid, onRefresh: report });
   }
   const { url, refresh, cooldown, stale_for: staleForMs, timeout: timeoutMs } = config.keys;
   return new RemoteKeySet({

@@ -15,7 +15,7 @@ export const keyUnknown = refusal('token_key_unknown', 'no key of the issuer goe
 
 /** What /readyz, metrics and `doctor` show of an issuer's keys. */
 export interface KeySourceState {
-  /** Since the keys were read; undefined while there are none. */
+  /** Since the keys were fetched; undefined while there are none, and for keys that are not fetched: they do not grow stale. */
   readonly ageSeconds: number | undefined;
   readonly keys: number;
   readonly kids: readonly string[];

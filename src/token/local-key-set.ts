@@ -1,5 +1,4 @@
 // Keys that need no network: a JWKS in the configuration or in a file, a PEM key, a shared secret, our own signing key.
-import type { Clock } from '../core/clock.ts';
 import { type KeySet, type KeySource, type KeySourceState, keyUnknown, type RefreshOutcome } from './key-set.ts';
 import type { VerificationKey } from './verification-key.ts';
 
@@ -9,7 +8,6 @@ export interface LocalKeySetOptions {
   readonly read: () => KeySet;
   /** True for a lone PEM key or secret: the token's kid, which names it elsewhere, is not compared. */
   readonly anyKid: boolean;
-  readonly clock: Clock;
   /** Told how each refresh went, for metrics and log. */
   readonly onRefresh?: ((outcome: RefreshOutcome, detail: string | undefined) => void) | undefined;
 }
@@ -19,13 +17,11 @@ export class LocalKeySet implements KeySource {
   readonly #options: LocalKeySetOptions;
   readonly #listeners = new Set<(keyIds: readonly string[]) => void>();
   #set: KeySet;
-  #readAtMs: number;
   #lastOutcome: RefreshOutcome = 'ok';
 
   constructor(options: LocalKeySetOptions) {
     this.#options = options;
     this.#set = options.read();
-    this.#readAtMs = options.clock.monotonicMs();
   }
 
   find(kid: string | undefined, algorithm: string): readonly VerificationKey[] {
@@ -36,7 +32,7 @@ export class LocalKeySet implements KeySource {
 
   state(): KeySourceState {
     return {
-      ageSeconds: (this.#options.clock.monotonicMs() - this.#readAtMs) / 1000,
+      ageSeconds: undefined,
       keys: this.#set.keys.length,
       kids: this.#set.keys.map((key) => key.id),
       lastOutcome: this.#lastOutcome,
@@ -57,7 +53,6 @@ export class LocalKeySet implements KeySource {
     }
     const gone = this.#set.idsMissingFrom(next);
     this.#set = next;
-    this.#readAtMs = this.#options.clock.monotonicMs();
     this.#lastOutcome = 'ok';
     this.#options.onRefresh?.('ok', undefined);
     if (gone.length > 0) for (const listener of this.#listeners) listener(gone);

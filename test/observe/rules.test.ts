@@ -123,6 +123,8 @@ test('with Redis gone and a bad configuration the scrape shows the very series t
   assert.match(text, /^doorward_store_up\{store="postgres"\} 1$/m);
   assert.match(text, /^doorward_signing_keys\{issuer="self",state="active"\} 1$/m);
   assert.match(text, /^doorward_signing_keys\{issuer="self",state="retired"\} 0$/m);
+  assert.match(text, /^doorward_jwks_age_seconds\{issuer="corp"\} /m);
+  assert.doesNotMatch(text, /^doorward_jwks_age_seconds\{issuer="self"\} /m);
   assert.match(text, /^doorward_certificate_not_after_seconds\{listener="proxy"\} \d{10}$/m);
   assert.match(text, /^doorward_revocations_pending 0$/m);
 });
