@@ -1,28 +1,14 @@
 // deploy/observe/dashboard.json: every query of it, asked of a real Prometheus that scraped a sidecar with traffic and refusals.
 import assert from 'node:assert/strict';
-import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
 import { eventually } from '../rows/eventually.ts';
+import { chartsOf, dashboard, filled } from './dashboard.ts';
 import { startPrometheus } from './prometheus.ts';
 import { alertRules } from './promtool.ts';
 import { observedWorld } from './world.ts';
 
-interface Panel {
-  readonly id: number;
-  readonly type: string;
-  readonly title: string;
-  readonly gridPos: Readonly<Record<'x' | 'y' | 'w' | 'h', number>>;
-  readonly datasource?: { readonly uid: string };
-  readonly targets?: readonly { readonly refId: string; readonly expr: string; readonly legendFormat: string }[];
-}
-
-const dashboard = JSON.parse(readFileSync(new URL('../../deploy/observe/dashboard.json', import.meta.url), 'utf8')) as {
-  readonly panels: readonly Panel[];
-};
-const charts = dashboard.panels.filter(({ type }) => type !== 'row');
-/** What Grafana puts in place of its variables. */
-const filled = (expr: string) =>
-  expr.replaceAll('$__rate_interval', '30s').replaceAll('$__range', '5m').replaceAll('$job', '.*');
+const charts = chartsOf(dashboard);
+const times = { range: '5m', rateInterval: '30s' };
 
 test('panels have a place and a name of their own, and ask the data source that is chosen', () => {
   assert.equal(new Set(dashboard.panels.map(({ id }) => id)).size, dashboard.panels.length);
@@ -37,12 +23,20 @@ test('panels have a place and a name of their own, and ask the data source that 
   for (const { datasource, title } of charts) assert.match(datasource?.uid ?? '', /^\$\{datasource\}$/, title);
 });
 
+test('errors of ours are those that DoorwardErrors counts', () => {
+  const counted = (expr = '') => /reason=~"([^"]+)"/.exec(expr)?.[1];
+  const rule = alertRules.find(({ alert }) => alert === 'DoorwardErrors');
+  const [ours] = charts.find(({ title }) => title === 'Errors')?.targets ?? [];
+  assert.ok(counted(rule?.expr));
+  assert.equal(counted(ours?.expr), counted(rule?.expr));
+});
+
 test('every query of the dashboard returns data after a run with traffic and refusals, and no alert fires that should not', async () => {
   await using world = await observedWorld();
-  await using prometheus = await startPrometheus(new URL(world.sidecar.observeUrl as string).host);
+  await using prometheus = await startPrometheus([new URL(world.sidecar.observeUrl as string).host]);
   const stream = await world.openStream();
   const queries = charts.flatMap(({ title, targets = [] }) =>
-    targets.map(({ expr, legendFormat }) => ({ title, expr: filled(expr), legendFormat })),
+    targets.map(({ expr, legendFormat }) => ({ title, expr: filled(expr, times), legendFormat })),
   );
   assert.ok(queries.length >= 30, `${queries.length}`);
   const empty = new Map(queries.map((each) => [each.expr, each]));
