@@ -1,4 +1,4 @@
-// A real Prometheus that scrapes one target every second, in a folder of its own.
+// A real Prometheus that scrapes every second, in a folder of its own.
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
@@ -15,23 +15,38 @@ export interface Sample {
   readonly value: readonly [number, string];
 }
 
+/** One series over time; times in seconds. */
+export interface Series {
+  readonly metric: Readonly<Record<string, string>>;
+  readonly values: readonly (readonly [number, string])[];
+}
+
+/** A span of time in Unix seconds, and the distance of what is asked for. */
+export interface TimeRange {
+  readonly startS: number;
+  readonly endS: number;
+  readonly stepS: number;
+}
+
 /** A running Prometheus, with the shipped rules. */
 export interface Prometheus extends AsyncDisposable {
   /** Asks for a query now; rejects with what Prometheus says of a bad one. */
   query(expression: string): Promise<readonly Sample[]>;
+  /** Asks for a query at every step of a range. */
+  queryRange(expression: string, range: TimeRange): Promise<readonly Series[]>;
   /** Names of the rules that it evaluates. */
   rules(): Promise<readonly string[]>;
 }
 
-/** Starts one that scrapes `target` (host:port). */
-export async function startPrometheus(target: string): Promise<Prometheus> {
+/** Starts one that scrapes these (host:port) every `scrapeS` seconds. */
+export async function startPrometheus(targets: readonly string[], scrapeS = 1): Promise<Prometheus> {
   ensureCommand('prometheus', '--version');
   const folder = mkdtempSync(join(tmpdir(), 'doorward-prometheus-'));
   const port = await freePort();
   const config = {
-    global: { scrape_interval: '1s', evaluation_interval: '1s' },
+    global: { scrape_interval: `${scrapeS}s`, evaluation_interval: `${scrapeS}s` },
     rule_files: [rulesFile],
-    scrape_configs: [{ job_name: 'doorward', static_configs: [{ targets: [target] }] }],
+    scrape_configs: [{ job_name: 'doorward', static_configs: [{ targets }] }],
   };
   writeFileSync(join(folder, 'prometheus.yml'), JSON.stringify(config));
   const child = spawn(
@@ -60,6 +75,13 @@ export async function startPrometheus(target: string): Promise<Prometheus> {
     async query(expression) {
       const { result } = (await ask(`/api/v1/query?query=${encodeURIComponent(expression)}`)) as {
         result: readonly Sample[];
+      };
+      return result;
+    },
+    async queryRange(expression, { startS, endS, stepS }) {
+      const range = `start=${startS}&end=${endS}&step=${stepS}`;
+      const { result } = (await ask(`/api/v1/query_range?query=${encodeURIComponent(expression)}&${range}`)) as {
+        result: readonly Series[];
       };
       return result;
     },
