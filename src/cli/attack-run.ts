@@ -23,6 +23,16 @@ export interface Outcome {
   readonly status: number;
 }
 
+/** How far the run is with a target. */
+export interface Progress {
+  readonly target: string;
+  /** Requests that are over, of `total`. */
+  readonly done: number;
+  readonly total: number;
+  /** How much longer the next one waits for a limit, ms; 0 when it does not. */
+  readonly waitingMs: number;
+}
+
 /** How to fire. */
 export interface Firing {
   readonly door: (host: string) => Door;
@@ -35,6 +45,8 @@ export interface Firing {
   /** Whether there is time left. */
   readonly hasTime: () => boolean;
   readonly onTarget: (target: AttackTarget, shots: number) => void;
+  /** Called before each request, and ten times a second while one waits. */
+  readonly onProgress: (progress: Progress) => void;
 }
 
 /** What is pipelined behind a refused request may still be on its way. */
@@ -45,13 +57,27 @@ export async function fireAll(targets: readonly AttackTarget[], firing: Firing):
   const outcomes: Outcome[] = [];
   for (const target of targets) {
     const fired = attacks.flatMap((attack) => attack.shots(target).map((shot) => [attack, shot] as const));
-    firing.onTarget(target, fired.length);
-    for (const [attack, shot] of fired) outcomes.push(await fire(attack, shot, target, firing));
+    const total = fired.length;
+    firing.onTarget(target, total);
+    for (const [done, [attack, shot]] of fired.entries()) {
+      const progress = { target: target.name, done, total, waitingMs: 0 };
+      firing.onProgress(progress);
+      const onWait = (waitingMs: number) => firing.onProgress({ ...progress, waitingMs });
+      outcomes.push(await fire(attack, shot, target, firing, onWait));
+    }
   }
   return outcomes;
 }
 
-async function fire(attack: Attack, shot: Shot, target: AttackTarget, firing: Firing): Promise<Outcome> {
+type OnWait = (waitingMs: number) => void;
+
+async function fire(
+  attack: Attack,
+  shot: Shot,
+  target: AttackTarget,
+  firing: Firing,
+  onWait: OnWait,
+): Promise<Outcome> {
   const { id, name, wants } = attack;
   const outcome = (verdict: Verdict, status: number) => {
     return { id, name, target: target.name, what: shot.what, verdict, status };
@@ -60,19 +86,22 @@ async function fire(attack: Attack, shot: Shot, target: AttackTarget, firing: Fi
   if (!firing.hasTime()) return outcome('unreached', 0);
   if (wants === 'clean' && firing.recorder === undefined) return outcome('unclear', 0);
   firing.recorder?.clear();
-  const echo = await shootWhenAllowed(target, shot, firing);
+  const echo = await shootWhenAllowed(target, shot, firing, onWait);
   await sleep(firing.recorder === undefined ? firing.pauseMs : attack.id >= 44 && attack.id <= 50 ? STRAGGLERS_MS : 0);
   const seen = firing.recorder?.bytes();
   return outcome(seen === undefined ? judgeAnswer(echo) : judgeSeen(wants, seen), echo.statuses[0] ?? 0);
 }
 
 /** Waits once where a limit says how long: an attack that was refused by a limit was not judged. */
-async function shootWhenAllowed(target: AttackTarget, shot: Shot, firing: Firing): Promise<Echo> {
+async function shootWhenAllowed(target: AttackTarget, shot: Shot, firing: Firing, onWait: OnWait): Promise<Echo> {
   const fire = () => shoot(firing.door(target.host), shot.bytes, firing.timeoutMs);
   const echo = await fire();
   if (echo.statuses[0] !== 429 || echo.retryAfter === 0) return echo;
   const untilMs = performance.now() + echo.retryAfter * 1000;
-  while (performance.now() < untilMs && firing.hasTime()) await sleep(100);
+  for (let leftMs = echo.retryAfter * 1000; leftMs > 0 && firing.hasTime(); leftMs = untilMs - performance.now()) {
+    onWait(leftMs);
+    await sleep(100);
+  }
   return firing.hasTime() ? fire() : echo;
 }
 

@@ -5,6 +5,7 @@ import { readFileSync } from 'node:fs';
 import type { Command } from 'commander';
 import { systemClock } from '../core/clock.ts';
 import { parseDuration } from '../core/units.ts';
+import { progressLines } from './attack-progress.ts';
 import type { Firing, Outcome, Verdict } from './attack-run.ts';
 import type { AttackTarget } from './attack-target.ts';
 import { CliError } from './exit-codes.ts';
@@ -51,6 +52,7 @@ async function attack(options: AttackOptions, terminal: Terminal): Promise<void>
     hasTime: () => performance.now() < untilMs,
     onTarget: ({ name, host, path }: AttackTarget, shots: number) =>
       terminal.err(`${name} (${host}${path}): ${shots} requests`),
+    onProgress: progressLines(terminal.err, () => performance.now()),
   };
   const agent = `doorward-attack/${version()}`;
   const outcomes =
@@ -60,7 +62,7 @@ async function attack(options: AttackOptions, terminal: Terminal): Promise<void>
   report(outcomes, options, terminal);
 }
 
-type Shared = Pick<Firing, 'timeoutMs' | 'hasTime' | 'onTarget'>;
+type Shared = Pick<Firing, 'timeoutMs' | 'hasTime' | 'onTarget' | 'onProgress'>;
 
 async function attackConfiguration(options: AttackOptions, terminal: Terminal, agent: string, shared: Shared) {
   const [{ openScene }, { aimAtPaths, aimAtRoutes }, { fireAll, isAccepted }, { withToken }] = await Promise.all([

@@ -5,6 +5,7 @@ import { writeFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 import { test } from 'node:test';
 import { attacks } from '../../src/cli/attack-list.ts';
+import { progressLines } from '../../src/cli/attack-progress.ts';
 import type { Outcome } from '../../src/cli/attack-run.ts';
 import { testAuthority } from '../support/certificates.ts';
 import { recordingUpstream } from '../support/recording-upstream.ts';
@@ -175,6 +176,42 @@ test('--url: a running sidecar is attacked by its answers, with our own user age
   assert.ok(performance.now() - beganMs >= (report.requests - 1) * 5);
   assert.ok(report.requests > 60);
   assert.deepEqual(upstream.seen, []);
+});
+
+test('W23: --url: under a limit for bad tokens in force the run says that it waits, waits, and judges everything', async () => {
+  await using upstream = await recordingUpstream();
+  await using sidecar = await startSidecar(upstream.url, { proxy: { bad_tokens: '10/2s' } });
+  const args = ['--url', sidecar.proxyUrl, '--path', '/admin', '--rate', '500'];
+  const { code, err, report } = await attack(args);
+  assert.equal(code, 0, err);
+  assert.deepEqual([...new Set(report.outcomes.map(({ verdict }) => verdict))], ['refused']);
+  assert.match(err, /^\/admin: \d+ of \d+, waiting [12] s for a limit$/m);
+});
+
+test('progress is said at the first wait for a limit and then every five seconds, with or without one', () => {
+  const said: string[] = [];
+  let nowMs = 7;
+  const tell = progressLines(
+    (line) => void said.push(`${nowMs} ${line}`),
+    () => nowMs,
+  );
+  const after = (ms: number, done: number, waitingMs: number) => {
+    nowMs += ms;
+    tell({ target: '/admin', done, total: 228, waitingMs });
+  };
+  after(0, 0, 0);
+  after(1000, 41, 12_000);
+  after(100, 41, 11_900);
+  after(4899, 41, 7001);
+  after(1, 41, 7000);
+  after(4999, 42, 0);
+  after(1, 43, 0);
+  after(4000, 44, 500);
+  assert.deepEqual(said, [
+    '1007 /admin: 41 of 228, waiting 12 s for a limit',
+    '6007 /admin: 41 of 228, waiting 7 s for a limit',
+    '11007 /admin: 43 of 228',
+  ]);
 });
 
 /** A gate as people write it: decides by the raw path, takes the payload of a token for true, and serves the path as it reads it. */
