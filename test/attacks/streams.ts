@@ -22,14 +22,19 @@ const GUID = '258EAFA5-E914-47DA-95CA-C5AB0DC85B11';
 export const frame = (text: string, length = text.length) =>
   Buffer.concat([Buffer.from([0x81, 126, length >> 8, length & 0xff]), Buffer.from(text)]);
 
-/** An upstream that upgrades, or streams events under /events, and hands its sockets to the test. */
+/**
+ * An upstream that upgrades, streams events under /events and lets what is below /poll wait for its answer; the test gets its
+ * sockets and what waits.
+ */
 export async function streamUpstream() {
   const requests: IncomingMessage[] = [];
   const sockets: Socket[] = [];
   const events: { write(text: string): void }[] = [];
+  const polls: { answer(text: string): void }[] = [];
   const all = new Set<Socket>();
   const server = createServer((request, response) => {
     requests.push(request);
+    if (request.url?.startsWith('/poll')) return void polls.push({ answer: (text) => void response.end(text) });
     if (request.url !== '/events') return void response.end('plain');
     response.writeHead(200, { 'content-type': 'text/event-stream' });
     response.flushHeaders();
@@ -54,6 +59,7 @@ export async function streamUpstream() {
     requests,
     sockets,
     events,
+    polls,
     async [Symbol.asyncDispose]() {
       for (const socket of all) socket.destroy();
       server.close();

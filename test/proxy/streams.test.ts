@@ -2,8 +2,6 @@
 // gone, a disabled client, a store that is away too long. And what does not.
 import assert from 'node:assert/strict';
 import { writeFileSync } from 'node:fs';
-import { createServer } from 'node:http';
-import type { AddressInfo } from 'node:net';
 import { dirname, join } from 'node:path';
 import { test } from 'node:test';
 import { closeFrameAt, open, open101, streamUpstream } from '../attacks/streams.ts';
@@ -188,26 +186,53 @@ test('a key file without the key ends its streams on reload', async () => {
   assert.equal(stays.closed, false);
 });
 
+const pollRoutes = { poll: { match: { path: '/poll' }, stream: true }, slow: { match: { path: '/poll/slow' } } };
+
+/** Sends a request that waits for its answer, and resolves to the promise of that once the upstream has it. */
+async function polling(
+  at: TestSidecar,
+  upstream: Awaited<ReturnType<typeof streamUpstream>>,
+  path: string,
+  claims = {},
+) {
+  const place = upstream.polls.length;
+  const answered = ask(at.port, head(`GET ${path}`, [bearer(tokenFor(claims))]), 2 * SOON_MS);
+  await eventually(() => upstream.polls.length > place, SOON_MS);
+  return { answered, answer: () => upstream.polls[place]?.answer('news') };
+}
+
 test('a long poll on a stream route is refused when its token expires; elsewhere it is answered', async () => {
-  const waiting: (() => void)[] = [];
-  const server = createServer((_, response) => void waiting.push(() => response.end('news')));
-  server.listen(0, '127.0.0.1');
-  await new Promise((resolve) => server.once('listening', resolve));
-  const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
-  const routes = { poll: { match: { path: '/poll' }, stream: true }, slow: { match: { path: '/slow' } } };
+  await using upstream = await streamUpstream();
   const issuers = { test: { ...testIssuerBlock, clock_tolerance: '0ms' } };
-  await using at = await startSidecar(url, { routes, issuers });
-  try {
-    const token = tokenFor({ exp: Math.floor(Date.now() / 1000) + 3 });
-    using slow = open(at.port, head('GET /slow', [bearer(token)]));
-    const polled = ask(at.port, head('GET /poll', [bearer(token)]), 2 * SOON_MS);
-    await eventually(() => waiting.length === 2, SOON_MS);
-    assertProblem(await polled, 401, 'the long poll');
-    for (const answer of waiting) answer();
-    await eventually(() => slow.text().endsWith('news'), SOON_MS);
-  } finally {
-    server.closeAllConnections();
-    server.close();
+  await using at = await startSidecar(upstream.url, { routes: pollRoutes, issuers });
+  const claims = { exp: Math.floor(Date.now() / 1000) + 3 };
+  const [slow, poll] = [
+    await polling(at, upstream, '/poll/slow', claims),
+    await polling(at, upstream, '/poll', claims),
+  ];
+  assertProblem(await poll.answered, 401, 'the long poll');
+  slow.answer();
+  assert.equal((await slow.answered).body, 'news');
+});
+
+test('a long poll is refused as a new request would be when a reload takes its route, its upstream or its client away', async () => {
+  await using upstream = await streamUpstream();
+  await using moved = await streamUpstream();
+  const { poll, slow } = pollRoutes;
+  const off = { clients: { web: { id: 'web', issuer: 'test', disabled: true } } };
+  for (const [what, status, code, url, config] of [
+    ['route', 404, 'not_found', upstream.url, { routes: { slow } }],
+    ['upstream', 503, 'temporarily_unavailable', moved.url, { routes: { poll, slow } }],
+    ['client', 401, 'invalid_token', upstream.url, { routes: { poll, slow }, ...off }],
+  ] as const) {
+    await using at = await startSidecar(upstream.url, { routes: pollRoutes });
+    const [mine, plain] = [await polling(at, upstream, '/poll'), await polling(at, upstream, '/poll/slow')];
+    await reloadTo(at, url, config);
+    const answer = await mine.answered;
+    assertProblem(answer, status, what);
+    assert.equal(JSON.parse(answer.body).code, code, what);
+    plain.answer();
+    assert.equal((await plain.answered).body, 'news', `${what}: what is no stream is answered`);
   }
 });
 
