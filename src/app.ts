@@ -24,6 +24,7 @@ import type { WorkerPool } from './app/workers.ts';
 import type { ClientAnnouncer } from './clients/announcer.ts';
 import { loadConfig } from './config/load.ts';
 import type { LoadedConfig } from './config/loaded.ts';
+import { requireProduction } from './config/production.ts';
 import { type ConfigHolder, holdConfig, type ReloadOutcome } from './config/reload.ts';
 import { resolveBeside } from './config/secrets.ts';
 import { type Clock, systemClock } from './core/clock.ts';
@@ -52,6 +53,8 @@ export interface SidecarOptions {
   readonly lookup?: Lookup;
   /** Told of every refusal, as it is kept for `doorward why`. */
   readonly onRefusal?: (decision: Readonly<Record<string, unknown>>) => void;
+  /** Refuses, at the start and at each reload, what must not serve users (config/production.ts). Workers get what was accepted. */
+  readonly production?: boolean;
   /** Given in a worker process: the configuration comes from the primary, which has the private ports. */
   readonly seat?: WorkerSeat;
   /** Default: the machine's own; tests let replicas disagree about the time. */
@@ -122,9 +125,9 @@ class Replica implements Sidecar {
 
   constructor(options: SidecarOptions, clock: Clock) {
     const { seat } = options;
-    const load = seat ? () => seat.loaded() : () => loadConfig({ file: options.file, env: options.env });
-    const first = load();
+    const load = seat ? () => seat.loaded() : () => this.#load();
     this.#options = options;
+    const first = load();
     this.#clock = clock;
     this.#log = options.log ?? openLog(first.config.log.level, undefined, seat && { worker: seat.number });
     this.#holder = holdConfig(first, load);
@@ -219,6 +222,12 @@ class Replica implements Sidecar {
     await this.#pool?.[Symbol.asyncDispose]();
     this.#plane?.close();
     await this.#closing.disposeAsync();
+  }
+
+  #load(): LoadedConfig {
+    const { file, env, production = false } = this.#options;
+    const loaded = loadConfig({ file, env });
+    return production ? requireProduction(loaded) : loaded;
   }
 
   #openPublishing(loaded: LoadedConfig, stores: Stores, controlPlane: ControlPlane | undefined) {

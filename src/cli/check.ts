@@ -26,9 +26,9 @@ export function addCheck(program: Command, terminal: Terminal): void {
 
 async function check(options: CheckOptions, terminal: Terminal): Promise<void> {
   const loaded = await load(options, terminal);
-  const { productionProblems } = await import('./check-production.ts');
+  const { productionProblems } = await import('../config/production.ts');
   const { formatProblem } = await import('../config/problem.ts');
-  const refused = options.production ? productionProblems(loaded) : [];
+  const refused = options.production ? productionProblems(loaded).map(formatProblem) : [];
   const online = options.online ? await (await import('./check-online.ts')).checkOnline(loaded) : [];
   const warnings = loaded.warnings.map(formatProblem);
   const report = {

@@ -39,7 +39,8 @@ export const systemChecks: readonly DoctorCheck[] = [
     run: async (world) => {
       const { file, hash } = await world.ask('GET', '/v1/config');
       const { loadConfig } = await import('../config/load.ts');
-      const { productionProblems } = await import('./check-production.ts');
+      const { formatProblem } = await import('../config/problem.ts');
+      const { productionProblems } = await import('../config/production.ts');
       const loaded = (() => {
         try {
           return loadConfig({ file: world.options.config, env: world.terminal.env });
@@ -49,7 +50,7 @@ export const systemChecks: readonly DoctorCheck[] = [
       })();
       expect(loaded.hash === hash, `${world.options.config} differs from what runs: reload or restart`);
       const problems = productionProblems(loaded);
-      expect(problems.length === 0, problems.join('; '));
+      expect(problems.length === 0, problems.map(formatProblem).join('; '));
       return `hash ${String(hash).slice(0, 12)}`;
     },
   },

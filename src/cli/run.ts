@@ -13,14 +13,20 @@ export function addRun(program: Command, terminal: Terminal): void {
     .command('run')
     .description('run the sidecar; SIGHUP reloads, SIGTERM and SIGINT drain, a second one cuts')
     .option('-c, --config <file>', 'configuration', 'sidecar.yaml')
-    .action((options: { readonly config: string }) => run(options.config, terminal));
+    .option('--production', 'refuse what check --production refuses, at the start and at each reload')
+    .action((options: RunOptions) => run(options, terminal));
 }
 
-async function run(file: string, terminal: Terminal): Promise<void> {
+interface RunOptions {
+  readonly config: string;
+  readonly production?: boolean;
+}
+
+async function run(options: RunOptions, terminal: Terminal): Promise<void> {
   const { openLog } = await import('../telemetry/log.ts');
   const { surviveDefects } = await import('../app/defects.ts');
   surviveDefects(openLog('error'));
-  const sidecar = await openOrExplain(file, terminal);
+  const sidecar = await openOrExplain(options, terminal);
   const failure = await untilSignalled(sidecar);
   await sidecar[Symbol.asyncDispose]();
   endSoon();
@@ -28,10 +34,10 @@ async function run(file: string, terminal: Terminal): Promise<void> {
 }
 
 /** Opens the sidecar; a refused configuration is one problem a line and exit code 3. */
-async function openOrExplain(file: string, terminal: Terminal): Promise<Sidecar> {
+async function openOrExplain({ config: file, production = false }: RunOptions, terminal: Terminal): Promise<Sidecar> {
   const { openSidecar } = await import('../app.ts');
   try {
-    return await openSidecar({ file, env: terminal.env });
+    return await openSidecar({ file, env: terminal.env, production });
   } catch (error) {
     throw await startFailure(error);
   }

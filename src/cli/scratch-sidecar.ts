@@ -9,6 +9,7 @@ import { join } from 'node:path';
 import type { Sidecar } from '../app.ts';
 import type { SidecarInput } from '../config/schema.ts';
 import { type AdminOptions, callAdmin } from './admin-client.ts';
+import { CliError } from './exit-codes.ts';
 import { startFailure } from './run.ts';
 import type { Terminal } from './terminal.ts';
 
@@ -72,6 +73,11 @@ export async function freePort(): Promise<number> {
 
 /** Opens it. Throws CliError when it cannot start. */
 export async function openScratch(options: ScratchOptions, terminal: Terminal): Promise<ScratchSidecar> {
+  if (terminal.env.NODE_ENV === 'production') {
+    const message =
+      'dev and demo are for trying out, with keys and stores that end with them: NODE_ENV is production here';
+    throw new CliError('configuration_refused', message);
+  }
   const [{ openSidecar }, { removeEmbeddedPostgres }, { openLog }, { stringify }] = await Promise.all([
     import('../app.ts'),
     import('../app/embedded.ts'),

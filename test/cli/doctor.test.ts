@@ -1,7 +1,7 @@
 // `doorward doctor` against running systems: one that is fit, and ones in which something is planted that must be found.
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
-import { appendFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { openSidecar } from '../../src/app.ts';
@@ -91,7 +91,9 @@ test('H18: what is planted is found: an edited audit event, a file that is not i
   await s.it.admin('POST', '/v1/operators', { body: { name: 'ci', role: 'viewer' } });
   while ((await s.database.sql`select 1 from audit_event where type = 'operator.added'`).length === 0);
   await s.database.sql`update audit_event set actor = 'somebody' where type = 'operator.added'`;
-  appendFileSync(s.it.file, '\ndefaults: {limits: [per_ip]}\n');
+  // Only a restart brings it into force, so that no reload is faster than the doctor.
+  const text = readFileSync(s.it.file, 'utf8');
+  writeFileSync(s.it.file, text.replace(/^( +)drain:/m, '$1header_timeout: 11s\n$1drain:'));
   const { code, failed, err, report } = await s.doctor();
   assert.deepEqual(failed, [
     'the configuration file is the one in force, and fit for production',

@@ -5,6 +5,7 @@ import { existsSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { recordingUpstream } from '../support/recording-upstream.ts';
+import { startRedis } from '../support/redis-server.ts';
 import { scratchFolder, start } from './processes.ts';
 
 const CONFIG = `version: 1
@@ -40,6 +41,44 @@ test('run with a file that does not hold exits 3 with one problem a line, and wi
   writeFileSync(folder.file('busy.yaml'), CONFIG.replace('127.0.0.1:0', `127.0.0.1:${upstream.port}`));
   const busy = await start(['run', '-c', 'busy.yaml'], { cwd: folder.path }).ended;
   assert.deepEqual([busy.code, busy.err], [1, `127.0.0.1:${upstream.port} is in use\n`]);
+});
+
+test('W22: dev and demo do not start where NODE_ENV says production', async () => {
+  using folder = scratchFolder();
+  const options = { cwd: folder.path, env: { NODE_ENV: 'production' } };
+  for (const args of [['dev', '--upstream', 'http://127.0.0.1:1'], ['demo']]) {
+    const { code, out, err } = await start(args, options).ended;
+    assert.deepEqual([code, out], [3, '']);
+    assert.match(err, /NODE_ENV is production/);
+  }
+});
+
+test('W22: run --production starts with nothing that is made for trying out, and reloads to nothing of it', async () => {
+  await using redis = await startRedis();
+  using folder = scratchFolder();
+  const file = folder.file('sidecar.yaml');
+  const fit = `${CONFIG.replace('{prefix: /}, auth: none', '{prefix: /api}')}name: shop
+redis: {url: {env: REDIS_URL}}
+issuers: {corp: {issuer: "https://id.example.com/", audience: [api], keys: {url: "http://127.0.0.1:1/"}}}
+`;
+  const options = { cwd: folder.path, env: { REDIS_URL: redis.url } };
+  const told = fit.replace('proxy: {', 'proxy: {error_detail: reason, ');
+  writeFileSync(file, told);
+  assert.equal((await start(['check'], options).ended).code, 0);
+  const refused = await start(['run', '--production'], options).ended;
+  assert.deepEqual([refused.code, refused.out], [3, '']);
+  assert.equal(refused.err, 'sidecar.yaml:2:23 proxy.error_detail: tells callers why they were refused\n');
+  writeFileSync(file, fit);
+  await using sidecar = start(['run', '--production'], options);
+  const [, proxy] = await sidecar.until(/"proxy":"([^"]+)".*"event":"listening"/);
+  writeFileSync(file, told);
+  sidecar.signal('SIGHUP');
+  await sidecar.until(
+    /"problems":\["[^"]*proxy.error_detail: tells callers why they were refused"\].*"event":"config_reload_refused"/,
+  );
+  assert.doesNotMatch(await (await fetch(`${proxy}/api`)).text(), /credential_missing/);
+  sidecar.signal('SIGTERM');
+  assert.equal((await sidecar.ended).code, 0);
 });
 
 test('dev prints routes, a token and lines that work, and each refusal with its reason', async () => {

@@ -1,10 +1,11 @@
 // What deploy/kubernetes renders to, with the real kustomize (of kubectl), and what the API server would say of it.
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join, relative, resolve } from 'node:path';
 import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
+import { parse } from 'yaml';
 import { parseDuration } from '../../src/core/units.ts';
 import { checkedConfig } from './checked.ts';
 import { type Manifest, manifestProblems, manifestsIn, named } from './manifests.ts';
@@ -12,6 +13,7 @@ import { assertRestricted } from './restricted.ts';
 import { assertSnapshot, committedManifests } from './snapshots.ts';
 
 const kubernetes = fileURLToPath(new URL('../../deploy/kubernetes/', import.meta.url));
+const textOf = (path: string) => readFileSync(new URL(`../../${path}`, import.meta.url), 'utf8');
 
 /** Renders a folder; undefined without kubectl. Debian's is older than components are, so it cannot be installed. */
 function render(folder: string): Manifest[] | undefined {
@@ -50,6 +52,16 @@ test('the validation finds a field that does not exist, a wrong type, a missing 
   assert.match((await manifestProblems([missing])).join(), /selector/);
   const unknown = { apiVersion: 'apps/v1', kind: 'Deploymint', metadata: { name: 'x' } };
   assert.match((await manifestProblems([unknown])).join(), /Deploymint/);
+});
+
+test('what a pod asks for is what the page on capacity plans with, here and in both charts', () => {
+  const page = textOf('docs/operate/capacity.md');
+  const [, request, limit] = /(\d+) MiB request, (\d+) MiB limit/.exec(page) ?? assert.fail('the page names no memory');
+  const [, cpu] = /(\d+m) for a sidecar/.exec(page) ?? assert.fail('the page names no CPU');
+  const planned = { requests: { cpu, memory: `${request}Mi` }, limits: { memory: `${limit}Mi` } };
+  assert.deepEqual(sidecar.resources, planned);
+  for (const chart of ['doorward', 'doorward-sidecar'])
+    assert.deepEqual(parse(textOf(`deploy/helm/${chart}/values.yaml`)).resources, planned, chart);
 });
 
 test('the sidecar is a native one: it starts before the application and ends after it', () => {

@@ -45,7 +45,7 @@ const malformed: readonly (readonly [string, readonly string[]])[] = [
 
 // Most of their time is waiting for a message to be filled.
 describe('traces', { concurrency: 8 }, () => {
-  test('W22: an allowed request has a server span with verify, check and upstream below it', async () => {
+  test('an allowed request has a server span with verify, check and upstream below it', async () => {
     await using redis = await startRedis('--maxmemory-policy', 'noeviction');
     await using at = await traced({ config: { redis: { url: { value: redis.url }, timeout: '2s' } } });
     const answer = await at.get('/items/7?access=word');

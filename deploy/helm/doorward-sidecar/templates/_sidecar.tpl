@@ -23,7 +23,7 @@ doorward.dev/sidecar: "true"
   image: {{ $values.image }}
   imagePullPolicy: {{ $values.imagePullPolicy }}
   restartPolicy: Always
-  args: [run, --config, /etc/doorward/sidecar.yaml]
+  args: [run, {{ if $values.production }}--production, {{ end }}--config, /etc/doorward/sidecar.yaml]
   ports:
     - {name: proxy, containerPort: 8080}
     - {name: doorward-observe, containerPort: 9902}

@@ -1,18 +1,19 @@
-// What `check --production` refuses: settings that are right on a laptop and wrong before users.
-import type { LoadedConfig } from '../config/loaded.ts';
-import { formatPath, formatSource, type Path } from '../config/places.ts';
-import { sidecarSchema } from '../config/schema.ts';
-import { secretReferences } from '../config/secrets.ts';
+// What `--production` refuses: settings that are right on a laptop and wrong before users.
+import type { LoadedConfig } from './loaded.ts';
+import { formatPath, formatSource, type Path } from './places.ts';
+import { ConfigError, type Problem } from './problem.ts';
+import { sidecarSchema } from './schema.ts';
+import { secretReferences } from './secrets.ts';
 
-/** One line per refusal, with the place of the setting; empty when there is none. */
-export function productionProblems(loaded: LoadedConfig): string[] {
+/** Every refusal, with the place of the setting; empty when there is none. */
+export function productionProblems(loaded: LoadedConfig): Problem[] {
   const { config, sources } = loaded;
-  const problems: string[] = [];
-  const refuse = (path: Path, message: string) => {
-    const text = formatPath(path);
-    const source = sources.get(text);
+  const problems: Problem[] = [];
+  const refuse = (at: Path, message: string) => {
+    const path = formatPath(at);
+    const source = sources.get(path);
     const place = source === undefined || source.kind === 'default' ? loaded.file : formatSource(source);
-    problems.push(`${place} ${text}: ${message}`);
+    problems.push({ place, path, message, nearest: undefined });
   };
   if (config.redis === undefined)
     refuse(['redis'], 'is missing: revocations and limits would be lost with the process');
@@ -27,4 +28,11 @@ export function productionProblems(loaded: LoadedConfig): string[] {
     if (auth === 'none' && match.prefix === '/') refuse(['routes', name, 'auth'], 'is none for everything below /');
   }
   return problems;
+}
+
+/** Answers `loaded`; throws {@link ConfigError} with every refusal where there is one. */
+export function requireProduction(loaded: LoadedConfig): LoadedConfig {
+  const problems = productionProblems(loaded);
+  if (problems.length > 0) throw new ConfigError(problems);
+  return loaded;
 }
