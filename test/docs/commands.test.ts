@@ -29,30 +29,46 @@ const env = {
   // The Node of this test and, once the first page has installed it, `doorward`.
   PATH: `${home}/.local/bin:${dirname(process.execPath)}:${system}`,
   npm_config_update_notifier: 'false',
-  // For worlds/: a clone, whatever the folder of the page is.
+  // A clone, whatever the folder of the page is: for worlds/, and for `git clone`.
   CLONE: join(scratch, 'clone'),
   // Some hundred starts of the program: a third of each is compiling.
   NODE_COMPILE_CACHE: join(scratch, 'compiled'),
 };
 
-/** Makes a clone as a reader has it: what git tracks or would track, and dependencies. */
-async function clone(folder: string): Promise<void> {
+/** Makes the repository that pages clone: what git tracks or would track here, without most tests, whose folders others write to. */
+async function makeRepository(): Promise<void> {
   const { stdout } = await run('git', ['ls-files', '-z', '--cached', '--others', '--exclude-standard'], {
     cwd: root,
     maxBuffer: 16 * 1024 * 1024,
   });
-  for (const file of stdout.split('\0').filter((name) => name !== ''))
-    cpSync(join(root, file), join(folder, file), { recursive: true });
-  symlinkSync(join(root, 'node_modules'), join(folder, 'node_modules'));
+  const wanted = /^(?:src|config|deploy|docs|examples|\.ci)\/|^test\/(?:run\.ts$|core\/|support\/)|^[^/]+$/;
+  for (const file of stdout.split('\0').filter((name) => wanted.test(name)))
+    cpSync(join(root, file), join(env.CLONE, file), { recursive: true });
+  const author = ['-c', 'user.name=test', '-c', 'user.email=test@localhost'];
+  for (const args of [
+    ['init', '--quiet'],
+    ['add', '--all'],
+    [...author, 'commit', '--quiet', '--message', 'all'],
+  ])
+    await run('git', args, { cwd: env.CLONE, env });
+  symlinkSync(join(root, 'node_modules'), join(env.CLONE, 'node_modules'));
+}
+
+/** The reader's folder: a clone, or one with a clone in it, or one where the page says how to get it. */
+async function makeFolder({ name, needs }: Page): Promise<string> {
+  const folder = join(scratch, name.replaceAll('/', '-'));
+  if (needs.includes('clone')) {
+    await run('git', ['clone', '--quiet', env.CLONE, folder], { env });
+    symlinkSync(join(root, 'node_modules'), join(folder, 'node_modules'));
+    return folder;
+  }
+  mkdirSync(folder);
+  if (!needs.includes('repository')) symlinkSync(env.CLONE, join(folder, 'doorward'));
+  return folder;
 }
 
 async function runPage(page: Page): Promise<void> {
-  const folder = join(scratch, page.name.replaceAll('/', '-'));
-  if (page.needs.includes('clone')) await clone(folder);
-  else {
-    mkdirSync(folder);
-    symlinkSync(join(scratch, 'clone'), join(folder, 'doorward'));
-  }
+  const folder = await makeFolder(page);
   await using world = await worldOf(page.needs);
   const blocks = page.blocks.filter((block) => block.notRun === undefined);
   const printed = await runBlocks(blocks, { folder, env: { ...env, ...world.env }, world: world.script });
@@ -69,10 +85,12 @@ before(async () => {
     ['curl', '--version', 'curl'],
     ['jq', '--version', 'jq'],
     ['nginx', '-v', 'nginx'],
+    ['promtool', '--version', 'prometheus'],
   ] as const)
     ensureCommand(name, flag, from);
   mkdirSync(home);
-  await clone(join(scratch, 'clone'));
+  mkdirSync(env.CLONE);
+  await makeRepository();
 });
 
 // It installs what the other pages use, so it comes first and alone.

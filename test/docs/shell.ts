@@ -52,7 +52,8 @@ function shown(part: string | undefined, blocks: readonly CommandBlock[]): strin
 }
 
 // Words in capitals that a page leaves to the reader (REQUEST_ID) are filled from the variables of that name. What stays in the
-// foreground gets SIGINT with its whole group, as a terminal sends it; with 130 a program says that this ended it.
+// foreground gets SIGINT with its whole group, as a terminal sends it; with 130 a program says that this ended it. `npm ci` says what it
+// would do, so that package.json and package-lock.json agree, and gives the dependencies of the tests; .ci/run begins with the real one.
 const PRELUDE = `set -eo pipefail
 ip link set lo up
 PLACEHOLDERS=''
@@ -61,6 +62,11 @@ fill() {
   local text; text=$(cat .page/$1.sh)
   for line in $PLACEHOLDERS; do text=$(sed -E "s/(^|[^A-Z_\\$])$line\\b/\\1\${!line//\\//\\\\/}/g" <<< "$text"); done
   printf '%s\\n' "$text" > .page/$1.filled
+}
+npm() {
+  if [ "$1" != ci ]; then command npm "$@"; return; fi
+  command npm "$@" --dry-run --offline
+  test -e node_modules || ln -s "$CLONE/node_modules" node_modules
 }
 foreground() {
   local pid status=0

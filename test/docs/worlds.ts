@@ -14,7 +14,7 @@ export interface World extends AsyncDisposable {
 export async function worldOf(needs: readonly string[]): Promise<World> {
   const database = needs.includes('postgres') ? await openTestDatabase({ migrated: false, version: 15 }) : undefined;
   const scripts = needs
-    .filter((need) => need !== 'postgres')
+    .filter((need) => need !== 'postgres' && need !== 'clone')
     .map((need) => readFileSync(new URL(`worlds/${need}.sh`, import.meta.url), 'utf8'));
   return {
     env: database === undefined ? {} : { DATABASE_URL: database.settings.url },

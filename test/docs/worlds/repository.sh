@@ -1,0 +1,3 @@
+# Where the repository is.
+REPOSITORY=$CLONE
+PLACEHOLDERS=REPOSITORY
