@@ -10,6 +10,7 @@ import type { RevocationLog } from '../stores/contracts/revocations.ts';
 import { openMemory } from '../stores/memory/backend.ts';
 import { openRedis, type RedisBackend } from '../stores/redis/backend.ts';
 import type { NodeAddress, RedisSettings, TlsSettings } from '../stores/redis/settings.ts';
+import { workerCount } from './worker-share.ts';
 
 /** The stores of one replica. */
 export interface Stores {
@@ -38,7 +39,7 @@ export async function openStores(
 ): Promise<Stores> {
   const settings = redisSettings(loaded);
   if (settings === undefined) return { backend: openMemory(clock), redis: undefined };
-  const backend = openRedis(settings, { onReplaced, instanceId });
+  const backend = openRedis(settings, { onReplaced, instanceId, processes: workerCount(loaded) });
   await backend.ready(START_WAIT_MS);
   return { backend, redis: backend };
 }

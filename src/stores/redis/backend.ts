@@ -43,6 +43,8 @@ export interface RedisBackendOptions {
   /** Another server answers, or keys were evicted: what the revocation log holds must be looked at at once. */
   readonly onReplaced?: () => void;
   readonly instanceId?: string;
+  /** Processes of this replica, each of which beats: never fewer are counted. */
+  readonly processes?: number;
   /** Time of the revocation log; given only by tests. */
   readonly testNowMs?: () => number;
 }
@@ -62,7 +64,7 @@ export function openRedis(settings: RedisSettings, options: RedisBackendOptions 
   const fast = openLink(settings, 'fast', names, onReplaced);
   const slow = openLink(settings, 'slow', names, () => undefined);
   const watch = watchServer(slow, onReplaced);
-  const heartbeat = startHeartbeat(slow, names, options.instanceId ?? randomId());
+  const heartbeat = startHeartbeat(slow, names, options.instanceId ?? randomId(), options.processes);
   const addresses = fast instanceof ClusterLink ? () => fast.addresses() : undefined;
   const subscribe = () => connect(settings, 'subscriber', addresses);
   const { testNowMs } = options;

@@ -14,12 +14,15 @@ export interface Heartbeat extends AsyncDisposable {
   beat(): Promise<void>;
 }
 
-/** Starts beating under `instanceId`; disposing takes this replica out of the count at once. */
-export function startHeartbeat(link: Link, names: Keyspace, instanceId: string): Heartbeat {
+/**
+ * Starts beating under `instanceId`; disposing takes this replica out of the count at once. `least` are known without asking:
+ * the processes of one replica, which may lose Redis before they have seen each other's beat.
+ */
+export function startHeartbeat(link: Link, names: Keyspace, instanceId: string, least = 1): Heartbeat {
   const script = loadScript('heartbeat');
-  let replicas = 1;
+  let replicas = least;
   const call = async (lifetimeMs: number) =>
-    Math.max(1, Number(await link.script(script, [names.replicas], [instanceId, lifetimeMs])) || 1);
+    Math.max(least, Number(await link.script(script, [names.replicas], [instanceId, lifetimeMs])) || 1);
   const beat = async () => {
     try {
       replicas = await call(LIFETIME_MS);
