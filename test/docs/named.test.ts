@@ -135,3 +135,11 @@ function pathsIn(value: unknown, prefix = ''): string[] {
   if (Object.keys(value).some((key) => ['env', 'file', 'value'].includes(key))) return [prefix];
   return Object.entries(value).flatMap(([key, inner]) => pathsIn(inner, prefix === '' ? key : `${prefix}.${key}`));
 }
+
+test('the ACL line of docs/redis.md is the one that the tests of Redis and of a Cluster give their user', () => {
+  const line = (text: string, end: string) => text.split('ACL SETUSER doorward ')[1]?.split(end)[0];
+  const words = (text = '') => text.replaceAll('//', ' ').split(/\s+/).filter(Boolean);
+  const tried = words(line(read('src/stores/redis/backend.ts'), '\nimport'));
+  assert.ok(tried.length > 40);
+  assert.deepEqual(words(line(read('docs/redis.md'), '```')), tried);
+});
