@@ -4,6 +4,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
 import { test } from 'node:test';
+import { type Clock, systemClock } from '../../../src/core/clock.ts';
 import { eventually } from '../../rows/eventually.ts';
 import { sendRaw } from '../../support/raw-client.ts';
 import { echoOn, handshake } from './echo.ts';
@@ -60,6 +61,30 @@ test('an endpoint that cannot be connected to is left out, probed in the backgro
   await eventually(async () => (await states(sidecar))[deadAddress] === 'up', 10_000);
   const from = [await ask(sidecar), await ask(sidecar)].map((answer) => answer.from);
   assert.deepEqual(from.toSorted(), ['m1', 'm2']);
+});
+
+test('an endpoint that comes back gets few requests at first, and its full share when slow_start is over', async () => {
+  await using members = await several(2);
+  const [back] = members;
+  let aheadMs = 0;
+  const clock: Clock = { nowMs: systemClock.nowMs, monotonicMs: () => systemClock.monotonicMs() + aheadMs };
+  const settings = { slow_start: '1h', breaker: { failures: 1, probe: '50ms' } };
+  await using sidecar = await before(urls(members), settings, undefined, clock);
+  const state = async () => (await states(sidecar))[`127.0.0.1:${back.port}`];
+  const ofHundred = async () => {
+    let count = 0;
+    for (let n = 0; n < 100; n += 1) if ((await ask(sidecar)).from === 'm1') count += 1;
+    return count;
+  };
+  assert.equal(await ofHundred(), 50, 'at the start nobody is behind');
+  back.kill();
+  await eventually(async () => (await ask(sidecar)) && (await state()) === 'unreachable', 10_000);
+  await back.start();
+  await eventually(async () => (await state()) === 'up', 10_000);
+  const few = await ofHundred();
+  assert.ok(few >= 5 && few <= 20, `${few} of 100 with a share of a tenth`);
+  aheadMs = 3_600_000;
+  assert.equal(await ofHundred(), 50);
 });
 
 test('without retries a refused connection is 502', async () => {

@@ -4,6 +4,7 @@ import { once } from 'node:events';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 import { Agent, request } from 'undici';
+import type { Clock } from '../../../src/core/clock.ts';
 import { freePort } from '../../support/redis-server.ts';
 import { startSidecar, type TestSidecar } from '../../support/sidecar.ts';
 
@@ -115,13 +116,14 @@ export function before(
   urls: readonly string[] | string,
   settings: object = {},
   lookup?: (host: string) => Promise<readonly string[]>,
+  clock?: Clock,
 ): Promise<TestSidecar> {
   const quick = { breaker: { probe: '100ms' }, queue_timeout: '5s', connect_timeout: '2s' };
   const config = {
     upstreams: { app: { url: urls, ...quick, ...settings } },
     routes: { all: { match: { prefix: '/' }, auth: 'none', response_timeout: '1s' } },
   };
-  return startSidecar('', config, {}, undefined, lookup);
+  return startSidecar('', config, {}, clock, lookup);
 }
 
 /** One request; the body is the name of the member that answered, or the code of the refusal. */
