@@ -3,7 +3,7 @@
 // any element of a list of scalars. The merged tree is validated afterwards, so here only the path is judged.
 import { isScalar, parseDocument } from 'yaml';
 import type { z } from 'zod';
-import { nearestName } from './nearest.ts';
+import { nearestName } from '../core/nearest.ts';
 import type { Origins } from './places.ts';
 import type { Finding } from './problem.ts';
 import { defaultOf, type ScalarType, type Shape, shapesOf } from './shape.ts';

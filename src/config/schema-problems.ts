@@ -1,7 +1,7 @@
 // Turns zod's issues into findings that an operator can act on: unknown settings with the nearest name, unions reduced to
 // the alternative that was meant, everything else as "needs …". Values are never repeated, only their kind.
 import type { z } from 'zod';
-import { nearestName } from './nearest.ts';
+import { nearestName } from '../core/nearest.ts';
 import type { Path } from './places.ts';
 import type { Finding } from './problem.ts';
 import { fieldNames, type Shape, schemaAt, shapesOf } from './shape.ts';

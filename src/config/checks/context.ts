@@ -1,8 +1,8 @@
 // What every check gets: the parsed configuration, the names that exist, the secrets, and somewhere to report to. A check
 // reports as many findings as it sees and never throws.
 
+import { nearestName } from '../../core/nearest.ts';
 import type { SecretReference } from '../fields.ts';
-import { nearestName } from '../nearest.ts';
 import type { Path } from '../places.ts';
 import type { Finding } from '../problem.ts';
 import type { SidecarConfig } from '../schema.ts';

@@ -1,8 +1,8 @@
 // Limits and client records: rates or tiers, tiers that exist, records that are unique per issuer.
 
+import { nearestName } from '../../core/nearest.ts';
 import { certificateIssuerName } from '../../core/principal.ts';
 import type { Rate } from '../../core/units.ts';
-import { nearestName } from '../nearest.ts';
 import type { Path } from '../places.ts';
 import type { ClientConfig, LimitConfig } from '../schema.ts';
 import { checkAddresses } from './addresses.ts';

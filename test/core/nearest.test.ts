@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { editDistance, nearestName } from '../../src/config/nearest.ts';
 import { formatPath } from '../../src/config/places.ts';
+import { editDistance, nearestName } from '../../src/core/nearest.ts';
 
 test('insertions, deletions, replacements and swaps count one each', () => {
   const pairs: readonly (readonly [string, string, number])[] = [
