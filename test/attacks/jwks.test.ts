@@ -86,9 +86,12 @@ test('attack 84: a failing identity provider is not asked in a tight loop', asyn
   await using server = await startJwksServer();
   server.answer = (_request, response) => void response.writeHead(500).end();
   await using at = await world(remote(server.url));
+  const began = performance.now();
   for (let n = 0; n < 50; n += 1)
     await ask(at.port, head('GET /admin', [bearer(mintToken(key, server.url, Date.now()))]));
-  assert.ok(server.requests.length <= 3, `${server.requests.length} requests`);
+  // The shortest pause after a failure is half a second; most are longer.
+  const most = 3 + (performance.now() - began) / 500;
+  assert.ok(server.requests.length <= Math.min(most, 25), `${server.requests.length} requests, ${most} at most`);
 });
 
 test('attack 85: no port of ours ever serves a private member of our keys', async () => {

@@ -237,7 +237,7 @@ for (const [mode, expected] of [
     await redis.stop();
     const startedMs = performance.now();
     assert.deepEqual(await statuses(at.port, [as({}), as({}), as({})]), expected);
-    assert.ok(performance.now() - startedMs < 1500, 'three requests, each within the timeout of Redis');
+    assert.ok(performance.now() - startedMs < 10_000, 'three requests, each within the timeout of Redis');
   });
 }
 

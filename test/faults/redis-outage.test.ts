@@ -75,7 +75,7 @@ test('attack 104: the check and the catching up that it starts share one timeout
   const began = performance.now();
   assert.equal((await ask()).status, 200);
   const tookMs = performance.now() - began;
-  assert.ok(tookMs < 1900, `check 1000 ms, then at most 500 ms more: ${tookMs}`);
+  assert.ok(tookMs < 2400, `check 1000 ms, then at most 500 ms more, not 1500 more: ${tookMs}`);
 });
 
 for (const onStoreDown of ['local', 'deny', 'allow'] as const) {
@@ -195,25 +195,58 @@ test('NOPERM: a user that may not run scripts is told apart in the error, and no
   admin.disconnect();
 });
 
+/** So slow a load that there is time to look; an answer is given every few keys. */
+const SLOW_LOAD = ['--key-load-delay', '500', '--loading-process-events-interval-bytes', '1024'];
+
+/** A client of the test itself; it ends with the test, also where that fails. */
+function raw(url: string) {
+  const redis = new Redis(url, { enableReadyCheck: false });
+  redis.on('error', () => undefined);
+  return Object.assign(redis, { [Symbol.dispose]: () => redis.disconnect() });
+}
+
+async function fill(admin: Redis, hundreds: number): Promise<void> {
+  for (let n = 0; n < hundreds; n += 1)
+    await admin.mset(...Array.from({ length: 100 }, (_, at) => [`filler${n}.${at}`, 'x'.repeat(100)]).flat());
+}
+
 test('LOADING: a server that loads its data is not ready, and is used once it has it', async () => {
   await using server = await startRedis('--dbfilename', 'dump.rdb');
-  const admin = new Redis(server.url);
-  await admin.call('DEBUG', 'POPULATE', '2000').catch(() => undefined);
-  for (let n = 0; n < 20; n += 1)
-    await admin.mset(...Array.from({ length: 200 }, (_, at) => [`filler${n}.${at}`, 'x'.repeat(100)]).flat());
+  using admin = raw(server.url);
+  await fill(admin, 40);
   await admin.save();
   const [, dir] = (await admin.config('GET', 'dir')) as [string, string];
-  admin.disconnect();
   await server.stop();
   await using loading = await launchRedis(server.port, () => [
-    ...['--port', String(server.port), '--bind', '127.0.0.1', '--dir', dir, '--save', ''],
-    ...['--key-load-delay', '500', '--loading-process-events-interval-bytes', '1024'],
+    ...['--port', String(server.port), '--bind', '127.0.0.1', '--dir', dir, '--save', '', ...SLOW_LOAD],
   ]);
   await using backend = openRedis({ url: loading.url, prefix: 't', timeoutMs: 1000 });
   assert.equal(await backend.ready(200), false);
   await assert.rejects(async () => backend.checks.check([[]]), unavailable);
+  using asker = raw(loading.url);
+  await assert.rejects(asker.get('x'), /^ReplyError: LOADING/, 'and that is what it was doing');
   await until(
     answers(() => backend.checks.check([[]])),
     20_000,
   );
+});
+
+test('LOADING: a server that loads its data anew under open connections is told apart, and used again after it', async () => {
+  await using server = await startRedis('--enable-debug-command', 'yes', '--dbfilename', 'dump.rdb', ...SLOW_LOAD);
+  await using backend = openRedis({ url: server.url, prefix: 't', timeoutMs: 1000 });
+  assert.equal(await backend.ready(5000), true);
+  await backend.checks.check([[]]);
+  using admin = raw(server.url);
+  await fill(admin, 12);
+  const loaded = admin.call('DEBUG', 'RELOAD').catch(() => undefined);
+  const codes = new Set<string>();
+  await until(async () => {
+    const error = await Promise.resolve(backend.checks.check([[]])).catch((thrown: Error) => thrown);
+    if (error instanceof Error) codes.add((error as Error & { code?: string }).code ?? error.message);
+    return codes.has('LOADING');
+  });
+  assert.equal(backend.health().up, false);
+  await loaded;
+  await until(answers(() => backend.checks.check([[charge(5, 60_000)]])));
+  assert.equal(backend.health().up, true);
 });
