@@ -4,7 +4,6 @@ import assert from 'node:assert/strict';
 import { existsSync, globSync, readFileSync } from 'node:fs';
 import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
-import { parse } from 'yaml';
 import { linesInProse, linesInText, refusalOf } from './command-lines.ts';
 import { readPages } from './pages.ts';
 
@@ -118,23 +117,6 @@ test('every setting that a page names is one', () => {
       assert.ok(isSetting(path), `${name}: ${code}`);
     }
 });
-
-test('every piece of a sidecar.yaml that a page shows has settings only', () => {
-  // One page has three choices of the same block, a line each.
-  for (const { name, text } of pages)
-    for (const [, yaml = ''] of text.matchAll(/^```yaml(?: .*)?\n([\s\S]*?)^```$/gm))
-      for (const piece of /^(\w+):.*\n\1:/m.test(yaml) ? yaml.trim().split('\n') : [yaml])
-        for (const path of pathsIn(parse(piece)))
-          if (!path.endsWith('…')) assert.ok(isSetting(path), `${name}: ${path}`);
-});
-
-/** The paths of everything in a piece of configuration; secrets are ends. */
-function pathsIn(value: unknown, prefix = ''): string[] {
-  if (Array.isArray(value)) return value.flatMap((one) => pathsIn(one, prefix));
-  if (typeof value !== 'object' || value === null) return [prefix];
-  if (Object.keys(value).some((key) => ['env', 'file', 'value'].includes(key))) return [prefix];
-  return Object.entries(value).flatMap(([key, inner]) => pathsIn(inner, prefix === '' ? key : `${prefix}.${key}`));
-}
 
 test('the ACL line of docs/redis.md is the one that the tests of Redis and of a Cluster give their user', () => {
   const line = (text: string, end: string) => text.split('ACL SETUSER doorward ')[1]?.split(end)[0];
