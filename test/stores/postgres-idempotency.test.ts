@@ -8,10 +8,10 @@ import { MemoryIdempotentAnswers } from '../../src/stores/memory/idempotency.ts'
 import { PostgresDataKeys } from '../../src/stores/postgres/data-keys.ts';
 import { PostgresIdempotentAnswers } from '../../src/stores/postgres/idempotency.ts';
 import { idempotencyConformance } from '../conformance/idempotency.ts';
-import { openTestDatabase } from '../support/postgres-server.ts';
+import { openTestDatabase, type PostgresVersion, testedVersion } from '../support/postgres-server.ts';
 
-async function open() {
-  const database = await openTestDatabase();
+async function open(version: PostgresVersion = testedVersion) {
+  const database = await openTestDatabase({ version });
   const pool = database.open();
   const kek = localKek(randomBytes(32));
   const store = new PostgresDataKeys(pool);
@@ -25,7 +25,7 @@ async function open() {
   };
 }
 
-idempotencyConformance('postgres', open);
+for (const version of [15, 18] as const) idempotencyConformance(`postgres ${version}`, () => open(version));
 idempotencyConformance('memory', async () => {
   const store = new MemoryIdempotentAnswers();
   return { store, other: store, [Symbol.asyncDispose]: async () => undefined };
