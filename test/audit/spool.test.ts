@@ -32,14 +32,15 @@ test('a spool file is read up to the first frame that is cut off or changed, whe
 });
 
 test('spool files are mode 0600 in a folder of mode 0700, and empty ones go with the process', () => {
-  const folder = join(mkdtempSync(join(tmpdir(), 'doorward-spool-')), 'audit');
+  const parent = mkdtempSync(join(tmpdir(), 'doorward-spool-'));
+  const folder = join(parent, 'audit');
   const spool = new Spool(folder);
   const [name] = readdirSync(folder);
   assert.equal(statSync(folder).mode & 0o777, 0o700);
   assert.equal(statSync(join(folder, name as string)).mode & 0o777, 0o600);
   spool[Symbol.dispose]();
   assert.deepEqual(readdirSync(folder), []);
-  rmSync(folder, { recursive: true });
+  rmSync(parent, { recursive: true });
 });
 
 test('events recorded while PostgreSQL is away are confirmed, kept, and stored in order once it is back', async () => {
