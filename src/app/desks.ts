@@ -1,5 +1,6 @@
 // What the admin port is handed: the replica's parts behind the plain functions that admin/dependencies.ts names.
 import type { AdminDependencies, LimitDesk, RevocationDesk, TokenDesk } from '../admin/dependencies.ts';
+import { matchText } from '../config/match-text.ts';
 import { SidecarError } from '../core/errors.ts';
 import { certificateIssuerName } from '../core/principal.ts';
 import { compileLimit, type LimitSettings } from '../limits/compile.ts';
@@ -112,7 +113,7 @@ export function limitDesk(current: () => Current, store: CheckStore): LimitDesk 
 export function routeRows(current: () => Current): ReturnType<AdminDependencies['routes']> {
   return current().generation.table.routes.map(({ name, config, auth, limits }) => ({
     name,
-    match: `${(config.match.methods ?? ['*']).join(',')} ${(config.match.hosts ?? ['']).join(',')}${config.match.path ?? config.match.prefix}`,
+    match: matchText(config.match),
     auth,
     limits: [...limits.limits, ...limits.concurrent].map((limit) => limit.name),
   }));

@@ -2,6 +2,7 @@
 // out. Offline unless told otherwise, so that it runs in CI without secrets of other systems.
 import type { Command } from 'commander';
 import type { LoadedConfig } from '../config/loaded.ts';
+import { matchText } from '../config/match-text.ts';
 import { CliError } from './exit-codes.ts';
 import { type Terminal, tableLines } from './terminal.ts';
 
@@ -75,11 +76,6 @@ function routesOf({ config }: LoadedConfig) {
     mode: route.mode,
     relax: route.relax,
   }));
-}
-
-function matchText({ prefix, path, hosts, methods }: LoadedConfig['config']['routes'][string]['match']): string {
-  const where = path ?? `${prefix === '/' ? '' : prefix}/*`;
-  return `${methods?.join(',') ?? '*'} ${hosts?.join(',') ?? ''}${where}`;
 }
 
 function printRoutes(loaded: LoadedConfig, terminal: Terminal): void {

@@ -1,4 +1,5 @@
 // Envoy's ways to say which requests: of a route, and of a rule of jwt_authn. Only what Doorward can say is read.
+import { pathProblem } from '../config/checks/match.ts';
 import type { Path } from '../config/places.ts';
 import type { SourceTree } from './convert-draft.ts';
 
@@ -25,9 +26,12 @@ export function readMatcher(source: SourceTree, path: Path): Matcher | string {
   const [exact, segments, prefix] = [take('path'), take('path_separated_prefix'), take('prefix')];
   if (/[{}]/.test(`${exact}${segments}${prefix}`))
     return 'braces in a path cannot be said: they stand for one segment here';
-  if (exact !== undefined) return { kind: 'path', text: exact, bySegment: true, method };
-  const text = segments ?? prefix;
+  const text = exact ?? segments ?? prefix;
   if (text === undefined || !text.startsWith('/')) return 'names no path that a route could have';
+  const problem = pathProblem(text, exact === undefined ? 'prefix' : 'path');
+  // Envoy takes `*` and the like as they are written, which was hardly meant.
+  if (problem !== undefined) return `the path cannot be said: ${problem}`;
+  if (exact !== undefined) return { kind: 'path', text, bySegment: true, method };
   return { kind: 'prefix', text, bySegment: segments !== undefined, method };
 }
 

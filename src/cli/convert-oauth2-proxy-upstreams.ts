@@ -1,4 +1,5 @@
 // Upstreams of oauth2-proxy: the path of each URL says which requests it gets.
+import { pathProblem } from '../config/checks/match.ts';
 import { type Block, type Draft, namer, type SourceTree } from './convert-draft.ts';
 import { listAt } from './convert-oauth2-proxy-issuers.ts';
 
@@ -31,13 +32,18 @@ export function takeUpstreams(source: SourceTree, draft: Draft): Upstream[] {
       continue;
     }
     const isUnix = url.protocol === 'unix:';
+    const path = isUnix ? '/' : decodeURI(url.pathname);
+    const problem = pathProblem(path, 'path');
+    if (problem !== undefined) {
+      draft.leave(`upstreams[${index}]`, `${path} cannot be the path of a route: ${problem}`);
+      continue;
+    }
     const name = isUnix ? 'app' : url.host;
     const upstream = upstreamOf(/^(?:localhost|127\.0\.0\.1|\[::1\])/.test(name) ? 'app' : name);
     const origin = isUnix ? `unix:${url.pathname}` : url.origin;
     const known = blocks[upstream] as { url: string } | undefined;
     const block = known !== undefined && known.url !== origin ? upstreamOf(`${name} ${index}`) : upstream;
     blocks[block] = { url: origin, ...(!keepsHost && { host: 'upstream' }) };
-    const path = isUnix ? '/' : decodeURI(url.pathname);
     // A path with a slash at its end takes everything below, one without is that path alone.
     const match = path === '/' ? { prefix: '/' } : path.endsWith('/') ? { prefix: path.slice(0, -1) } : { path };
     found.push({ route: routeOf(path === '/' ? 'all' : path), upstream: block, match });

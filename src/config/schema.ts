@@ -142,8 +142,14 @@ export const relaxations = ['encoded_slash', 'double_slash', 'double_encoding'] 
 const route = z.strictObject({
   match: z
     .strictObject({
-      prefix: z.string().optional().meta(doc('Whole segments: /api matches /api and /api/x, never /apix.')),
-      path: z.string().optional().meta(doc('One exact path; {name} stands for one segment.')),
+      prefix: z
+        .string()
+        .optional()
+        .meta(doc('Whole segments: /api matches /api and /api/x, never /apix. No `*`, no regular expressions.')),
+      path: z
+        .string()
+        .optional()
+        .meta(doc('One exact path; {name} stands for one segment. No `*`, no regular expressions.')),
       hosts: z
         .array(z.string().min(1))
         .min(1)

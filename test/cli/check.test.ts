@@ -23,8 +23,8 @@ test('a file that holds: exit 0, the route table, relaxations, in a process of i
   const { code, out, err } = await run(['check'], { cwd: folder.path });
   assert.deepEqual([code, err], [0, '']);
   assert.match(out, /^ROUTE +MATCH +UPSTREAM +AUTH +ISSUERS +LIMITS$/m);
-  assert.match(out, /^api +GET \/api\/\* +app +required +corp +per_ip$/m);
-  assert.match(out, /^health +\* \/healthz +app +none +- +-$/m);
+  assert.match(out, /^api +GET prefix \/api +app +required +corp +per_ip$/m);
+  assert.match(out, /^health +\* path \/healthz +app +none +- +-$/m);
   assert.match(out, /^route api relaxes: encoded_slash$/m);
 });
 

@@ -244,6 +244,26 @@ test('an oauth2-proxy file for browsers says what is missing, and repeats no sec
   assert.deepEqual(routesOf(config), [['* /…', 'required', 'github', 'app']]);
 });
 
+test('paths that no route may have are left out and said, and the file holds', async () => {
+  using folder = scratchFolder();
+  const source = folder.file('source');
+  const [all, star] = [{ prefix: '/' }, { exact: '/admin/*', need: 'required' }];
+  writeFileSync(source, stringify(envoyWith([all], [star, { prefix: '/', need: 'optional' }])));
+  const envoy = await runHere(['convert', 'envoy', source]);
+  assert.match(envoy.err, /, 1 of them kept somebody out: the comments say which$/);
+  assert.match(envoy.out, /^# - .*rules\[0\]\.match: the path cannot be said: \* stands for nothing/m);
+  parseConfig({ bytes: Buffer.from(envoy.out), file: 'sidecar.yaml', env: {} });
+  const upstreams = ['http://127.0.0.1:3000/', 'http://127.0.0.1:3001/a%2Ab/*'];
+  writeFileSync(
+    source,
+    `provider = "oidc"\noidc_issuer_url = "https://id.test"\nupstreams = ${JSON.stringify(upstreams)}\n`,
+  );
+  const proxy = await runHere(['convert', 'oauth2-proxy', source]);
+  assert.match(proxy.out, /^# - upstreams\[1\]: .* cannot be the path of a route: \* stands for nothing/m);
+  const { config } = parseConfig({ bytes: Buffer.from(proxy.out), file: 'sidecar.yaml', env: {} });
+  assert.deepEqual(routesOf(config), [['* /…', 'required', 'oidc', 'app']]);
+});
+
 test('nothing is overwritten, and a file that is no such configuration is said in one line', async () => {
   using folder = scratchFolder();
   const [out, bad] = [folder.file('sidecar.yaml'), folder.file('bad')];

@@ -19,6 +19,7 @@ export function checkMatch(context: CheckContext, path: Path, match: Match): voi
     const text = match[kind];
     if (text === undefined) continue;
     refuse(context, [...path, kind], pathProblem(text, kind) ?? reservedProblem(context, text));
+    if (/\/\(/.test(text)) context.warn([...path, kind], 'holds parentheses, which stand for themselves');
   }
   for (const [index, host] of (match.hosts ?? []).entries())
     refuse(context, [...path, 'hosts', index], hostProblem(host));
@@ -37,9 +38,21 @@ export function checkMatch(context: CheckContext, path: Path, match: Match): voi
 const SEGMENT = /^[A-Za-z0-9._~!$&'()*+,;=:@-]*$/;
 const TEMPLATE = /^\{[a-z][a-z0-9_]*\}$/;
 
-/** Why a route path is not canonical, or undefined. */
+/**
+ * What other proxies and routers read as a pattern. Taken as written, it matches nothing that is ever asked for, and what it was
+ * to protect goes to a looser route without a word. `*` is refused anywhere: whoever serves a path with one has {name}.
+ */
+const FOREIGN: readonly (readonly [RegExp, string])[] = [
+  [/\*/, '* stands for nothing in a path: use prefix for everything below, or {name} in path for one segment'],
+  [/\.\+|\$$/, 'is no regular expression: use prefix for everything below, path for exactly one path'],
+  [/\/:[A-Za-z_]/, ':name stands for nothing in a path: write {name}'],
+];
+
+/** Why a route path is not canonical, or reads like a pattern of somebody else's; undefined for a good one. */
 export function pathProblem(text: string, kind: 'prefix' | 'path'): string | undefined {
   if (!text.startsWith('/')) return 'needs to start with /';
+  const foreign = FOREIGN.find(([notation]) => notation.test(text));
+  if (foreign) return foreign[1];
   if (text.includes('//')) return 'must not hold //';
   if (/[?#]/.test(text)) return 'must not hold a query or fragment';
   if (text.includes('%')) return 'must not hold %';
