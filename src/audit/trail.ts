@@ -165,7 +165,11 @@ export class DurableTrail implements AuditTrail, AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     if (this.#closed) return;
     clearInterval(this.#timer);
-    if (await this.flushed(LAST_FLUSH_MS)) await this.checkpoint();
+    if (await this.flushed(LAST_FLUSH_MS)) {
+      // One that is being signed may have looked before the last events came.
+      await this.#signing;
+      await this.checkpoint();
+    }
     this.#closed = true;
     clearTimeout(this.#retry);
     clearTimeout(this.#lingering);

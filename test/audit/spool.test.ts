@@ -222,3 +222,28 @@ test('two replicas that sign checkpoints at once make one row of them, each nami
   assert.equal((await it.store.keys()).length, 1);
   assert.deepEqual(it.troubles, []);
 });
+
+test('the checkpoint of a trail that closes covers all its events, also when another one is being signed', async () => {
+  await using it = await openAuditWorld();
+  const { sql } = it.database;
+  const trail = it.open();
+  await recordAll(trail, 1, 1);
+  const [locked, release] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
+  const lock = sql.begin(async (held) => {
+    await held`lock table audit_checkpoint in share mode`;
+    locked.resolve();
+    await release.promise;
+  });
+  await locked.promise;
+  void trail.checkpoint();
+  // It has looked which events there are, and waits to write that down.
+  const waits = () => sql`select 1 from pg_locks where not granted and relation = 'audit_checkpoint'::regclass`;
+  await eventually(async () => (await waits()).length === 1, 10_000);
+  await recordAll(trail, 2, 2);
+  const closed = trail[Symbol.asyncDispose]();
+  release.resolve();
+  await Promise.all([lock, closed]);
+  const checkpoints = await it.store.checkpoints(0, 10);
+  const heads = checkpoints.map(({ statement }) => JSON.parse(statement).heads[0][1]);
+  assert.deepEqual(heads, [1, 2]);
+});
