@@ -116,6 +116,8 @@ async function isReady({ observeUrl }: TestSidecar): Promise<boolean> {
 export interface Fleets extends AsyncDisposable {
   /** Runs the fault; the fleet for `deny` goes on revoking meanwhile. */
   endure(fault: () => Promise<void>): Promise<void>;
+  /** Runs what no request may notice: revoking counts everywhere at once, and all is served, by the fleet for `deny` as well. */
+  serve(change: () => Promise<void>): Promise<void>;
   /** Waits until revoking counts everywhere again, and asserts what was seen. */
   judge(): Promise<void>;
 }
@@ -146,6 +148,14 @@ export async function startFleets(redis: object): Promise<Fleets> {
       } finally {
         over = true;
         await revoking;
+      }
+    },
+    async serve(change) {
+      await change();
+      for (const fleet of both) {
+        for (let n = 0; n < 5; n += 1) assert.equal(await fleet.revoke(), 'all');
+        await fleet.served(300);
+        assert.deepEqual([...fleet.tally.statuses.keys()].sort(), [200, 401], 'served throughout');
       }
     },
     async judge() {

@@ -16,6 +16,8 @@ export interface SentinelDeployment extends AsyncDisposable {
   readonly sentinels: readonly RedisServer[];
   /** Addresses of the Sentinels, as settings take them. */
   readonly nodes: readonly NodeAddress[];
+  /** Resolves once every Sentinel sees all servers and the other Sentinels, as it has to for a failover. */
+  ready(): Promise<void>;
   /** The server that the Sentinels call the master. */
   master(): Promise<RedisServer>;
   /** `SENTINEL FAILOVER`, and waits until another server is named; replicas are there for it. */
@@ -41,6 +43,7 @@ export async function startSentinels(...extra: string[]): Promise<SentinelDeploy
     servers,
     sentinels,
     nodes: sentinels.map(({ port }) => ({ host: '127.0.0.1', port })),
+    ready: () => until(async () => (await Promise.all(sentinels.map(knowsAll))).every(Boolean)),
     master: () => named(sentinels, servers),
     async failover() {
       const old = await named(sentinels, servers);
@@ -56,7 +59,7 @@ export async function startSentinels(...extra: string[]): Promise<SentinelDeploy
       await Promise.all([...sentinels, ...servers].map((server) => server[Symbol.asyncDispose]()));
     },
   };
-  await until(async () => (await Promise.all(sentinels.map(knowsAll))).every(Boolean));
+  await deployment.ready();
   return deployment;
 }
 

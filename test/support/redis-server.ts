@@ -102,7 +102,8 @@ export async function launchRedis(
     signal: (signal) => void child?.kill(signal),
     async [Symbol.asyncDispose]() {
       await stop();
-      rmSync(dir, { recursive: true, force: true });
+      // A child of the server that was writing a dump is a moment behind it.
+      rmSync(dir, { recursive: true, force: true, maxRetries: 10 });
     },
   };
 }

@@ -1,16 +1,25 @@
 // The connection to the master that Sentinels name. What they name is believed only when it calls itself master and has a
 // replica that follows it: a master cut off from its replicas may have been replaced long ago (design 5), and answering from
 // it would accept what was revoked at the new one.
-import { type RedisOptions, type SentinelConnectionOptions, SentinelConnector } from 'ioredis';
+import { type Redis, type RedisOptions, type SentinelConnectionOptions, SentinelConnector } from 'ioredis';
 import type { SentinelSettings, TlsSettings } from './settings.ts';
 
 /** True when INFO says that no replica follows closely enough for `min-replicas-to-write`. */
 export const isIsolated = (info: Readonly<Record<string, unknown>>): boolean => info.min_slaves_good_slaves === '0';
 
+/** A connection to a Sentinel, as the connector makes it. */
+interface SentinelDialler {
+  connectToSentinel(...given: unknown[]): Redis;
+}
+
 /** Asks the next Sentinel when the one before named a replica or an isolated master. */
 class TrustedMaster extends SentinelConnector {
   constructor(options: unknown) {
     super(options as SentinelConnectionOptions);
+    // ioredis prints the errors of connections that nobody listens to, stack and all, as often as a Sentinel that is away is tried.
+    const own = this as unknown as SentinelDialler;
+    const dial = own.connectToSentinel.bind(this);
+    own.connectToSentinel = (...given) => dial(...given).on('error', () => undefined);
   }
 
   override check(info: Readonly<Record<string, unknown>>): boolean {
