@@ -3,8 +3,9 @@
 import { mkdirSync, statSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { ensureCamera } from '../support/system-packages.ts';
 import { dashboard } from './dashboard.ts';
-import { answersOf, emptyOnes, ensureCamera, takePicture } from './picture/camera.ts';
+import { answersOf, emptyOnes, takePicture } from './picture/camera.ts';
 import { startFleet } from './picture/fleet.ts';
 import { STORY_S, tell } from './picture/story.ts';
 import { startTraffic } from './picture/traffic.ts';

@@ -69,6 +69,15 @@ export function ensureFakeClock(): string {
   return globSync(FAKE_CLOCK)[0] as string;
 }
 
+/** Makes sure of what the picture of the dashboard is taken with, and of the typeface of Grafana; no test needs them. */
+export function ensureCamera(): void {
+  ensure([
+    command('chromium', '--version'),
+    command('pngquant', '--version'),
+    file('/usr/share/fonts/opentype/inter/Inter-Regular.otf', 'fonts-inter'),
+  ]);
+}
+
 /**
  * Makes sure of everything that the whole suite needs, before any test runs: test files run beside each other, and two of
  * them that install at once would meet apt's lock. Throws with all that is missing.

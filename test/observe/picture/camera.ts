@@ -1,33 +1,23 @@
 // From a running Prometheus to a PNG: asks every query of the dashboard, has the page drawn by chromium, and takes its picture.
 import { execFileSync } from 'node:child_process';
-import { writeFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { pathToFileURL } from 'node:url';
 import { scratchFolder } from '../../cli/processes.ts';
-import { ensureCommand } from '../../support/system-packages.ts';
 import { chartsOf, type Dashboard, filled } from '../dashboard.ts';
 import type { Prometheus, TimeRange } from '../prometheus.ts';
+import { labelFor, labelled } from './label.ts';
 import { type Answer, heightOf, pageOf, WIDTH } from './page.ts';
-
-/** Installs what the picture needs and no test does. */
-export function ensureCamera(): void {
-  ensureCommand('chromium', '--version');
-  ensureCommand('pngquant', '--version');
-  // The typeface of Grafana.
-  ensureCommand('fc-match', '--version', 'fontconfig');
-  if (!execFileSync('fc-match', ['Inter'], { encoding: 'utf8' }).includes('Inter'))
-    execFileSync('apt-get', ['install', '-y', '-qq', '--no-install-recommends', 'fonts-inter'], { stdio: 'inherit' });
-}
 
 /** What Prometheus answers to each panel, by its id; rates are taken over `rateInterval`. */
 export async function answersOf(
-  { panels }: Dashboard,
+  dashboard: Dashboard,
   prometheus: Prometheus,
   range: TimeRange,
   rateInterval: string,
 ): Promise<ReadonlyMap<number, readonly Answer[]>> {
   const times = { range: `${Math.round(range.endS - range.startS)}s`, rateInterval };
   const answers = new Map<number, Answer[]>();
-  for (const { id, targets = [] } of chartsOf({ title: '', panels }))
+  for (const { id, targets = [] } of chartsOf(dashboard))
     for (const target of targets) {
       const series = await prometheus.queryRange(filled(target.expr, times), range);
       answers.set(id, [...(answers.get(id) ?? []), { target, series }]);
@@ -45,7 +35,7 @@ export function emptyOnes({ panels }: Dashboard, answers: ReadonlyMap<number, re
   );
 }
 
-/** Draws the dashboard and writes the PNG. */
+/** Draws the dashboard and writes the PNG, which says what panels it shows. */
 export function takePicture(
   dashboard: Dashboard,
   answers: ReadonlyMap<number, readonly Answer[]>,
@@ -65,4 +55,5 @@ export function takePicture(
   execFileSync('chromium', options, { stdio: 'pipe', timeout: 120_000 });
   // A third of the size, and nothing that shows.
   execFileSync('pngquant', ['--force', '--strip', '--speed', '1', '--output', png, '256', png]);
+  writeFileSync(png, labelled(readFileSync(png), labelFor(dashboard)));
 }
