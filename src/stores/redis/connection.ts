@@ -15,7 +15,7 @@ const SLOW_TIMEOUT_MS = 2000;
 /** A subscriber hears nothing for hours: only asking shows that its connection still is one. */
 const SUBSCRIBER_PING_MS = 5000;
 
-/** Wait before attempt n: exponential with full jitter below it, so that replicas do not come back all at once. */
+/** Wait before attempt n, from 1: exponential, half of it by chance, so that replicas do not come back all at once. */
 export function retryDelay(attempt: number): number {
   const ceiling = Math.min(RETRY_MAX_MS, RETRY_BASE_MS * 2 ** Math.min(attempt, 10));
   return Math.round(ceiling * (0.5 + Math.random() / 2));
