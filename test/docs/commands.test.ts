@@ -22,11 +22,13 @@ after(() => rmSync(scratch, { recursive: true, force: true }));
 const pages = readPages();
 const INSTALLING = 'docs/getting-started.md';
 const home = join(scratch, 'home');
-const system = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
+// With the npm that runs this test, and the Node that the machine has: the reader's, whatever it is.
+const npm = process.env.PATH?.split(':').find((folder) => existsSync(join(folder, 'npm')));
+const system = `${npm}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin`;
 const env = {
   HOME: home,
   LANG: 'C.UTF-8',
-  // The Node of this test and, once the first page has installed it, `doorward`.
+  // What the first page says: `doorward`, which it installs, and a Node that will do.
   PATH: `${home}/.local/bin:${dirname(process.execPath)}:${system}`,
   npm_config_update_notifier: 'false',
   // A clone, whatever the folder of the page is: for worlds/, and for `git clone`.
@@ -71,7 +73,8 @@ async function runPage(page: Page): Promise<void> {
   const folder = await makeFolder(page);
   await using world = await worldOf(page.needs);
   const blocks = page.blocks.filter((block) => block.notRun === undefined);
-  const printed = await runBlocks(blocks, { folder, env: { ...env, ...world.env }, world: world.script });
+  const own = page.name === INSTALLING ? { PATH: system } : {};
+  const printed = await runBlocks(blocks, { folder, env: { ...env, ...own, ...world.env }, world: world.script });
   for (const { block, output } of printed) {
     if (block.expected === undefined || isAsShown(block.expected, output)) continue;
     assert.fail(`${page.name}:${block.line} prints\n${output}\nand not\n${block.expected}`);
