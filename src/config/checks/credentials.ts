@@ -36,6 +36,8 @@ function checkAssertion(context: CheckContext, taken: ReadonlyMap<string, string
 }
 
 type Credential = RouteConfig['credentials'][number];
+/** Where oauth2-proxy puts the access token (`pass_access_token`); like any credential it counts by its signature, whoever sent it. */
+const PASSED_ON = 'x-forwarded-access-token';
 const TOKEN = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/;
 
 /** Checks `credentials` of a route. */
@@ -57,7 +59,8 @@ function nameProblem(context: CheckContext, kind: string, name: string): string 
   if (!TOKEN.test(name)) return `needs a ${kind} name`;
   if (kind !== 'header') return undefined;
   if (foldHeaderName(name) === 'authorization') return 'is what bearer reads; use bearer';
-  if (isReservedHeader(name)) return 'is a header that HTTP, proxies or we use ourselves';
+  if (isReservedHeader(name) && name.toLowerCase() !== PASSED_ON)
+    return 'is a header that HTTP, proxies or we use ourselves';
   const { identity_headers: headers, identity_assertion: assertion } = context.config;
   const identity = [...Object.keys(headers), assertion.header].map(foldHeaderName);
   return identity.includes(foldHeaderName(name))
