@@ -14,12 +14,11 @@ import { endpoint, FieldsError, notConfigured } from './endpoint.ts';
 import { pageQuery } from './pages.ts';
 import { auditType, count, pageShape, time } from './shapes.ts';
 
-const instant = z.iso.datetime({ offset: true, error: 'needs a time such as 2026-05-01T12:00:00Z, or a duration' });
 /** A time, or a duration before now. */
-const moment = z.union([
-  instant,
-  z.string().refine((text) => parseDuration(text) !== undefined, 'needs a time or a duration'),
-]);
+const moment = z.union(
+  [z.iso.datetime({ offset: true }), z.string().refine((text) => parseDuration(text) !== undefined)],
+  { error: 'needs a time such as 2026-05-01T12:00:00Z, or a duration before now such as 24h' },
+);
 const word = z.string().min(1).max(1024);
 
 const filters = z.strictObject({

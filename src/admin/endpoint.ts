@@ -6,6 +6,7 @@ import { SidecarError } from '../core/errors.ts';
 import type { Reason } from '../core/reasons.ts';
 import type { FieldProblem } from '../http/problem.ts';
 import type { AdminDependencies, ConfigProblem } from './dependencies.ts';
+import { fieldProblems, unknownField } from './field-problems.ts';
 import type { Operator } from './operator-token.ts';
 
 /** A call that passed authentication and validation. */
@@ -124,27 +125,11 @@ export function notConfigured(message: string): SidecarError {
 /** Input of a call against its schema. Throws {@link FieldsError}; no message quotes a value. */
 export function validated(schema: z.ZodType | undefined, input: Record<string, unknown>): unknown {
   if (schema === undefined) {
-    const unknown = Object.keys(input).map((path) => ({ path, problem: 'is not a known field' }));
+    const unknown = Object.keys(input).map((key) => unknownField(key));
     if (unknown.length > 0) throw new FieldsError(unknown);
     return undefined;
   }
   const result = schema.safeParse(input);
   if (result.success) return result.data;
-  throw new FieldsError(result.error.issues.flatMap(fieldProblems));
-}
-
-function fieldProblems(issue: z.core.$ZodIssue): FieldProblem[] {
-  const path = issue.path.map(String).join('.');
-  if (issue.code !== 'unrecognized_keys') return [{ path, problem: wording(issue) }];
-  return issue.keys.map((key) => ({
-    path: path === '' ? key : `${path}.${key}`,
-    problem: 'is not a known field',
-  }));
-}
-
-function wording(issue: z.core.$ZodIssue): string {
-  if (issue.code === 'invalid_type') return `needs to be ${issue.expected}`;
-  if (issue.code === 'invalid_value') return `needs to be one of ${issue.values.map(String).join(', ')}`;
-  if (issue.code === 'invalid_union') return 'has none of the allowed forms';
-  return issue.message;
+  throw new FieldsError(fieldProblems(result.error, schema, input));
 }

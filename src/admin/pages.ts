@@ -2,13 +2,15 @@
 import { z } from 'zod';
 import { FieldsError } from './endpoint.ts';
 
+const PAGE_SIZE = 'needs a number from 1 to 1000';
+
 /** Query parameters of every paged list. */
 export const pageQuery = {
   limit: z
     .string()
-    .regex(/^\d{1,4}$/, 'needs a number from 1 to 1000')
+    .regex(/^\d{1,4}$/, PAGE_SIZE)
     .transform(Number)
-    .pipe(z.number().min(1).max(1000))
+    .pipe(z.number().min(1, PAGE_SIZE).max(1000, PAGE_SIZE))
     .default(100)
     .meta({ type: 'integer', minimum: 1, maximum: 1000, default: 100 }),
   cursor: z.string().max(512).optional(),

@@ -7,11 +7,10 @@ import type { AdminIssuer } from './dependencies.ts';
 import { FieldsError } from './endpoint.ts';
 
 const instant = z.iso.datetime({ offset: true, error: 'needs a time such as 2026-05-01T12:00:00Z' });
-const moment = z.union([
-  z.literal('forever'),
-  instant,
-  z.string().refine((text) => parseDuration(text) !== undefined, 'needs a time, a duration such as 24h, or forever'),
-]);
+const moment = z.union(
+  [z.literal('forever'), instant, z.string().refine((text) => parseDuration(text) !== undefined)],
+  { error: 'needs a time such as 2026-05-01T12:00:00Z, a duration such as 24h, or forever' },
+);
 /** Why, for the list and the audit log. */
 export const reason = z
   .string()
@@ -28,7 +27,9 @@ export const namedRevocation = z.strictObject({
   /** A time, a duration from now, or `forever`. */
   until: moment.optional(),
   /** Refuse only what was issued before: a time, or `now`. */
-  not_before: z.union([z.literal('now'), instant]).optional(),
+  not_before: z
+    .union([z.literal('now'), instant], { error: 'needs a time such as 2026-05-01T12:00:00Z, or now' })
+    .optional(),
   reason,
   dry_run: z.boolean().default(false),
 });

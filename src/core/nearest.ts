@@ -32,3 +32,9 @@ export function nearestName(written: string, known: Iterable<string>): string | 
   }
   return bestDistance <= Math.max(1, Math.floor(written.length / 2)) ? best : undefined;
 }
+
+/** ` (nearest name …)`, or nothing where no known name is near. */
+export function nearestHint(written: string, known: Iterable<string>): string {
+  const nearest = nearestName(written, known);
+  return nearest === undefined ? '' : ` (nearest name ${nearest})`;
+}
