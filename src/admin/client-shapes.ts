@@ -16,7 +16,7 @@ const rate = z
   .refine((text) => parseRate(text) !== undefined, 'needs a rate such as 100/1h')
   .transform((text) => parseRate(text) as Rate);
 const rates = z
-  .union([rate, z.array(rate).min(1).max(10)])
+  .union([rate, z.array(rate).min(1).max(10)], { error: 'needs a rate such as 100/1h, or a list of 1 to 10' })
   .transform((given) => (Array.isArray(given) ? given : [given]));
 const words = z.array(z.string().max(2000)).max(100);
 
@@ -52,6 +52,19 @@ export const newClientFields = z.strictObject({
   /** Needed for clients of foreign issuers; default for ours: a random one. */
   client_id: z.string().max(255).optional(),
   secret_expires: lifetime.optional(),
+});
+
+/** `dry_run=true`: judge the call, and change nothing. */
+export const dryRunQuery = { dry_run: z.enum(['true', 'false']).optional() };
+
+/** What a call would do that came with `dry_run=true`. */
+export const judgedShape = z.strictObject({
+  dry_run: z.literal(true),
+  issuer: z.string(),
+  /** Null where a random one would be given. */
+  client_id: z.string().nullable(),
+  /** Fields that would change; empty when the client is so already. */
+  changed: z.array(z.string()).optional(),
 });
 
 /** Fields that say something of a client of a foreign issuer. */

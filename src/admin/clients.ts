@@ -25,7 +25,9 @@ import {
   clientFields,
   clientShape,
   draftOf,
+  dryRunQuery,
   externalFields,
+  judgedShape,
   newClientFields,
   patched,
   shownClient,
@@ -34,7 +36,7 @@ import type { AdminDependencies, AdminIssuer } from './dependencies.ts';
 import { type AdminAnswer, type AdminCall, endpoint, FieldsError } from './endpoint.ts';
 import { pageQuery } from './pages.ts';
 import { pageShape } from './shapes.ts';
-import { refuseFields } from './tenant.ts';
+import { refuseFields, requireOwnTenant } from './tenant.ts';
 
 const OWN_ID = /^[A-Za-z0-9][A-Za-z0-9._-]{2,63}$/;
 const EXTERNAL_ID = /^[^\p{Cc}]{1,255}$/u;
@@ -44,32 +46,39 @@ const RESERVED_IDS = new Set(['initial-access-tokens']);
 const COMMERCIAL = ['tier', 'limits'];
 const CHANGE_REFUSALS = ['not_configured', 'client_ambiguous', 'precondition_failed'] as const;
 
-/** POST /v1/clients: 201 with the secret, which is shown nowhere else. */
+/** POST /v1/clients: 201 with the secret, which is shown nowhere else; 200 for a dry run. */
 export const addClient = endpoint({
   method: 'POST',
   path: '/v1/clients',
   permission: 'clients:write',
   reach: 'tenant',
   event: 'client.registered',
+  query: z.strictObject(dryRunQuery),
   body: newClientFields,
-  answers: { 201: changedClientShape.extend({ client_secret: z.string().optional() }) },
+  answers: { 201: changedClientShape.extend({ client_secret: z.string().optional() }), 200: judgedShape },
   refusals: ['not_configured', 'client_exists'],
-  summary: 'Register a client; its secret is shown once.',
-  handler: async (dependencies, { body, operator }) => {
+  summary: 'Register a client; its secret is shown once. With dry_run=true it is judged only.',
+  handler: async (dependencies, { body, query, operator }) => {
     refuseFields({ operator }, body, ['client_id', ...COMMERCIAL]);
     const desk = clientDeskOf(dependencies);
     const issuer = issuerNamed(dependencies, body.issuer);
     const { client, secret } = newClientOf(dependencies, issuer, body);
     requireSound(dependencies, client);
-    const stored = await desk.store.add(client);
-    if (stored === undefined) {
-      throw new SidecarError('conflict', 'client_exists', 'the issuer has a client of this id');
+    if (query.dry_run === 'true') {
+      requireOwnTenant({ operator }, client);
+      if ((await desk.store.get(issuer.issuer, client.clientId)) !== undefined) throw clientExists();
+      const judged = { dry_run: true, issuer: issuer.issuer, client_id: body.client_id ?? null };
+      return { status: 200, body: judged };
     }
+    const stored = await desk.store.add(client);
+    if (stored === undefined) throw clientExists();
     const applied = await announced(desk, stored);
     const shown = { ...shownClient(stored), applied, ...(secret === undefined ? {} : { client_secret: secret }) };
     return { status: 201, body: shown, etag: String(stored.version), audit: auditOf(stored, { name: stored.name }) };
   },
 });
+
+const clientExists = () => new SidecarError('conflict', 'client_exists', 'the issuer has a client of this id');
 
 type NewFields = z.output<typeof newClientFields>;
 
@@ -242,7 +251,7 @@ async function putExternal(dependencies: AdminDependencies, record: NewClient): 
   return changed(dependencies, before, after);
 }
 
-/** PATCH /v1/clients/{id}: only the fields that are given; null takes away (RFC 7396). */
+/** PATCH /v1/clients/{id}: only the fields that are given; null takes away (RFC 7396). A dry run says which. */
 export const changeClient = endpoint({
   method: 'PATCH',
   path: '/v1/clients/{id}',
@@ -250,11 +259,12 @@ export const changeClient = endpoint({
   reach: 'tenant',
   event: 'client.updated',
   versioned: true,
-  query: z.strictObject(issuerQuery),
+  query: z.strictObject({ ...issuerQuery, ...dryRunQuery }),
   body: clientFields,
-  answers: { 200: changedClientShape },
+  answers: { 200: z.union([changedClientShape, judgedShape]) },
   refusals: CHANGE_REFUSALS,
-  summary: 'Change some properties of a client; disabling refuses its tokens at once, everywhere.',
+  summary:
+    'Change some properties of a client; disabling refuses its tokens at once, everywhere. With dry_run=true it is judged only.',
   handler: async (dependencies, call) => {
     refuseFields(call, call.body, COMMERCIAL);
     const client = await clientNamed(dependencies, call.path.id as string, call.query.issuer);
@@ -262,9 +272,26 @@ export const changeClient = endpoint({
     if (beyond.length > 0) {
       throw new FieldsError(beyond.map((path) => ({ path, problem: 'is not for clients of foreign issuers' })));
     }
+    if (call.query.dry_run === 'true') return judged(dependencies, call, client, patched(client, call.body));
     return update(dependencies, call, client, (before) => patched(before, call.body));
   },
 });
+
+/** What {@link update} would come to, with nothing changed. */
+function judged(
+  dependencies: AdminDependencies,
+  { ifMatch, operator }: Pick<AdminCall, 'ifMatch' | 'operator'>,
+  client: Client,
+  wanted: ClientProperties,
+): AdminAnswer {
+  const { expectedVersion: meant } = expectedVersion(ifMatch);
+  if (meant !== undefined && meant !== client.version) settled('stale');
+  requireSound(dependencies, wanted);
+  requireOwnTenant({ operator }, wanted);
+  const { issuer, clientId } = client;
+  const body = { dry_run: true, issuer, client_id: clientId, changed: changedFields(client, wanted) };
+  return { status: 200, body };
+}
 
 /** How often a change is judged anew when somebody else is faster each time. */
 const ATTEMPTS = 5;

@@ -21,3 +21,11 @@ export function refuseFields(
   if (given.length === 0) return;
   throw new FieldsError(given.map((path) => ({ path, problem: 'is not for an operator of a tenant' })));
 }
+
+/** Throws `tenant_exceeded` when an operator of a tenant means another one. Fenced stores do so for what is changed. */
+export function requireOwnTenant(
+  { operator }: Pick<AdminCall, 'operator'>,
+  { tenant }: { readonly tenant: string | undefined },
+): void {
+  if (operator.tenant !== undefined && (tenant ?? operator.tenant) !== operator.tenant) throw tenantExceeded();
+}

@@ -3,7 +3,7 @@
 import type { Command } from 'commander';
 import { request } from 'undici';
 import { type Door, findDoor } from './admin-door.ts';
-import { CliError } from './exit-codes.ts';
+import { CliError, type exitCodes } from './exit-codes.ts';
 import type { Terminal } from './terminal.ts';
 
 /** Options of every command that talks to a sidecar. */
@@ -50,7 +50,20 @@ export interface AdminAnswer {
   readonly requestId: string;
 }
 
-/** Calls a sidecar and returns the JSON of its answer. Throws CliError with the exit code for every refusal. */
+/** A sidecar refused a call: the message holds everything, `problems` what to put right. */
+export class AdminRefusal extends CliError {
+  readonly status: number;
+  /** A line per wrong field, or the one sentence that there is. */
+  readonly problems: readonly string[];
+
+  constructor(code: keyof typeof exitCodes, status: number, lines: readonly string[], head: string) {
+    super(code, [...lines, head].join('\n'));
+    this.status = status;
+    this.problems = lines.length > 0 ? lines : [head];
+  }
+}
+
+/** Calls a sidecar and returns the JSON of its answer. Throws AdminRefusal for every refusal, with its exit code. */
 export async function callAdmin(options: AdminOptions, terminal: Terminal, call: AdminCall): Promise<unknown> {
   const answer = await askAdmin(options, terminal, call);
   if (answer.status < 400) return answer.text === '' ? undefined : JSON.parse(answer.text);
@@ -123,12 +136,12 @@ interface ProblemDocument {
   readonly errors?: readonly { readonly path: string; readonly problem: string }[];
 }
 
-function refusal(status: number, text: string): CliError {
+function refusal(status: number, text: string): AdminRefusal {
   const document = (jsonIn(text) ?? {}) as ProblemDocument;
   const lines = (document.errors ?? []).map(({ path, problem }) => `${path}: ${problem}`);
   const head = `${status} ${document.title ?? 'refused'}${document.detail === undefined ? '' : `: ${document.detail}`}`;
   const id = document.request_id === undefined ? '' : ` (request ${document.request_id})`;
-  return new CliError(kindOf(status, document.code), [...lines, `${head}${id}`].join('\n'));
+  return new AdminRefusal(kindOf(status, document.code), status, lines, `${head}${id}`);
 }
 
 function jsonIn(text: string): unknown {

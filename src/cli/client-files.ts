@@ -1,36 +1,16 @@
 // `doorward client apply FILE` and `client export`: many clients as one file, for a repository. Applying twice changes nothing
-// the second time; clients that the file does not name stay as they are.
+// the second time; clients that the file does not name stay as they are. How a file is judged is client-plan.ts.
 import type { Command } from 'commander';
 import { stringify } from 'yaml';
-import { type AdminOptions, callAdmin, callPages, withAdminOptions } from './admin-client.ts';
-import { differences, exported, readClients, type WantedClient } from './client-options.ts';
+import { type AdminOptions, AdminRefusal, callAdmin, withAdminOptions } from './admin-client.ts';
+import { readClients } from './client-list.ts';
+import { exported } from './client-options.ts';
+import { allClients, type ClientAnswer, type Plan, planned, type Shown, signs } from './client-plan.ts';
 import { CliError } from './exit-codes.ts';
 import type { Terminal } from './terminal.ts';
 
-/** A client as the API answers it. */
-export interface ClientAnswer {
-  readonly client_id: string;
-  readonly issuer: string;
-  readonly external: boolean;
-  readonly name: string;
-  readonly type: string;
-  readonly grant_types: readonly string[];
-  readonly scopes: readonly string[];
-  readonly tier: string | null;
-  readonly tenant: string | null;
-  readonly disabled: boolean;
-  readonly version: number;
-  readonly applied?: 'all' | 'pending';
-  readonly client_secret?: string;
-}
-
-/** All clients that the filter selects, page by page. */
-export function allClients(
-  options: AdminOptions,
-  terminal: Terminal,
-  filter: Readonly<Record<string, string | undefined>>,
-): Promise<readonly ClientAnswer[]> {
-  return callPages(options, terminal, '/v1/clients', filter);
+interface ApplyOptions extends AdminOptions {
+  readonly dryRun?: boolean;
 }
 
 /** Adds both verbs. */
@@ -38,18 +18,20 @@ export function addClientFileCommands(client: Command, terminal: Terminal): void
   withAdminOptions(client.command('apply'))
     .description('register and change clients as a file says; twice is as good as once')
     .argument('<file>', 'YAML or JSON: {clients: [{name or client_id, issuer, scopes, …}]}; see client export')
-    .option('--dry-run', 'print what would be done')
-    .action(async (file: string, options: AdminOptions & { readonly dryRun?: boolean }) => {
+    .option('--dry-run', 'have the sidecar judge the file, and print what would be done')
+    .action(async (file: string, options: ApplyOptions) => {
       const plans = await planned(readClients(file), options, terminal);
-      const done = [];
-      for (const plan of plans) done.push(options.dryRun ? plan.shown : await carryOut(plan, options, terminal));
-      if (options.json) return terminal.out(JSON.stringify({ dry_run: options.dryRun ?? false, clients: done }));
-      for (const { name, action, changes, client_id } of done) {
-        terminal.out(`${SIGNS[action]} ${client_id ?? '(new id)'} ${name}`);
-        for (const { field, from, to } of changes) terminal.out(`    ${field}: ${from} -> ${to}`);
+      const report = options.json ? jsonReport(options, terminal) : textReport(terminal);
+      report.begin();
+      for (const [done, plan] of plans.entries()) {
+        try {
+          report.add(options.dryRun ? plan.shown : await carryOut(plan, options, terminal));
+        } catch (error) {
+          report.end(plan);
+          throw explained(error, plan, done, plans.length);
+        }
       }
-      for (const { client_secret, client_id } of done)
-        if (client_secret !== undefined) terminal.out(`secret of ${client_id}, shown only now: ${client_secret}`);
+      report.end();
     });
   withAdminOptions(client.command('export'))
     .description('all clients as client apply takes them, without secrets')
@@ -61,81 +43,63 @@ export function addClientFileCommands(client: Command, terminal: Terminal): void
     });
 }
 
-const SIGNS = { add: '+', change: '~', keep: '=' } as const;
-
-/** One step, as it is printed. */
-interface Shown {
-  readonly action: keyof typeof SIGNS;
-  readonly name: string;
-  readonly client_id?: string;
-  readonly changes: readonly { readonly field: string; readonly from: string; readonly to: string }[];
-  readonly client_secret?: string;
-}
-
-interface Plan {
-  readonly wanted: WantedClient;
-  readonly present: ClientAnswer | undefined;
-  readonly shown: Shown;
-}
-
-/** Looks everything up before anything is changed. */
-async function planned(
-  wanted: readonly WantedClient[],
-  options: AdminOptions,
-  terminal: Terminal,
-): Promise<readonly Plan[]> {
-  const plans: Plan[] = [];
-  for (const one of wanted) plans.push(planOf(one, await presentOf(one, options, terminal)));
-  const ids = plans.flatMap(({ present }) => (present === undefined ? [] : [`${present.issuer} ${present.client_id}`]));
-  if (new Set(ids).size < ids.length) throw new CliError('usage', 'two entries of the file mean the same client');
-  return plans;
-}
-
-function planOf(wanted: WantedClient, present: ClientAnswer | undefined): Plan {
-  const name = wanted.name ?? wanted.client_id ?? '';
-  const { client_id } = present ?? wanted;
-  const before: Readonly<Record<string, unknown>> = { ...present };
-  const changes = differences(wanted.fields, before).map((field) => ({
-    field,
-    from: present === undefined ? '-' : JSON.stringify(before[field] ?? null),
-    to: JSON.stringify(wanted.fields[field]),
-  }));
-  const action = present === undefined ? 'add' : changes.length > 0 ? 'change' : 'keep';
-  return { wanted, present, shown: { action, name, ...(client_id === undefined ? {} : { client_id }), changes } };
-}
-
-/** By id, or by name where only one client has it. */
-async function presentOf(
-  { client_id, issuer, name }: WantedClient,
-  options: AdminOptions,
-  terminal: Terminal,
-): Promise<ClientAnswer | undefined> {
-  if (client_id === undefined) {
-    const found = (await allClients(options, terminal, { issuer, name })).filter(({ external }) => !external);
-    if (found.length < 2) return found[0];
-    throw new CliError('usage', `${found.length} clients are called ${name}: say which by client_id`);
-  }
-  const query = issuer === undefined ? '' : `?issuer=${encodeURIComponent(issuer)}`;
-  const path = `/v1/clients/${encodeURIComponent(client_id)}${query}`;
-  try {
-    return (await callAdmin(options, terminal, { method: 'GET', path })) as ClientAnswer;
-  } catch (error) {
-    if (error instanceof CliError && error.exitCode === new CliError('not_found', '').exitCode) return undefined;
-    throw error;
-  }
-}
-
 async function carryOut({ wanted, present, shown }: Plan, options: AdminOptions, terminal: Terminal): Promise<Shown> {
-  const { fields, client_id, issuer } = wanted;
+  const { fields, client_id, issuer, secret_expires } = wanted;
   if (present === undefined) {
-    const body = { client_id, issuer, ...fields };
+    const body = { client_id, issuer, secret_expires, ...fields };
     const made = (await callAdmin(options, terminal, { method: 'POST', path: '/v1/clients', body })) as ClientAnswer;
     const secret = made.client_secret === undefined ? {} : { client_secret: made.client_secret };
     return { ...shown, client_id: made.client_id, ...secret };
   }
   if (shown.action === 'keep') return shown;
-  const changed = Object.fromEntries(shown.changes.map(({ field }) => [field, fields[field]]));
+  const body = Object.fromEntries(shown.changes.map(({ field }) => [field, fields[field]]));
   const path = `/v1/clients/${encodeURIComponent(present.client_id)}?issuer=${encodeURIComponent(present.issuer)}`;
-  await callAdmin(options, terminal, { method: 'PATCH', path, body: changed });
+  await callAdmin(options, terminal, { method: 'PATCH', path, body });
   return shown;
+}
+
+/** Prints each step when it is done: a secret that waits for the rest of the file is lost with the first step that fails. */
+interface Report {
+  begin(): void;
+  add(step: Shown): void;
+  /** `failed`: the step that ended it. */
+  end(failed?: Plan): void;
+}
+
+function textReport(terminal: Terminal): Report {
+  return {
+    begin() {},
+    add({ action, name, client_id, changes, client_secret }) {
+      terminal.out(`${signs[action]} ${client_id ?? '(new id)'} ${name}`);
+      for (const { field, from, to } of changes) terminal.out(`    ${field}: ${from} -> ${to}`);
+      if (client_secret !== undefined) terminal.out(`    secret, shown only now: ${client_secret}`);
+    },
+    end() {},
+  };
+}
+
+/** One document, written piece by piece. */
+function jsonReport({ dryRun = false }: ApplyOptions, terminal: Terminal): Report {
+  let separator = '';
+  return {
+    begin: () => terminal.out(`{"dry_run":${dryRun},"clients":[`),
+    add(step) {
+      terminal.out(`${separator}${JSON.stringify(step)}`);
+      separator = ',';
+    },
+    end: (failed) => terminal.out(failed === undefined ? ']}' : `],"failed":${JSON.stringify(failed.wanted.place)}}`),
+  };
+}
+
+/** What failed, where it stands, and what was done before it. */
+function explained(error: unknown, { wanted, present }: Plan, done: number, all: number): unknown {
+  if (!(error instanceof CliError)) return error;
+  const refused = error instanceof AdminRefusal && error.status < 500;
+  const doubt =
+    refused || present !== undefined
+      ? []
+      : ['whether it was made is not known: if client list shows it, give it a secret with client secret add'];
+  const before = `${done} of ${all} were done before, as printed; apply the file again when this is put right`;
+  const lines = error.message.split('\n').map((line) => `${wanted.place}: ${line}`);
+  return new CliError(error.code, [...lines, ...doubt, before].join('\n'), { cause: error });
 }

@@ -75,14 +75,6 @@ function readDocument(file: string): unknown {
   }
 }
 
-/** One client of a file. */
-export interface WantedClient {
-  readonly client_id?: string;
-  readonly issuer?: string;
-  readonly name?: string;
-  readonly fields: Readonly<Record<string, unknown>>;
-}
-
 /** What the API decides or shows beside the properties; `client export` leaves them out. */
 const DERIVED = [
   'external',
@@ -95,29 +87,6 @@ const DERIVED = [
   'secrets',
   'applied',
 ] as const;
-
-/** Clients of a file: `{clients: [{client_id or name, issuer, …}]}`. Throws CliError `usage`. */
-export function readClients(file: string): readonly WantedClient[] {
-  const document = readDocument(file);
-  const list =
-    isObject(document) && Object.keys(document).every((key) => key === 'clients') ? document.clients : undefined;
-  if (!Array.isArray(list)) throw new CliError('usage', `${file} needs the one member clients, a list`);
-  return list.map((entry, at) => {
-    if (!isObject(entry)) throw new CliError('usage', `${file} clients[${at}] is no client`);
-    const { client_id, issuer, ...fields } = entry;
-    for (const [name, value] of Object.entries({ client_id, issuer, name: fields.name })) {
-      if (value !== undefined && typeof value !== 'string')
-        throw new CliError('usage', `${file} clients[${at}].${name} needs to be text`);
-    }
-    if (client_id === undefined && fields.name === undefined) {
-      throw new CliError('usage', `${file} clients[${at}] needs client_id or name`);
-    }
-    return { ...(entry as Omit<WantedClient, 'fields'>), fields };
-  });
-}
-
-const isObject = (value: unknown): value is Record<string, unknown> =>
-  typeof value === 'object' && value !== null && !Array.isArray(value);
 
 /** A client as `client apply` takes it: without what is derived, and without what is empty. */
 export function exported(client: Readonly<Record<string, unknown>>): Record<string, unknown> {
@@ -137,6 +106,9 @@ export function differences(
 ): readonly string[] {
   return Object.keys(wanted).filter((name) => canonical(name, wanted[name]) !== canonical(name, present[name]));
 }
+
+const isObject = (value: unknown): value is Record<string, unknown> =>
+  typeof value === 'object' && value !== null && !Array.isArray(value);
 
 /** One spelling: rates may be one text or a list, members in any order. */
 function canonical(name: string, value: unknown): string {

@@ -2,8 +2,9 @@
 // many clients are client-files.ts's.
 import type { Command } from 'commander';
 import { type AdminOptions, callAdmin, withAdminOptions } from './admin-client.ts';
-import { addClientFileCommands, allClients, type ClientAnswer } from './client-files.ts';
+import { addClientFileCommands } from './client-files.ts';
 import { fieldsOf, type PropertyOptions, withProperties } from './client-options.ts';
+import { allClients, type ClientAnswer } from './client-plan.ts';
 import { type Terminal, tableLines } from './terminal.ts';
 
 interface AddOptions extends PropertyOptions {

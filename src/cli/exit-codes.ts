@@ -29,10 +29,12 @@ export const exitCodeMeanings: Readonly<Record<keyof typeof exitCodes, string>> 
 /** A failure with the exit code and the lines that explain it; never a stack trace for the user. */
 export class CliError extends Error {
   override readonly name = 'CliError';
+  readonly code: keyof typeof exitCodes;
   readonly exitCode: number;
 
   constructor(code: keyof typeof exitCodes, message: string, options?: ErrorOptions) {
     super(message, options);
+    this.code = code;
     this.exitCode = exitCodes[code];
   }
 }

@@ -1,6 +1,7 @@
 // Whether the properties of a client hold together: forms of each, and what goes with what. Used for operators' calls and
 // for registrations alike, so that no door is wider than the other. Problems name fields as JSON spells them.
 
+import { nearestHint } from '../core/nearest.ts';
 import type { ClientProperties } from '../stores/contracts/clients.ts';
 import { readKeySet } from '../token/key-set.ts';
 import { redirectUriProblem } from './redirect-uri.ts';
@@ -128,7 +129,9 @@ function checkKnown(client: ClientProperties, known: KnownNames, problem: Report
     );
   }
   for (const [name, rates] of Object.entries(limits)) {
-    if (!known.limits.includes(name)) problem(`limits.${name}`, 'names a limit that sidecar.yaml does not have');
+    if (!known.limits.includes(name)) {
+      problem(`limits.${name}`, `names a limit that sidecar.yaml does not have${nearestHint(name, known.limits)}`);
+    }
     if (rates.length === 0 || rates.length > 10) problem(`limits.${name}`, 'needs 1 to 10 rates');
     if (new Set(rates.map(({ windowMs }) => windowMs)).size < rates.length) {
       problem(`limits.${name}`, 'has two rates over the same window');

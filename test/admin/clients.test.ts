@@ -134,6 +134,26 @@ test('PATCH of the method changes the type with it, and the other way round', as
   assert.deepEqual(await patch(machine), ['confidential', 'client_secret_basic', []]);
 });
 
+test('dry_run=true judges a registration and a change as the call itself would, and changes nothing', async () => {
+  await using it = await world();
+  const post = (body: object) => it.admin('POST', '/v1/clients?dry_run=true', { body });
+  const sound = await post({ name: 'billing' });
+  assert.deepEqual([sound.status, sound.json], [200, { dry_run: true, issuer: OWN, client_id: null }]);
+  assert.equal((await post({ name: 'billing', tier: 'gold' })).status, 422);
+  assert.deepEqual((await it.admin('GET', '/v1/clients')).json.items, []);
+  const { client_id } = await it.add({ client_id: 'known', limits: { per_client: '5/1m' } });
+  assert.equal((await post({ name: 'other', client_id })).status, 409);
+  const patch = (body: object, headers = {}) =>
+    it.admin('PATCH', `/v1/clients/${client_id}?dry_run=true`, { body, headers });
+  const judged = await patch({ limits: { per_client: ['5/60s'] }, name: 'other' });
+  assert.deepEqual([judged.status, judged.json], [200, { dry_run: true, issuer: OWN, client_id, changed: ['name'] }]);
+  assert.equal((await patch({ scopes: ['write'] })).status, 422);
+  assert.equal((await patch({ name: 'other' }, { 'if-match': '"7"' })).status, 412);
+  const shown = await it.admin('GET', `/v1/clients/${client_id}`);
+  assert.deepEqual([shown.json.name, shown.json.version], ['billing', 1] as unknown[]);
+  assert.equal((await it.admin('PUT', `/v1/clients/${client_id}?dry_run=true`, { body: {} })).status, 422);
+});
+
 test('If-Match that names another version is 412 and changes nothing', async () => {
   await using it = await world();
   const { client_id } = await it.add();

@@ -107,6 +107,7 @@ const cases: Readonly<Record<string, (w: TenancyWorld) => Promise<void>>> = {
     const { json } = await w.call('POST', '/v1/clients', { body: { name: 'acme-new', scopes: ['read'] } });
     assert.deepEqual([json.tenant, json.tier], ['acme', null]);
     assert.equal(await status(w, 'POST', '/v1/clients', { name: 'x', tenant: 'beta' }), 403);
+    assert.equal(await status(w, 'POST', '/v1/clients?dry_run=true', { name: 'x', tenant: 'beta' }), 403);
     for (const field of [{ client_id: w.beta.client }, { client_id: 'free' }, { tier: 'gold' }, { limits: {} }]) {
       assert.equal(await status(w, 'POST', '/v1/clients', { name: 'x', ...field }), 422);
     }
@@ -129,6 +130,8 @@ const cases: Readonly<Record<string, (w: TenancyWorld) => Promise<void>>> = {
     assert.equal(await status(w, 'PATCH', `/v1/clients/${w.beta.client}`, { disabled: true }), 404);
     assert.equal(await status(w, 'PATCH', `/v1/clients/${w.beta.foreign}?issuer=corp`, { disabled: true }), 404);
     assert.equal(await status(w, 'PATCH', `/v1/clients/${w.acme.client}`, { tenant: 'beta' }), 403);
+    assert.equal(await status(w, 'PATCH', `/v1/clients/${w.acme.client}?dry_run=true`, { tenant: 'beta' }), 403);
+    assert.equal(await status(w, 'PATCH', `/v1/clients/${w.beta.client}?dry_run=true`, { name: 'x' }), 404);
     assert.equal(await status(w, 'PATCH', `/v1/clients/${w.acme.client}`, { tier: 'gold' }), 422);
     const { json } = await w.call('PATCH', `/v1/clients/${w.acme.client}`, { body: { tenant: null } });
     assert.equal(json.tenant, 'acme', 'it cannot leave its tenant');

@@ -1,10 +1,14 @@
 // `doorward client` against a running sidecar with PostgreSQL.
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
 import { readFileSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import { request } from 'undici';
 import { isPrefixedSecret } from '../../src/core/prefixed-secret.ts';
-import { startAdminSidecar } from '../admin/admin-sidecar.ts';
+import { type AdminSidecar, startAdminSidecar } from '../admin/admin-sidecar.ts';
 import { mintKey } from '../support/minting.ts';
 import { openTestDatabase, postgresConfig } from '../support/postgres-server.ts';
 import { runHere } from './processes.ts';
@@ -148,6 +152,117 @@ test('client apply does what the file says, once; --dry-run only tells', async (
   assert.match(diff.out, /^~ c_\S+ billing\n {4}scopes: \["read"\] -> \["read","write"\]$/);
   assert.equal((await w.run('apply', other)).code, 0);
   assert.deepEqual((await w.json('list', '--name', 'billing')).items[0].version, 2);
+});
+
+test('client apply has every entry judged before anything is made, and names file, line and nearest name', async () => {
+  await using w = await world();
+  await w.json('add', 'known', '--client-id', 'known');
+  const file = join(w.it.folder, 'clients.yaml');
+  writeFileSync(
+    file,
+    `clients:
+  - name: billing
+    scopes: [read]
+  - name: reports
+    tierr: paid
+  - client_id: partner
+    issuer: corpp
+  - client_id: known
+    tier: gold
+  - {client_id: twice, name: a}
+  - {client_id: twice, name: b, issuer: self}
+`,
+  );
+  for (const dryRun of [['--dry-run'], []]) {
+    const refused = await w.run('apply', file, ...dryRun);
+    assert.equal(refused.code, 5, refused.err);
+    assert.equal(refused.out, '');
+    assert.deepEqual(refused.err.split('\n'), [
+      `${file}:4 (reports): tierr: is not a known field (nearest name tier)`,
+      `${file}:6 (partner): issuer: needs to be one of self, corp`,
+      `${file}:8 (known): tier: needs free, paid`,
+      `${file}:10 (a) and ${file}:11 (b) mean the same client`,
+      'nothing was changed',
+    ]);
+  }
+  assert.deepEqual(
+    (await w.json('list')).items.map(({ client_id }: { client_id: string }) => client_id),
+    ['known'],
+  );
+});
+
+/** The admin port behind a front that does `before` ahead of each call that registers; the way to it as options. */
+async function adminFront(it: AdminSidecar, before: (call: number) => Promise<unknown>) {
+  let calls = 0;
+  const front = createServer(async (asked, response) => {
+    if (asked.method === 'POST' && asked.url === '/v1/clients') await before(++calls);
+    const answer = await request(`${it.sidecar.adminUrl}${asked.url}`, {
+      method: asked.method as 'GET',
+      headers: { authorization: String(asked.headers.authorization), 'content-type': 'application/json' },
+      body: asked.method === 'GET' ? null : asked,
+    });
+    response.writeHead(answer.statusCode);
+    answer.body.pipe(response);
+  }).listen(0, '127.0.0.1');
+  await once(front, 'listening');
+  return {
+    options: ['--admin', `http://127.0.0.1:${(front.address() as AddressInfo).port}`],
+    async [Symbol.asyncDispose]() {
+      front.close();
+      front.closeAllConnections();
+    },
+  };
+}
+
+for (const json of [[], ['--json']])
+  test(`client apply prints a secret when it is made: what fails later takes none away ${json}`, async () => {
+    await using w = await world();
+    const raced = { client_id: 'raced', name: 'raced' };
+    const file = w.write('clients.json', { clients: [{ name: 'billing' }, raced, { name: 'last' }] });
+    // Somebody else registers the second one after it was judged.
+    await using front = await adminFront(w.it, (call) =>
+      call === 2 ? w.it.admin('POST', '/v1/clients', { body: raced }) : Promise.resolve(),
+    );
+    const failed = await w.run('apply', file, ...front.options, ...json);
+    assert.equal(failed.code, 5, failed.err);
+    assert.match(
+      failed.err,
+      /clients\.json:1 \(raced\): 409 .*\n1 of 3 were done before, as printed; apply the file again/,
+    );
+    const secret = /\bdws_[\w-]+/.exec(failed.out)?.[0] ?? '';
+    assert.ok(isPrefixedSecret('dws', secret), failed.out);
+    if (json.length > 0) assert.equal(JSON.parse(failed.out).failed, `${file}:1 (raced)`);
+    const names = (await w.json('list')).items.map(({ name }: { name: string }) => name);
+    assert.deepEqual(names, ['raced', 'billing'], 'the last one was not tried');
+    const again = await w.json('apply', file);
+    assert.deepEqual(
+      again.clients.map(({ action }: { action: string }) => action),
+      ['keep', 'keep', 'add'],
+    );
+  });
+
+test('client apply twice is as good as once, however rates and lives of secrets are spelled', async () => {
+  await using w = await world();
+  const entry = { name: 'billing', limits: { per_client: '5/60s' }, secret_expires: '90d' };
+  const file = w.write('clients.json', { clients: [entry] });
+  assert.equal((await w.json('apply', file)).clients[0].action, 'add');
+  assert.equal((await w.json('apply', file)).clients[0].action, 'keep');
+  const [client] = (await w.json('list')).items;
+  assert.deepEqual([client.version, client.secrets[0].expires_at !== null], [1, true]);
+});
+
+test('client apply --dry-run is open to an operator who may only read, and says what was not judged', async () => {
+  await using w = await world();
+  const viewer = await w.it.admin('POST', '/v1/operators', { body: { name: 'ci', role: 'viewer' } });
+  const token = join(w.it.folder, 'viewer.token');
+  writeFileSync(token, String(viewer.json.token));
+  const file = w.write('clients.json', { clients: [{ name: 'billing' }, { name: 'reports' }] });
+  const door = ['--admin', w.it.sidecar.adminUrl as string, '--admin-token-file', token];
+  const told = await w.run('apply', file, '--dry-run', ...door);
+  assert.deepEqual([told.code, told.out.match(/^\+/gm)?.length], [0, 2]);
+  assert.match(told.err, /^this operator may only read clients, [^\n]+$/);
+  assert.equal((await w.run('apply', file, ...door)).code, 5);
+  assert.deepEqual((await w.json('list')).items, []);
 });
 
 test('client export is what client apply takes, and holds no secret', async () => {
