@@ -1,5 +1,6 @@
 // The packed form of the index: against a map of objects as the plain truth, and in what it does with memory.
 import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import type { Principal } from '../../src/core/principal.ts';
@@ -135,14 +136,43 @@ test('memory of expired entries is given back, and sparse chunks are emptied whi
   assert.equal(index.arenaBytes, MIB, 'nothing is left but one chunk to begin with');
 });
 
-test('100,000 UUIDs take under 64 bytes each, outside the heap', () => {
-  const before = process.memoryUsage().arrayBuffers;
-  const index = new RevocationIndex();
-  for (let n = 0; n < 100_000; n += 1) index.put(entry({ id: uuid(n) }));
-  const bytes = process.memoryUsage().arrayBuffers - before;
-  // What was outgrown may not be collected yet, so the tables are bounded by their own arithmetic.
-  assert.ok(index.arenaBytes <= 100_000 * 43 * 1.01 + MIB, `${index.arenaBytes}`);
-  assert.ok(bytes > 0);
+/** A million tokens revoked, and then what holding them costs a process, with nothing left to collect. */
+const MILLION = `
+  const at = ${JSON.stringify(new URL('../../src/revocation/', import.meta.url).href)};
+  const { RevocationIndex } = await import(at + 'index.ts');
+  const { localEntry } = await import(at + 'pending.ts');
+  const uuid = (n) => '00000000-0000-4000-8000-' + n.toString(16).padStart(12, '0');
+  const drafted = { kind: 'token', issuer: 'https://id.example', id: '', reason: 'test', untilMs: ${NOW + 1000} };
+  const template = localEntry(drafted, ${NOW});
+  const fill = (index, count) => {
+    for (let n = 0; n < count; n += 1) index.put({ ...template, id: uuid(n) });
+    return index;
+  };
+  const held = async () => {
+    // The memory of outgrown buffers is given back a little after their collection.
+    for (let round = 0; round < 3; round += 1) {
+      globalThis.gc();
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+    const { heapUsed, external } = process.memoryUsage();
+    return { heapUsed, external };
+  };
+  fill(new RevocationIndex(), 1000);
+  const before = await held();
+  const index = fill(new RevocationIndex(), 1_000_000);
+  const after = await held();
+  const heap = after.heapUsed - before.heapUsed;
+  console.log(JSON.stringify({ size: index.size, records: index.arenaBytes, heap, outside: after.external - before.external }));
+`;
+
+test('1,000,000 revoked UUIDs take under 64 MB, tables and heap and all', (t) => {
+  const args = ['--expose-gc', '--input-type=module', '-e', MILLION];
+  const { size, records, heap, outside } = JSON.parse(execFileSync(process.execPath, args, { encoding: 'utf8' }));
+  t.diagnostic(`records ${records}, outside the heap ${outside}, heap ${heap} bytes`);
+  assert.equal(size, 1_000_000);
+  assert.ok(records <= 43e6 * 1.01 + MIB, `${records} bytes of records`);
+  assert.ok(outside >= records, `${outside} bytes outside the heap hold ${records} of records`);
+  assert.ok(outside + Math.max(0, heap) < 64e6, `${outside} + ${heap} bytes`);
 });
 
 test('taking over another index is one step: what was held before is gone, and cleared tokens are looked at again', () => {
