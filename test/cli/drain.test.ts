@@ -1,13 +1,12 @@
 // A drain as orchestrators see it: the program gets SIGTERM, serves on for `drain.delay` while it asks connections to go, takes
 // no more, finishes what it has, hands what was recorded to PostgreSQL and ends with 0.
 import assert from 'node:assert/strict';
-import { once } from 'node:events';
 import { readFileSync, writeFileSync } from 'node:fs';
 import type { ServerResponse } from 'node:http';
-import { connect } from 'node:net';
 import { test } from 'node:test';
 import { open } from '../attacks/streams.ts';
 import { eventually, head } from '../attacks/world.ts';
+import { accepts } from '../support/daemon.ts';
 import { openTestDatabase, postgresConfig } from '../support/postgres-server.ts';
 import { parseResponses } from '../support/raw-client.ts';
 import { recordingUpstream } from '../support/recording-upstream.ts';
@@ -25,18 +24,6 @@ async function run(folder: ReturnType<typeof scratchFolder>, config: object) {
   const [, proxy = '', admin = '', observe = ''] = await program.until(line);
   return { program, port: Number(new URL(proxy).port), admin, observe };
 }
-
-const accepts = async (port: number) => {
-  const socket = connect(port, '127.0.0.1');
-  try {
-    await once(socket, 'connect');
-    return true;
-  } catch {
-    return false;
-  } finally {
-    socket.destroy();
-  }
-};
 
 test('SIGTERM: served for drain.delay with Connection: close, then nothing new is taken, what is under way is finished, exit 0', async () => {
   using folder = scratchFolder();
