@@ -14,6 +14,7 @@ import { openProxyPort, type ProxyPort } from './app/proxy-port.ts';
 import { openPublishing } from './app/publishing.ts';
 import { Reloading } from './app/reloading.ts';
 import { openFollower, openRevoker } from './app/revoking.ts';
+import { ShadowEnds } from './app/shadow-ends.ts';
 import type { Revoker, Siblings } from './app/siblings.ts';
 import { claimSocketPath, prepareStateDir } from './app/socket-path.ts';
 import { openStores, type Stores } from './app/stores.ts';
@@ -121,6 +122,7 @@ class Replica implements Sidecar {
   /** Only in the primary of several processes. */
   #pool: WorkerPool | undefined;
   #reloading!: Reloading;
+  #shadowEnds!: ShadowEnds;
   #draining: Promise<boolean> | undefined;
 
   constructor(options: SidecarOptions, clock: Clock) {
@@ -197,6 +199,7 @@ class Replica implements Sidecar {
     const held = { holder: this.#holder, log: this.#log, metrics: this.#metrics, pool: this.#pool };
     const steps = { compile: this.#compile.bind(this), switchTo: this.#switch.bind(this) };
     this.#reloading = this.#closing.use(new Reloading({ ...held, ...steps }));
+    this.#followShadow(first);
     if (seat !== undefined) return this.#serveSeat(seat, observed, knownClients);
     if (this.#pool === undefined) await this.#listen();
     await this.#openAdmin(observed, { revoker, announcer });
@@ -387,6 +390,12 @@ class Replica implements Sidecar {
     return compiled;
   }
 
+  #followShadow(first: LoadedConfig): void {
+    const again = () => this.#switch(this.#compile(this.#holder.current()));
+    this.#shadowEnds = this.#closing.use(new ShadowEnds({ clock: this.#clock, log: this.#log, again }));
+    this.#shadowEnds.follow(first);
+  }
+
   /** From here on requests see it. */
   #switch(compiled: Current): void {
     const { loaded } = compiled;
@@ -394,6 +403,7 @@ class Replica implements Sidecar {
     for (const { keys } of this.#current.issuers.values()) void keys.warm();
     this.#denied.clear();
     this.#tracing.follow(loaded);
+    this.#shadowEnds.follow(loaded);
     this.#plane.use(this.#current.generation);
     this.#admin?.use(loaded);
     if (this.#options.log === undefined) this.#log.level = loaded.config.log.level;

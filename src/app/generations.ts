@@ -3,6 +3,7 @@
 import { readFileSync } from 'node:fs';
 import type { LoadedConfig } from '../config/loaded.ts';
 import type { IssuerConfig } from '../config/schema.ts';
+import { enforceOverdue } from '../config/shadow.ts';
 import type { Clock } from '../core/clock.ts';
 import { reuse } from '../core/reuse.ts';
 import { type ClientRecords, type KnownClients, layeredClients, staticClients } from '../limits/clients.ts';
@@ -40,7 +41,7 @@ export interface Current {
 
 /** Makes generations. */
 export interface Generations extends AsyncDisposable {
-  /** Compiles and becomes current; throws without any change when a key or secret turns out to be unusable. */
+  /** Compiles as it holds now (shadow modes that are over enforce) and becomes current; throws without any change when a key or secret turns out to be unusable. */
   next(loaded: LoadedConfig): Current;
 }
 
@@ -110,7 +111,8 @@ export function generations(options: {
     });
 
   return {
-    next(loaded) {
+    next(given) {
+      const loaded = enforceOverdue(given, clock.nowMs());
       const { config } = loaded;
       ownKeys?.use(config);
       const keys = new Map(

@@ -3,6 +3,8 @@
 import type { Command } from 'commander';
 import type { LoadedConfig } from '../config/loaded.ts';
 import { matchText } from '../config/match-text.ts';
+import { isOverdue, shadowText } from '../config/shadow.ts';
+import { systemClock } from '../core/clock.ts';
 import { CliError } from './exit-codes.ts';
 import { type Terminal, tableLines } from './terminal.ts';
 
@@ -20,18 +22,23 @@ export function addCheck(program: Command, terminal: Terminal): void {
     .description('check a configuration and print its routes')
     .option('-c, --config <file>', 'configuration', 'sidecar.yaml')
     .option('--online', 'also reach issuers, Redis and upstreams')
-    .option('--production', 'refuse what must not go out: memory stores, written secrets, shadow and open routes')
+    .option(
+      '--production',
+      'refuse what must not go out: memory stores, written secrets, open routes, and shadow mode without an end or past it',
+    )
     .option('--json', 'print JSON')
     .action((options: CheckOptions) => check(options, terminal));
 }
 
 async function check(options: CheckOptions, terminal: Terminal): Promise<void> {
   const loaded = await load(options, terminal);
-  const { productionProblems } = await import('../config/production.ts');
+  const { overdueProblems, productionProblems } = await import('../config/production.ts');
   const { formatProblem } = await import('../config/problem.ts');
-  const refused = options.production ? productionProblems(loaded).map(formatProblem) : [];
+  const leftovers = overdueProblems(loaded, systemClock.nowMs());
+  const refused = options.production ? [...productionProblems(loaded), ...leftovers].map(formatProblem) : [];
   const online = options.online ? await (await import('./check-online.ts')).checkOnline(loaded) : [];
-  const warnings = loaded.warnings.map(formatProblem);
+  const said = options.production ? loaded.warnings : [...loaded.warnings, ...leftovers];
+  const warnings = said.map(formatProblem);
   const report = {
     ok: refused.length === 0 && online.every(({ ok }) => ok),
     hash: loaded.hash,
@@ -66,6 +73,7 @@ async function load({ config: file, json }: CheckOptions, terminal: Terminal): P
 }
 
 function routesOf({ config }: LoadedConfig) {
+  const nowMs = systemClock.nowMs();
   return Object.entries(config.routes).map(([name, route]) => ({
     name,
     match: matchText(route.match),
@@ -73,18 +81,19 @@ function routesOf({ config }: LoadedConfig) {
     auth: route.auth,
     issuers: route.auth === 'none' ? [] : (route.issuers ?? []),
     limits: route.limits ?? config.defaults.limits,
-    mode: route.mode,
+    mode: isOverdue(route, nowMs) ? 'enforce' : route.mode,
+    shadow: shadowText(route, nowMs),
     relax: route.relax,
   }));
 }
 
 function printRoutes(loaded: LoadedConfig, terminal: Terminal): void {
   const routes = routesOf(loaded);
-  const rows = routes.map(({ name, match, upstream, auth, issuers, limits, mode }) => [
+  const rows = routes.map(({ name, match, upstream, auth, issuers, limits, shadow }) => [
     name,
     match,
     upstream,
-    mode === 'shadow' ? `${auth} (shadow)` : auth,
+    shadow === undefined ? auth : `${auth} (${shadow})`,
     issuers.join(',') || '-',
     limits.join(',') || '-',
   ]);

@@ -13,7 +13,10 @@ export function addRun(program: Command, terminal: Terminal): void {
     .command('run')
     .description('run the sidecar; SIGHUP reloads, SIGTERM and SIGINT drain, a second one cuts')
     .option('-c, --config <file>', 'configuration', 'sidecar.yaml')
-    .option('--production', 'refuse what check --production refuses, at the start and at each reload')
+    .option(
+      '--production',
+      'refuse what check --production refuses, but for shadow_until dates that have passed (those enforce), at the start and at each reload',
+    )
     .action((options: RunOptions) => run(options, terminal));
 }
 

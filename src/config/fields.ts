@@ -2,7 +2,7 @@
 // yields the number the program uses; bare numbers are refused, because nobody can see their unit. What needs more than one
 // value to judge (references, overlaps) is left to validate.ts.
 import { z } from 'zod';
-import { parseDuration, parseRate, parseSize } from '../core/units.ts';
+import { parseDuration, parseMoment, parseRate, parseSize } from '../core/units.ts';
 
 /** Whether a change of the setting takes effect on reload, or only after a restart. */
 export type Reload = 'live' | 'restart';
@@ -57,6 +57,14 @@ export const size = () =>
 /** A {@link Rate}, written `20/1m`. */
 export const rate = () =>
   spelled('a rate such as 20/1m (whole requests from 1, a window from 1s)', parseRate, '^[1-9]\\d*/\\d+(s|m|h|d)$');
+
+/** Milliseconds since the epoch, written `2026-12-31` (00:00 UTC) or `2026-12-31T18:00:00Z`. */
+export const moment = () =>
+  spelled(
+    'a date such as 2026-12-31 (00:00 UTC) or 2026-12-31T18:00:00Z',
+    parseMoment,
+    '^\\d{4}-\\d{2}-\\d{2}(T\\d{2}:\\d{2}:\\d{2}(Z|[+-]\\d{2}:\\d{2}))?$',
+  );
 
 /** Names of upstreams, issuers, limits, routes and tiers. */
 export const name = () =>

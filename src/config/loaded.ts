@@ -1,7 +1,7 @@
 // The product of loading: one frozen, complete configuration with everything that belongs to it. Reload makes new ones and
 // never changes one in use.
 import { configHash } from './fingerprint.ts';
-import type { Source } from './places.ts';
+import { formatPath, formatSource, type Path, type Source } from './places.ts';
 import type { Problem } from './problem.ts';
 import { type SidecarConfig, sidecarSchema } from './schema.ts';
 import { resolveBeside, type Secrets } from './secrets.ts';
@@ -30,6 +30,14 @@ export interface LoadedConfig {
   readonly warnings: readonly Problem[];
   /** The complete configuration in the spelling of the file; what printConfig shows. */
   readonly effective: Tree;
+}
+
+/** Something about a setting that holds, with its place: the file alone where only a default stands there. */
+export function problemAt({ file, sources }: LoadedConfig, at: Path, message: string): Problem {
+  const path = formatPath(at);
+  const source = sources.get(path);
+  const place = source === undefined || source.kind === 'default' ? file : formatSource(source);
+  return { place, path, message, nearest: undefined };
 }
 
 /** What is known before the configuration is built. */

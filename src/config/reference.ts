@@ -43,6 +43,7 @@ const PATTERNS: readonly (readonly [RegExp, string])[] = [
   [/ms\|s\|m\|h\|d\)\$$/, 'duration'],
   [/KiB/, 'size'],
   [/\/\\d\+\(s\|m/, 'rate'],
+  [/\\d\{4\}-/, 'date'],
 ];
 
 function typeOf(schema: z.ZodType): string {
@@ -70,6 +71,7 @@ One file, \`sidecar.yaml\`. Unknown keys, wrong types and broken references are 
 once. \`doorward check\` does that without starting anything.
 
 - **duration**: \`250ms\`, \`30s\`, \`15m\`, \`24h\`, \`90d\`. **size**: \`16KiB\`, \`10MiB\`. **rate**: \`20/1m\`. Bare numbers are refused.
+- **date**: \`2026-12-31\` (00:00 UTC of that day) or \`2026-12-31T18:00:00+01:00\`.
 - **secret**: \`{env: NAME}\`, \`{file: path}\` or \`{value: "…"}\`; one that cannot be resolved, or is empty, refuses the start.
 - Relative paths of secrets and \`keys.file\` start at the folder of the file.
 - **Environment**: \`DOORWARD__PROXY__LISTEN\` sets \`proxy.listen\`: two underscores first and between levels, any single

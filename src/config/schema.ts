@@ -1,7 +1,19 @@
 // Every setting of sidecar.yaml, once: type, default, unit, doc line, live or restart. The JSON Schema under config/, the
 // configuration reference and the types of the whole program come from here. Cross-references are checked in validate.ts.
 import { z } from 'zod';
-import { claimPath, doc, duration, listenAddress, name, named, oneOrMany, rate, secret, size } from './fields.ts';
+import {
+  claimPath,
+  doc,
+  duration,
+  listenAddress,
+  moment,
+  name,
+  named,
+  oneOrMany,
+  rate,
+  secret,
+  size,
+} from './fields.ts';
 import { adminTls, audit } from './schema-audit.ts';
 import { client, tier } from './schema-clients.ts';
 import { identityAssertion, identityHeaders } from './schema-identity.ts';
@@ -112,6 +124,11 @@ const limit = z.strictObject({
     .prefault('sliding')
     .meta(doc('`log` is exact, for small limits such as logins.')),
   mode: z.enum(['enforce', 'shadow']).prefault('enforce').meta(doc('`shadow` counts and reports, and never refuses.')),
+  shadow_until: moment()
+    .optional()
+    .meta(
+      doc('With mode: shadow: its end. From then on the limit is enforced; without it, check --production refuses.'),
+    ),
   on_store_down: failMode.prefault('local').meta(doc('Redis away: count locally at limit / replicas, deny, or allow.')),
   exempt: z.array(z.string()).prefault([]).meta(doc('Addresses or CIDRs that this limit does not count.')),
   shared: z.boolean().prefault(false).meta(doc('Count over all applications on the same Redis, not only this one.')),
@@ -194,6 +211,11 @@ const route = z.strictObject({
     .meta(doc('Send the token upstream; off, because applications log headers.')),
   stream: z.boolean().prefault(false).meta(doc('Responses are streams: no idle timeout, end with the token.')),
   mode: z.enum(['enforce', 'shadow']).prefault('enforce').meta(doc('shadow: decide, log, count, forward anyway.')),
+  shadow_until: moment()
+    .optional()
+    .meta(
+      doc('With mode: shadow: its end. From then on the route is enforced; without it, check --production refuses.'),
+    ),
   body_size: size().optional().meta(doc('Largest request body.')),
   body_timeout: duration().optional().meta(doc('Between two reads of a request body; a stalled upload is 408.')),
   response_timeout: duration().optional().meta(doc('Until the response head.')),

@@ -32,6 +32,28 @@ export function parseRate(text: string): Rate | undefined {
   return { limit, windowMs };
 }
 
+/**
+ * `2026-12-31` (its first moment, UTC) or `2026-12-31T18:00:00+01:00` to milliseconds since the epoch (RFC 3339, whole seconds);
+ * undefined when it is none, or is a day that no month has.
+ */
+export function parseMoment(text: string): number | undefined {
+  const match = /^(\d{4}-\d{2}-\d{2})(T\d{2}:\d{2}:\d{2}(?:Z|[+-]\d{2}:\d{2}))?$/.exec(text);
+  if (match === null) return undefined;
+  const day = Date.parse(`${match[1]}T00:00:00Z`);
+  // Engines roll 30 February over into March.
+  if (Number.isNaN(day) || !new Date(day).toISOString().startsWith(match[1] as string)) return undefined;
+  const moment = match[2] === undefined ? day : Date.parse(text);
+  return Number.isNaN(moment) ? undefined : moment;
+}
+
+/** Milliseconds since the epoch as {@link parseMoment} reads them, as short as whole seconds allow. */
+export function formatMoment(ms: number): string {
+  return new Date(ms)
+    .toISOString()
+    .replace(/\.\d+Z$/, 'Z')
+    .replace(/T00:00:00Z$/, '');
+}
+
 /** Milliseconds as the shortest exact duration, for messages: 90000 is `90s`. */
 export function formatDuration(ms: number): string {
   for (const unit of ['d', 'h', 'm', 's'] as const) {

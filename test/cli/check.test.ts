@@ -78,6 +78,53 @@ routes: {all: {match: {prefix: /}, auth: none}, try: {match: {prefix: /try}, mod
   assert.doesNotMatch(err, /qW7/);
 });
 
+test('shadow mode with an end may go out; without one, or past it, --production refuses, and check says which is over', async () => {
+  using folder = scratchFolder();
+  const file = folder.file('sidecar.yaml');
+  const text = (route: string, limit: string) => `version: 1
+name: shop
+upstreams: {app: {url: "http://127.0.0.1:3000"}}
+issuers: {corp: {issuer: "https://id.example.com/", audience: [api]}}
+limits: {per_ip: {key: ip, rate: 20/1m${limit}}}
+redis: {url: {env: REDIS_URL}}
+routes: {api: {match: {prefix: /api}${route}}}
+`;
+  const checked = async (route: string, limit: string, ...more: string[]) => {
+    writeFileSync(file, text(route, limit));
+    const ended = await runHere(['check', ...more, '--config', file], '', { REDIS_URL: 'redis://127.0.0.1' });
+    return { ...ended, said: ended.err.replaceAll(`${file}:`, '').trim() };
+  };
+  const [coming, past] = [', mode: shadow, shadow_until: 2999-12-31', ', mode: shadow, shadow_until: 2026-01-01'];
+  const fit = await checked(coming, coming, '--production');
+  assert.deepEqual([fit.code, fit.said], [0, '']);
+  assert.match(fit.out, /^api +\* prefix \/api +app +required \(shadow until 2999-12-31\) /m);
+  for (const [route, limit, said] of [
+    [
+      ', mode: shadow',
+      coming,
+      '7:45 routes.api.mode: is shadow without an end: nothing is refused; give it shadow_until',
+    ],
+    [
+      '',
+      ', mode: shadow',
+      '5:47 limits.per_ip.mode: is shadow without an end: nothing is refused; give it shadow_until',
+    ],
+    [past, '', '7:67 routes.api.shadow_until: has passed: enforced since; take it and mode: shadow out'],
+    ['', past, '5:69 limits.per_ip.shadow_until: has passed: enforced since; take it and mode: shadow out'],
+  ] as const) {
+    const { code, said: refused } = await checked(route, limit, '--production');
+    assert.deepEqual([code, refused], [3, `${said}\n${file} is not fit for production`]);
+  }
+  const plain = await checked(past, '');
+  assert.deepEqual(
+    [plain.code, plain.said],
+    [0, 'warning: 7:67 routes.api.shadow_until: has passed: enforced since; take it and mode: shadow out'],
+  );
+  assert.match(plain.out, /^api +\* prefix \/api +app +required +corp/m);
+  const { routes } = JSON.parse((await checked(coming, '', '--json')).out);
+  assert.deepEqual([routes[0].mode, routes[0].shadow], ['shadow', 'shadow until 2999-12-31']);
+});
+
 test('H16 K23: a placeholder for a shared secret is refused everywhere, not only in production', async () => {
   using folder = scratchFolder();
   const file = folder.file('sidecar.yaml');

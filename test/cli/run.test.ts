@@ -81,6 +81,26 @@ issuers: {corp: {issuer: "https://id.example.com/", audience: [api], keys: {url:
   assert.equal((await sidecar.ended).code, 0);
 });
 
+test('run --production refuses shadow mode without an end, and starts past it: a day of the calendar is no outage', async () => {
+  await using redis = await startRedis();
+  using folder = scratchFolder();
+  const file = folder.file('sidecar.yaml');
+  const text = (shadow: string) => `${CONFIG.replace('auth: none', `mode: shadow${shadow}`)}name: shop
+redis: {url: {env: REDIS_URL}}
+issuers: {corp: {issuer: "https://id.example.com/", audience: [api], keys: {url: "http://127.0.0.1:1/"}}}
+`;
+  const options = { cwd: folder.path, env: { REDIS_URL: redis.url } };
+  writeFileSync(file, text(''));
+  const refused = await start(['run', '--production'], options).ended;
+  assert.deepEqual([refused.code, refused.out], [3, '']);
+  assert.match(refused.err, /^sidecar\.yaml:6:42 routes\.all\.mode: is shadow without an end/);
+  writeFileSync(file, text(', shadow_until: 2026-01-01'));
+  await using sidecar = start(['run', '--production'], options);
+  await sidecar.until(/"enforced":\["routes\.all"\].*"event":"shadow_ended"/);
+  const [, proxy] = await sidecar.until(/"proxy":"([^"]+)".*"event":"listening"/);
+  assert.equal((await fetch(`${proxy}/`)).status, 401);
+});
+
 test('dev prints routes, a token and lines that work, and each refusal with its reason', async () => {
   using folder = scratchFolder();
   await using upstream = await recordingUpstream();

@@ -157,6 +157,8 @@ const BESIDE: Readonly<Record<string, { readonly cut?: string; readonly env?: Re
     cut: 'redis: {url: {env: REDIS_URL}}\npostgres: {url: {env: POSTGRES_URL}}\ncontrol_plane: {public_key: {env: PUBLISHING_PUBLIC_PEM}}\n',
   },
   'issuers.<name>.keys.published': { cut: ', sign: {key: {env: PRIVATE_PEM}}' },
+  'limits.<name>.shadow_until': { env: { DOORWARD__LIMITS__ONE__MODE: 'shadow' } },
+  'routes.<name>.shadow_until': { env: { DOORWARD__ROUTES__ALL__MODE: 'shadow' } },
   'limits.<name>.concurrent': { cut: ' rate: [20/1m, 50/1h],' },
   'routes.<name>.match.path': { cut: 'prefix: /, ' },
   'routes.<name>.auth': { cut: '    require: {scopes: [read], roles: {any: [admin]}, claims: {tenant: [acme]}}\n' },
@@ -207,7 +209,8 @@ function sampleFor({ path, schema }: Setting): string {
   if (shape.words) return shape.words.at(-1)!;
   if (shape.type === 'boolean') return 'true';
   if (shape.type === 'number') return '7';
-  for (const sample of ['7s', '7KiB', '7/7m', 'sample']) if (schema.safeParse(sample).success) return sample;
+  for (const sample of ['7s', '7KiB', '7/7m', '2030-01-01', 'sample'])
+    if (schema.safeParse(sample).success) return sample;
   throw new Error(`no sample for ${path}`);
 }
 

@@ -7,6 +7,7 @@ import type { Path } from '../places.ts';
 import type { Finding } from '../problem.ts';
 import type { SidecarConfig } from '../schema.ts';
 import type { Secrets } from '../secrets.ts';
+import type { Shadowable } from '../shadow.ts';
 
 /** Sections whose blocks are referred to by name. */
 export type Section = 'upstreams' | 'issuers' | 'limits' | 'routes' | 'clients';
@@ -59,4 +60,10 @@ export function refuseRepeated(context: CheckContext, elements: readonly string[
   elements.forEach((element, index) => {
     if (elements.indexOf(element) !== index) context.problem([...path, index], `${what} is listed twice`);
   });
+}
+
+/** An end of what has not begun: whoever reads the date would think that nothing is refused until then, or that something is. */
+export function refuseEndWithoutShadow(context: CheckContext, path: Path, block: Shadowable): void {
+  if (block.shadow_until !== undefined && block.mode !== 'shadow')
+    context.problem([...path, 'shadow_until'], 'has no meaning without mode: shadow');
 }

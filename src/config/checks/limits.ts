@@ -6,13 +6,14 @@ import type { Rate } from '../../core/units.ts';
 import type { Path } from '../places.ts';
 import type { ClientConfig, LimitConfig } from '../schema.ts';
 import { checkAddresses } from './addresses.ts';
-import { type Check, type CheckContext, refers } from './context.ts';
+import { type Check, type CheckContext, refers, refuseEndWithoutShadow } from './context.ts';
 
 /** Checks `limits`. */
 export const checkLimits: Check = (context) => {
   for (const [name, limit] of Object.entries(context.config.limits)) {
     checkQuota(context, ['limits', name], limit);
     checkAddresses(context, limit.exempt, ['limits', name, 'exempt']);
+    refuseEndWithoutShadow(context, ['limits', name], limit);
   }
 };
 

@@ -2,7 +2,7 @@
 // their paths.
 import type { Path } from '../places.ts';
 import type { LimitConfig, RouteConfig } from '../schema.ts';
-import { type Check, type CheckContext, refers, refuseRepeated } from './context.ts';
+import { type Check, type CheckContext, refers, refuseEndWithoutShadow, refuseRepeated } from './context.ts';
 import { checkCredentials } from './credentials.ts';
 import { checkMatch, refuseSameMatches } from './match.ts';
 
@@ -25,6 +25,7 @@ function checkRouteless(context: CheckContext): void {
 function checkRoute(context: CheckContext, path: Path, route: RouteConfig): void {
   checkMatch(context, [...path, 'match'], route.match);
   checkUpstreamOf(context, path, route);
+  refuseEndWithoutShadow(context, path, route);
   checkNames(context, 'limits', route.limits, [...path, 'limits']);
   checkAuthentication(context, path, route);
   checkLimitKeys(context, path, route);

@@ -1,0 +1,89 @@
+// `shadow_until`: until then nothing is refused, from then on everything is, without a reload or a restart.
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { systemClock } from '../../src/core/clock.ts';
+import { eventually, several } from '../app/several.ts';
+import { recordingUpstream } from '../support/recording-upstream.ts';
+import { configFor, startSidecar, type TestSidecar } from '../support/sidecar.ts';
+
+const DAY_MS = 86_400_000;
+const inDays = (days: number) => new Date(Date.now() + days * DAY_MS).toISOString().replace(/\.\d+Z$/, 'Z');
+
+function movable() {
+  const clock = { ...systemClock, aheadMs: 0, nowMs: () => systemClock.nowMs() + clock.aheadMs };
+  return clock;
+}
+
+const status = async ({ proxyUrl }: TestSidecar, path = '/') => (await fetch(`${proxyUrl}${path}`)).status;
+const ended = (sidecar: TestSidecar) =>
+  sidecar.logged().flatMap(({ event, enforced }) => (event === 'shadow_ended' ? [enforced] : []));
+
+const SHADOWED = {
+  limits: { few: { key: 'ip', rate: '1/1h', mode: 'shadow', shadow_until: inDays(2) } },
+  routes: {
+    all: { match: { prefix: '/' }, mode: 'shadow', shadow_until: inDays(1) },
+    open: { match: { prefix: '/open' }, auth: 'none', limits: ['few'] },
+  },
+};
+
+test('a route and a limit enforce from their dates on, while the program runs', async () => {
+  await using upstream = await recordingUpstream();
+  const clock = movable();
+  await using sidecar = await startSidecar(upstream.url, SHADOWED, {}, clock);
+  assert.equal(await status(sidecar), 200);
+  for (let at = 0; at < 3; at += 1) assert.equal(await status(sidecar, '/open'), 200);
+  assert.deepEqual(ended(sidecar), []);
+  clock.aheadMs = 1.5 * DAY_MS;
+  await eventually(async () => (await status(sidecar)) === 401, 'the route enforces');
+  for (let at = 0; at < 3; at += 1) assert.equal(await status(sidecar, '/open'), 200);
+  assert.deepEqual(ended(sidecar), [['routes.all']]);
+  clock.aheadMs = 2.5 * DAY_MS;
+  await eventually(async () => (await status(sidecar, '/open')) === 429, 'the limit enforces');
+  assert.deepEqual(ended(sidecar), [['routes.all'], ['routes.all', 'limits.few']]);
+});
+
+test('a date that has passed at the start or at a reload enforces at once, and is said', async () => {
+  await using upstream = await recordingUpstream();
+  const past = { routes: { all: { match: { prefix: '/' }, mode: 'shadow', shadow_until: '2026-01-01' } } };
+  await using sidecar = await startSidecar(upstream.url, past);
+  assert.equal(await status(sidecar), 401);
+  assert.deepEqual(ended(sidecar), [['routes.all']]);
+  sidecar.writeConfig(configFor(upstream.url, SHADOWED));
+  assert.ok((await sidecar.reload()).ok);
+  assert.equal(await status(sidecar), 200);
+  sidecar.writeConfig(configFor(upstream.url, past));
+  assert.ok((await sidecar.reload()).ok);
+  assert.equal(await status(sidecar), 401);
+  assert.deepEqual(ended(sidecar), [['routes.all'], ['routes.all']]);
+});
+
+test('a stream that only shadow mode let in ends with it', async () => {
+  await using upstream = await recordingUpstream((_, response) => {
+    response.writeHead(200, { 'Content-Type': 'text/event-stream' });
+    response.write('data: one\n\n');
+  });
+  const clock = movable();
+  await using sidecar = await startSidecar(upstream.url, SHADOWED, {}, clock);
+  const stream = await fetch(`${sidecar.proxyUrl}/events`);
+  const reader = (stream.body as ReadableStream<Uint8Array>).getReader();
+  assert.match(Buffer.from((await reader.read()).value ?? []).toString(), /one/);
+  clock.aheadMs = 1.5 * DAY_MS;
+  // Resolves with the end or rejects with a reset; without an end the test would wait here for ever.
+  await reader.read().catch(() => undefined);
+  assert.deepEqual(ended(sidecar), [['routes.all']]);
+});
+
+test('every worker process ends it', async () => {
+  const until = new Date(Date.now() + 8_000).toISOString().replace(/\.\d+Z$/, 'Z');
+  await using world = await several({
+    routes: { all: { match: { prefix: '/' }, mode: 'shadow', shadow_until: until } },
+  });
+  await eventually(async () => (await world.statuses(20)).every((each) => each === 401), 'all workers enforce');
+  await eventually(
+    () =>
+      new Set(world.logged().flatMap(({ event, worker }) => (String(event) === 'shadow_ended' ? [worker] : [])))
+        .size === 3,
+    'the primary and both workers say so',
+    () => world.logged().map(({ event }) => event),
+  );
+});
