@@ -6,6 +6,7 @@ import { authenticate } from './decide/authenticate.ts';
 import type { Exchange } from './exchange.ts';
 import { canonicalise, findClient } from './inbound/canonicalise.ts';
 import { malformed } from './inbound/credential.ts';
+import { isForged } from './inbound/cross-site.ts';
 import { routeFor, toleratesReadings } from './inbound/route.ts';
 import { isPreflight } from './outbound/cors.ts';
 import { type Stage, type StageResult, waiting } from './stage.ts';
@@ -106,7 +107,7 @@ function readCredential(exchange: Exchange): StageResult {
     exchange.credential = found;
     exchange.credentialSource = at;
   }
-  return undefined;
+  return exchange.credential !== undefined && isForged(exchange) ? 'origin_refused' : undefined;
 }
 
 /** Step 9: what the route demands of the principal. */

@@ -6,6 +6,8 @@ import type { Exchange } from '../exchange.ts';
 /** A compiled source. */
 export interface CredentialSource {
   readonly name: string;
+  /** Browsers send it with whatever any page asks for: see cross-site.ts. */
+  readonly sentByBrowser?: true;
   /** The token; undefined when the source is absent, `malformed` when it stands there but cannot be read. */
   read(exchange: Exchange): string | undefined | typeof malformed;
   /** Takes it out of what goes upstream. */
@@ -69,6 +71,7 @@ function fromCookie(name: string): CredentialSource {
       .map((pair) => pair.slice(name.length + 1).replace(/^"(.*)"$/, '$1'));
   return {
     name: `cookie ${name}`,
+    sentByBrowser: true,
     read({ fields }) {
       if (fields?.cookie === undefined) return undefined;
       const found = values(fields.cookie);
