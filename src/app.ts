@@ -7,17 +7,19 @@ import { openClients } from './app/clients.ts';
 import type { ControlPlane } from './app/control-plane.ts';
 import { routeRows } from './app/desks.ts';
 import { type Current, type Generations, generations } from './app/generations.ts';
+import { HealthLog } from './app/health-log.ts';
 import type { OpenedOAuth } from './app/oauth.ts';
 import type { ObservedParts } from './app/observation.ts';
 import { openPlane, type PlaneParts } from './app/plane.ts';
 import { openProxyPort, type ProxyPort } from './app/proxy-port.ts';
 import { openPublishing } from './app/publishing.ts';
+import { Relaxed } from './app/relaxed.ts';
 import { Reloading } from './app/reloading.ts';
 import { openFollower, openRevoker } from './app/revoking.ts';
-import { ShadowEnds } from './app/shadow-ends.ts';
 import type { Revoker, Siblings } from './app/siblings.ts';
 import { claimSocketPath, prepareStateDir } from './app/socket-path.ts';
 import { openStores, type Stores } from './app/stores.ts';
+import { factsNow } from './app/together-seen.ts';
 import { Tracing } from './app/tracing.ts';
 import type { WorkerSeat } from './app/worker-seat.ts';
 import { postgresShare, workerCount } from './app/worker-share.ts';
@@ -38,6 +40,7 @@ import type { OpenExchanges } from './proxy/open-exchanges.ts';
 import type { Lookup } from './proxy/outbound/endpoints/names.ts';
 import type { DataPlane } from './proxy/server.ts';
 import type { RevocationFollower } from './revocation/follower.ts';
+import type { FollowerOptions } from './revocation/follower-options.ts';
 import { RevocationIndex } from './revocation/index.ts';
 import type { KeptDecision } from './stores/contracts/decisions.ts';
 import { MemoryChecks } from './stores/memory/checks.ts';
@@ -122,7 +125,7 @@ class Replica implements Sidecar {
   /** Only in the primary of several processes. */
   #pool: WorkerPool | undefined;
   #reloading!: Reloading;
-  #shadowEnds!: ShadowEnds;
+  #relaxed!: Relaxed;
   #draining: Promise<boolean> | undefined;
 
   constructor(options: SidecarOptions, clock: Clock) {
@@ -163,7 +166,12 @@ class Replica implements Sidecar {
     if (seat === undefined) prepareStateDir(this.stateDir, first, this.#log);
     const workersOpened = await this.#startWorkers(first, instanceId);
     let follower: RevocationFollower | undefined;
-    const stores = await openStores(first, this.#clock, () => follower?.refresh(), instanceId);
+    const health = seat === undefined ? new HealthLog(this.#log, this.#clock) : undefined;
+    const onReplaced: Parameters<typeof openStores>[2] = (why) => {
+      if (why === 'another_server') health?.serverReplaced();
+      follower?.refresh();
+    };
+    const stores = await openStores(first, this.#clock, onReplaced, instanceId);
     this.#closing.use(stores.backend);
     const controlPlane = await this.#openControlPlane(first);
     const index = new RevocationIndex();
@@ -171,7 +179,8 @@ class Replica implements Sidecar {
     const revoking = { ...{ stores, controlPlane, index, clock: this.#clock }, closing: this.#closing };
     const config = () => this.#holder.current().config;
     const [denied, metrics] = [this.#denied, this.#metrics];
-    follower = await openFollower({ ...revoking, config, denied, metrics });
+    const onLogChange: FollowerOptions['onLogChange'] = (change) => health?.logChanged(change);
+    follower = await openFollower({ ...revoking, config, denied, metrics, onLogChange });
     const revoker = await openRevoker({ ...revoking, follower, siblings: this.#siblings() });
     const knownClients = new KnownClients(() => this.#denied.clear());
     const announcer = await this.#openClients(knownClients, stores, controlPlane, index, revoker);
@@ -199,7 +208,7 @@ class Replica implements Sidecar {
     const held = { holder: this.#holder, log: this.#log, metrics: this.#metrics, pool: this.#pool };
     const steps = { compile: this.#compile.bind(this), switchTo: this.#switch.bind(this) };
     this.#reloading = this.#closing.use(new Reloading({ ...held, ...steps }));
-    this.#followShadow(first);
+    this.#followRelaxed(first);
     if (seat !== undefined) return this.#serveSeat(seat, observed, knownClients);
     if (this.#pool === undefined) await this.#listen();
     await this.#openAdmin(observed, { revoker, announcer });
@@ -209,6 +218,7 @@ class Replica implements Sidecar {
     this.#reloading.followFiles();
     const { proxyUrl: proxy, adminUrl: admin, observeUrl: observe, socketPath: socket } = this;
     this.#log.info({ proxy, admin, observe, socket, workers: this.#pool?.figures().serving }, 'listening');
+    if (health !== undefined) this.#closing.use(health).follow(() => factsNow(observed, this.#pool));
   }
 
   reload(): Promise<ReloadOutcome> {
@@ -390,10 +400,11 @@ class Replica implements Sidecar {
     return compiled;
   }
 
-  #followShadow(first: LoadedConfig): void {
+  #followRelaxed(first: LoadedConfig): void {
     const again = () => this.#switch(this.#compile(this.#holder.current()));
-    this.#shadowEnds = this.#closing.use(new ShadowEnds({ clock: this.#clock, log: this.#log, again }));
-    this.#shadowEnds.follow(first);
+    const says = this.#options.seat === undefined;
+    this.#relaxed = this.#closing.use(new Relaxed({ clock: this.#clock, log: this.#log, says, again }));
+    this.#relaxed.follow(first);
   }
 
   /** From here on requests see it. */
@@ -403,7 +414,7 @@ class Replica implements Sidecar {
     for (const { keys } of this.#current.issuers.values()) void keys.warm();
     this.#denied.clear();
     this.#tracing.follow(loaded);
-    this.#shadowEnds.follow(loaded);
+    this.#relaxed.follow(loaded);
     this.#plane.use(this.#current.generation);
     this.#admin?.use(loaded);
     if (this.#options.log === undefined) this.#log.level = loaded.config.log.level;

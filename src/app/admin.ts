@@ -17,17 +17,11 @@ import { logTrail } from './audit.ts';
 import { clientDesk } from './clients.ts';
 import { limitDesk, revocationDesk, routeRows, tokenDesk } from './desks.ts';
 import { signingKeyDesk } from './key-desk.ts';
-import { countsOf, type ObservedParts, readinessFacts, setGauges } from './observation.ts';
+import { countsOf, type ObservedParts, setGauges } from './observation.ts';
 import { openOperatorCheck } from './operators.ts';
 import { RELEASE } from './release.ts';
 import type { Revoker } from './siblings.ts';
-import {
-  countsTogether,
-  decisionsTogether,
-  factsTogether,
-  setWorkerGauges,
-  upstreamsTogether,
-} from './together-seen.ts';
+import { countsTogether, decisionsTogether, factsNow, setWorkerGauges, upstreamsTogether } from './together-seen.ts';
 import { upstreamRows } from './upstreams.ts';
 import type { WorkerPool } from './workers.ts';
 
@@ -135,7 +129,7 @@ function dependenciesOf(parts: AdminParts, opened: AsyncDisposableStack): AdminD
     },
     explain: (question) => plane.explain(question),
     drain: async () => void (await parts.drain()),
-    readiness: () => (pool ? factsTogether(readinessFacts(parts), pool) : readinessFacts(parts)),
+    readiness: () => factsNow(parts, pool),
     routes: () => routeRows(current),
     upstreams: async () =>
       pool ? upstreamsTogether(await pool.upstreams()) : upstreamRows(current().upstreams, clock.monotonicMs()),

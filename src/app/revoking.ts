@@ -4,6 +4,7 @@ import { type Clock, steadyWall } from '../core/clock.ts';
 import type { DeniedKeys } from '../limits/denied.ts';
 import { DurableRevoker, rememberedRevocations } from '../revocation/durable.ts';
 import { RevocationFollower } from '../revocation/follower.ts';
+import type { FollowerOptions } from '../revocation/follower-options.ts';
 import type { RevocationIndex } from '../revocation/index.ts';
 import type { RevocationDraft } from '../stores/contracts/revocations.ts';
 import type { Metrics } from '../telemetry/metrics.ts';
@@ -30,10 +31,12 @@ export async function openFollower({
   config,
   denied,
   metrics,
+  onLogChange,
 }: RevokingParts & {
   readonly config: () => SidecarConfig;
   readonly denied: DeniedKeys;
   readonly metrics: Metrics;
+  readonly onLogChange: FollowerOptions['onLogChange'];
 }): Promise<RevocationFollower> {
   const forgetByMs = steadyWall(clock);
   const remembered = controlPlane && (() => rememberedRevocations(controlPlane.revocations, forgetByMs));
@@ -51,6 +54,7 @@ export async function openFollower({
     ...(remembered && { remembered }),
     onLimitReset: (key) => denied.forget(key),
     onPropagation: (ms) => metrics.revocationPropagation.observe(ms / 1000),
+    ...(onLogChange && { onLogChange }),
   });
   closing.use(follower);
   await follower.start();

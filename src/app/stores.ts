@@ -8,7 +8,7 @@ import type { EphemeralBackend } from '../stores/contracts/health.ts';
 import type { PublishedStore } from '../stores/contracts/published.ts';
 import type { RevocationLog } from '../stores/contracts/revocations.ts';
 import { openMemory } from '../stores/memory/backend.ts';
-import { openRedis, type RedisBackend } from '../stores/redis/backend.ts';
+import { openRedis, type RedisBackend, type RedisBackendOptions } from '../stores/redis/backend.ts';
 import type { NodeAddress, RedisSettings, TlsSettings } from '../stores/redis/settings.ts';
 import { workerCount } from './worker-share.ts';
 
@@ -34,7 +34,7 @@ const START_WAIT_MS = 2000;
 export async function openStores(
   loaded: LoadedConfig,
   clock: Clock,
-  onReplaced: () => void,
+  onReplaced: RedisBackendOptions['onReplaced'] & {},
   instanceId: string,
 ): Promise<Stores> {
   const settings = redisSettings(loaded);

@@ -3,6 +3,7 @@ import type { UpstreamRow } from '../admin/dependencies.ts';
 import type { Component, ReadinessFacts } from '../admin/readiness.ts';
 import type { DecisionStore } from '../stores/contracts/decisions.ts';
 import type { Metrics } from '../telemetry/metrics.ts';
+import { type ObservedParts, readinessFacts } from './observation.ts';
 import type { WorkerPool } from './workers.ts';
 
 const BADNESS = { up: 0, degraded: 1, down: 2 } as const;
@@ -31,6 +32,10 @@ export function factsTogether(own: ReadinessFacts, pool: WorkerPool): ReadinessF
     },
   };
 }
+
+/** What is decided from for the whole replica, however many processes it has. */
+export const factsNow = (parts: ObservedParts, pool: WorkerPool | undefined): ReadinessFacts =>
+  pool ? factsTogether(readinessFacts(parts), pool) : readinessFacts(parts);
 
 /** Figures that every process has for itself are added up; the revocation index is the same in all. */
 export function countsTogether(

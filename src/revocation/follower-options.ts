@@ -3,6 +3,7 @@ import type { Clock } from '../core/clock.ts';
 import type { EndedGrants } from '../stores/contracts/grants.ts';
 import type { RevocationEntry, RevocationLog } from '../stores/contracts/revocations.ts';
 import type { RevocationIndex } from './index.ts';
+import type { LogChange } from './losses.ts';
 import type { RememberedRevocations } from './recovery.ts';
 
 /** How a follower is set up. */
@@ -22,6 +23,8 @@ export interface FollowerOptions {
   readonly onLimitReset?: (key: string) => void;
   /** Ms from revoking on another replica to refusing here, for the metric. */
   readonly onPropagation?: (ms: number) => void;
+  /** Told when the log is lost and when it is whole again. */
+  readonly onLogChange?: (change: LogChange) => void;
 }
 
 /** Answer to a revocation: in the shared log, or in force here and sent as soon as the store is back. */

@@ -14,6 +14,7 @@ import type {
 import type { FollowerOptions, RevokeAnswer } from './follower-options.ts';
 import { HeldRevocations } from './held.ts';
 import type { RevocationIndex } from './index.ts';
+import { Losses } from './losses.ts';
 import { localEntry, PendingRevocations } from './pending.ts';
 import { type ReadLog, readLog } from './reading.ts';
 import { Recovery } from './recovery.ts';
@@ -43,6 +44,7 @@ export class RevocationFollower implements AsyncDisposable {
   /** In the log, but by what was read of it last not in the index yet: a reload that began before must not drop them. */
   readonly #landing = new Set<RevocationEntry>();
   readonly #recovery: Recovery;
+  readonly #losses: Losses;
   readonly #timers: NodeJS.Timeout[] = [];
   #head: RevocationHead | undefined;
   #contactMs = Number.NEGATIVE_INFINITY;
@@ -62,6 +64,7 @@ export class RevocationFollower implements AsyncDisposable {
     this.steadyMs = steadyWall(options.clock);
     this.#log = options.log;
     this.#index = options.index;
+    this.#losses = new Losses(options.clock, options.onLogChange);
     this.#recovery = new Recovery({
       ...options,
       tombstones: this.#tombstones,
@@ -293,6 +296,7 @@ export class RevocationFollower implements AsyncDisposable {
     if (!(await this.#recovery.remember((entry) => this.#index.put(entry)))) return;
     this.#contactMs = this.#options.clock.monotonicMs();
     this.#loadedOnce = true;
+    this.#losses.filled(this.#index.size);
   }
 
   async #catchUp(mine: RevocationHead): Promise<boolean> {
@@ -322,17 +326,19 @@ export class RevocationFollower implements AsyncDisposable {
     let read = await readLog(this.#log, hear);
     const mine = this.#head;
     // Lost since it was asked for its head, it may have been made anew by somebody who knows less.
-    const whole = follows && read !== undefined && read.head.epoch === mine?.epoch && read.head.seq >= mine.seq;
+    const whole = follows && read !== undefined && mine !== undefined && reaches(read.head, mine);
+    if (!whole) this.#losses.compared(read?.head, mine, this.#index.size);
     const mended = whole ? undefined : await this.#recovery.putBack(read, this.#head, this.#loadedOnce);
-    if (mended !== undefined) read = await readLog(this.#log, hear);
+    if (mended !== undefined) {
+      this.#losses.putBack(mended.added, mine, this.#index.size);
+      read = await readLog(this.#log, hear);
+    }
     // A log of another epoch was made meanwhile, by somebody who may know less than this replica.
-    if (
-      read === undefined ||
-      (mended !== undefined && (read.head.epoch !== mended.epoch || read.head.seq < mended.seq))
-    )
+    if (read === undefined || (mended !== undefined && !reaches(read.head, mended.head)))
       throw storeUnavailable('the revocation log was lost again while it was read');
     if (!whole) this.#doubted = false;
     this.#exchange(read, whole);
+    if (!whole) this.#losses.whole(this.#index.size);
   }
 
   #exchange({ index, head }: ReadLog, whole: boolean): void {
@@ -439,3 +445,4 @@ export class RevocationFollower implements AsyncDisposable {
 }
 
 const same = (a: RevocationHead, b: RevocationHead) => a.seq === b.seq && a.epoch === b.epoch;
+const reaches = (a: RevocationHead, b: RevocationHead) => a.epoch === b.epoch && a.seq >= b.seq;

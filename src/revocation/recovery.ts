@@ -14,6 +14,14 @@ export interface RememberedRevocations {
   readonly undone: readonly RevocationEntry[];
 }
 
+/** What was put back. */
+export interface PutBack {
+  /** Of what has all of it, and has to be read again. */
+  readonly head: RevocationHead;
+  /** Entries that the log lacked. */
+  readonly added: number;
+}
+
 /** What it is made of. */
 export interface RecoveryOptions {
   readonly log: RevocationLog;
@@ -59,22 +67,26 @@ export class Recovery {
   }
 
   /**
-   * Adds what the log lacks, and makes one where `read` is none or behind `mine`; the head of what has all of it when it was
-   * changed, and has to be read again. `complete`: this replica held all of it once. Rejects with `store_unavailable`.
+   * Adds what the log lacks, and makes one where `read` is none or behind `mine`; undefined when nothing had to be changed.
+   * `complete`: this replica held all of it once. Rejects with `store_unavailable`.
    */
   async putBack(
     read: ReadLog | undefined,
     mine: RevocationHead | undefined,
     complete: boolean,
-  ): Promise<RevocationHead | undefined> {
+  ): Promise<PutBack | undefined> {
     const behind = mine !== undefined && read?.head.epoch === mine.epoch && read.head.seq < mine.seq;
     const missing = new RevocationIndex();
     const remembered = await this.#collect(missing, read?.index);
     if (read !== undefined && !behind && missing.size === 0) return undefined;
-    const { head, listeners } = await this.#options.log.rebuild(this.#unlessUndone(missing), mine, read?.head);
+    let added = 0;
+    const count = (more: number) => {
+      added += more;
+    };
+    const { head, listeners } = await this.#options.log.rebuild(this.#unlessUndone(missing, count), mine, read?.head);
     // Nothing here says what a lost log held, but others that are there put back what they know.
     if (read === undefined && !complete && !remembered && listeners > 0) await this.#awaitOthers(head);
-    return head;
+    return { head, added };
   }
 
   /** What lives here or in the durable store and `read` lacks, or has of an earlier time; true when that store could tell. */
@@ -90,8 +102,15 @@ export class Recovery {
     return remembered;
   }
 
-  async *#unlessUndone(missing: RevocationIndex): AsyncGenerator<readonly RevocationEntry[]> {
-    for await (const batch of missing.walk()) yield batch.filter((entry) => !this.#options.tombstones.covers(entry));
+  async *#unlessUndone(
+    missing: RevocationIndex,
+    count: (entries: number) => void,
+  ): AsyncGenerator<readonly RevocationEntry[]> {
+    for await (const batch of missing.walk()) {
+      const standing = batch.filter((entry) => !this.#options.tombstones.covers(entry));
+      count(standing.length);
+      yield standing;
+    }
   }
 
   async #awaitOthers(made: RevocationHead): Promise<void> {

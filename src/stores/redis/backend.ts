@@ -40,8 +40,8 @@ export interface RedisBackend extends EphemeralBackend {
 
 /** Hooks and test doubles of the backend. */
 export interface RedisBackendOptions {
-  /** Another server answers, or keys were evicted: what the revocation log holds must be looked at at once. */
-  readonly onReplaced?: () => void;
+  /** Another server answers than before (a restart, a failover), or keys were evicted: the revocation log must be looked at at once. */
+  readonly onReplaced?: (why: 'another_server' | 'evicted') => void;
   readonly instanceId?: string;
   /** Processes of this replica, each of which beats: never fewer are counted. */
   readonly processes?: number;
@@ -61,9 +61,9 @@ export function openLink(settings: RedisSettings, purpose: Purpose, names: Keysp
 export function openRedis(settings: RedisSettings, options: RedisBackendOptions = {}): RedisBackend {
   const names = keyspace(settings.prefix);
   const onReplaced = options.onReplaced ?? (() => undefined);
-  const fast = openLink(settings, 'fast', names, onReplaced);
+  const fast = openLink(settings, 'fast', names, () => onReplaced('another_server'));
   const slow = openLink(settings, 'slow', names, () => undefined);
-  const watch = watchServer(slow, onReplaced);
+  const watch = watchServer(slow, () => onReplaced('evicted'));
   const heartbeat = startHeartbeat(slow, names, options.instanceId ?? randomId(), options.processes);
   const addresses = fast instanceof ClusterLink ? () => fast.addresses() : undefined;
   const subscribe = () => connect(settings, 'subscriber', addresses);
