@@ -64,6 +64,19 @@ test('with Redis away a revocation is pending and yet in force in every process,
   assert.equal(count(await it.statuses(40, token), 401), 40);
   assert.equal((await it.admin('DELETE', `/v1/revocations/${json.id}`)).status, 204);
   assert.equal(count(await it.statuses(40, token), 200), 40);
+  const about = () => it.logged().filter(({ event }) => /^(store|ready|revocations)/.test(String(event)));
+  await eventually(() => about().some(({ event }) => String(event) === 'store_up'), 'the log says that Redis is back');
+  const said = about().map(({ event, worker }) => [String(event), worker]);
+  assert.deepEqual(
+    said.filter(([event]) => event !== 'revocations_lost' && event !== 'revocations_rebuilt').sort(),
+    [
+      ['ready', undefined],
+      ['store_down', undefined],
+      ['store_replaced', undefined],
+      ['store_up', undefined],
+    ],
+    'once, by the primary',
+  );
 });
 
 test('a worker that is killed under load takes its own connections with it and nothing else, and is replaced', async () => {
