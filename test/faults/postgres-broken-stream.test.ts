@@ -25,28 +25,37 @@ async function world() {
   return { target, through, [Symbol.asyncDispose]: () => database[Symbol.asyncDispose]() };
 }
 
-test('a row that nobody asked for is an outage, and the next call has another connection', async () => {
-  await using w = await world();
-  let strange = false;
-  const relay = createServer((client) => {
-    const server = createConnection(w.target);
-    client.on('error', () => server.destroy()).pipe(server);
-    server.on('error', () => client.destroy()).on('close', () => client.destroy());
-    server.on('data', (chunk: Buffer) => {
-      client.write(strange ? Buffer.concat([ROW, chunk]) : chunk);
-      strange = false;
-    });
-  }).listen(0, '127.0.0.1');
-  relay.unref();
-  await once(relay, 'listening');
-  await using pool = w.through((relay.address() as AddressInfo).port, 1000, 1);
-  const pid = async () => (await pool.run('test', (sql) => sql`select pg_backend_pid() as pid`))[0]?.pid;
-  const before = await pid();
-  assert.equal(await pid(), before);
-  strange = true;
-  await assert.rejects(pid(), { kind: 'store_unavailable' });
-  assert.notEqual(await pid(), before, 'nothing is read from that connection any more');
-});
+/** A COMMIT whose answer is that of another statement. */
+const miscommitted = (chunk: Buffer) => Buffer.from(chunk.toString('latin1').replace('COMMIT\0', 'SELECT\0'), 'latin1');
+
+for (const [what, spoil] of [
+  ['a row that nobody asked for', (chunk: Buffer) => Buffer.concat([ROW, chunk])],
+  ['a COMMIT that is answered as another statement', miscommitted],
+] as const) {
+  test(`${what} is an outage, and the next call has another connection`, async () => {
+    await using w = await world();
+    let strange = false;
+    const relay = createServer((client) => {
+      const server = createConnection(w.target);
+      client.on('error', () => server.destroy()).pipe(server);
+      server.on('error', () => client.destroy()).on('close', () => client.destroy());
+      server.on('data', (chunk: Buffer) => {
+        const passed = strange ? spoil(chunk) : chunk;
+        client.write(passed);
+        strange &&= passed.equals(chunk);
+      });
+    }).listen(0, '127.0.0.1');
+    relay.unref();
+    await once(relay, 'listening');
+    await using pool = w.through((relay.address() as AddressInfo).port, 1000, 1);
+    const pid = async () => (await pool.run('test', (sql) => sql`select pg_backend_pid() as pid`))[0]?.pid;
+    const before = await pid();
+    assert.equal(await pid(), before);
+    strange = true;
+    await assert.rejects(pid(), { kind: 'store_unavailable' });
+    assert.notEqual(await pid(), before, 'nothing is read from that connection any more');
+  });
+}
 
 for (const how of ['repeat', 'swap'] satisfies Mangling[]) {
   test(`a stream from PostgreSQL that is broken (${how}) is an outage, and over with the stream`, async () => {

@@ -80,8 +80,7 @@ export class Lease {
     try {
       const result = await this.#worked(work, begun);
       const { command } = await this.#sql.unsafe('commit');
-      // A failed statement whose error nobody passed on: PostgreSQL answers such a COMMIT with ROLLBACK, without an error.
-      if (command !== 'COMMIT') throw new TypeError('a statement of the transaction failed, and nobody passed that on');
+      if (command !== 'COMMIT') throw this.#notCommitted(command);
       return result;
     } catch (error) {
       // Whatever is read next on a connection that is out of order may be the answer to something else.
@@ -89,6 +88,16 @@ export class Lease {
       await this.#rollback();
       throw error;
     }
+  }
+
+  /** What a COMMIT that was answered with `command` means. */
+  #notCommitted(command: string): Error {
+    // So PostgreSQL answers, without an error, where a statement had failed whose error nobody passed on.
+    if (command === 'ROLLBACK')
+      return new TypeError('a statement of the transaction failed, and nobody passed that on');
+    // The answer to another statement: the stream lost or repeats some, and whether it was committed nobody knows.
+    void this.end();
+    return storeUnavailable('PostgreSQL answers nonsense');
   }
 
   /** The result of `work`, unless the transaction did not begin: that is what went wrong first. */
