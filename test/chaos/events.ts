@@ -48,12 +48,14 @@ async function restarted(server: { stop(signal: 'SIGKILL'): Promise<void>; start
 /** A master that lacks the replicas it needs refuses writes: the failover is over once it has them all. */
 async function allFollow({ servers, master }: SentinelDeployment): Promise<void> {
   const now = await master();
-  for (const server of servers) {
-    if (server !== now) await ask(server, (redis) => redis.call('REPLICAOF', '127.0.0.1', String(now.port)));
-  }
-  const follow = async () =>
-    (await ask(now, (redis) => redis.info('replication'))).includes('min_slaves_good_slaves:2');
-  while (!(await follow())) await sleep(50);
+  const follow = async () => {
+    for (const server of servers) {
+      if (server !== now) await ask(server, (redis) => redis.call('REPLICAOF', '127.0.0.1', String(now.port)));
+    }
+    return (await ask(now, (redis) => redis.info('replication'))).includes('min_slaves_good_slaves:2');
+  };
+  // A server whose role has just been changed ends its connections, the one of the question among them.
+  while (!(await follow().catch(() => false))) await sleep(50);
 }
 
 /** Longer than replicas need to notice, and to sweep what has expired by their clocks. */
@@ -186,6 +188,27 @@ export const events: readonly ChaosEvent[] = [
     run: ({ sentinels }) => partition(sentinels as SentinelDeployment),
   },
   {
+    name: 'replica of Redis killed',
+    on: ['sentinel'],
+    // Another one is left, which is enough: nobody is refused, and revoking waits for it, or says that it is pending.
+    losses: [],
+    async run({ sentinels }, ms) {
+      const master = await sentinels?.master();
+      await restarted(sentinels?.servers.find((server) => server !== master) as RedisServer, ms);
+      await allFollow(sentinels as SentinelDeployment);
+    },
+  },
+  {
+    name: 'all Sentinels killed',
+    on: ['sentinel'],
+    // Who is connected to the master stays so.
+    losses: [],
+    async run({ sentinels }, ms) {
+      await Promise.all((sentinels as SentinelDeployment).sentinels.map((one) => restarted(one, ms)));
+      await sentinels?.ready();
+    },
+  },
+  {
     name: 'master of the log killed, failed over',
     on: ['cluster'],
     losses: ['store'],
@@ -213,6 +236,21 @@ export const events: readonly ChaosEvent[] = [
     run: through(
       ({ relays }) => relays.postgres,
       (relay) => relay.crumble(),
+    ),
+  },
+  {
+    name: 'PostgreSQL connections reset',
+    on: single,
+    losses: ['postgres'],
+    run: ({ relays }, ms) => repeatedly(ms, 100, () => relays.postgres.reset()),
+  },
+  {
+    name: 'PostgreSQL answers truncated',
+    on: single,
+    losses: ['postgres'],
+    run: through(
+      ({ relays }) => relays.postgres,
+      (relay) => relay.truncate(700, 'down'),
     ),
   },
   ...([0, 1] as const).map(

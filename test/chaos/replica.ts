@@ -14,6 +14,14 @@ export const HANG_MS = 20_000;
 
 const PATIENCE = { headersTimeout: HANG_MS, bodyTimeout: HANG_MS };
 
+/** What is logged where an error went past everybody who could have answered for it. */
+const DEFECTS: ReadonlySet<string> = new Set([
+  'unhandled_rejection',
+  'uncaught_exception',
+  'admin_defect',
+  'oauth_defect',
+]);
+
 type Asked = Omit<Dispatcher.RequestOptions, 'origin'>;
 
 /** What came of a call; `status` 0 when there was no whole answer. */
@@ -35,6 +43,8 @@ export class Replica implements AsyncDisposable {
   #child: ChildProcess | undefined;
   /** Lines of level error, by event. */
   readonly errors = new Map<string, number>();
+  /** Such lines that no fault may bring about. */
+  readonly defects: string[] = [];
 
   readonly #clock: NodeJS.ProcessEnv;
 
@@ -87,7 +97,9 @@ export class Replica implements AsyncDisposable {
       for (const line of lines) {
         if (line.includes('"event":"listening"')) listening.resolve();
         const event = line.includes('"level":"error"') ? /"event":"(\w+)"/.exec(line)?.[1] : undefined;
-        if (event !== undefined) this.errors.set(event, (this.errors.get(event) ?? 0) + 1);
+        if (event === undefined) continue;
+        this.errors.set(event, (this.errors.get(event) ?? 0) + 1);
+        if (DEFECTS.has(event)) this.defects.push(line);
       }
     });
     await listening.promise;

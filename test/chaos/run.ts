@@ -1,9 +1,11 @@
 // `npm run chaos`: everything is broken in turn under steady load, and every answer is judged. `--smoke` breaks each thing once
-// and briefly, in a fixed order; `--minutes N --seed S` draws what breaks, and for how long. The exit code says whether all held.
+// and briefly, in a fixed order; `--minutes N --seed S` draws what breaks, and for how long. The exit code says whether all held,
+// and in time.
 import { setTimeout as sleep } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
 import { ensureRedisServer } from '../support/redis-server.ts';
 import { Callers, type Row } from './callers.ts';
+import { bound } from './ending.ts';
 import { type ChaosEvent, events } from './events.ts';
 import { Growth } from './growth.ts';
 import { untilWhole } from './whole.ts';
@@ -17,6 +19,10 @@ interface Planned {
 
 /** How long a smoke breaks each thing. */
 const SMOKE_MS = 600;
+
+/** A smoke takes about two minutes: one that takes twice as long hangs. A longer run may overshoot by its last recovery. */
+const SMOKE_DEADLINE_S = 240;
+const OVERSHOOT_S = 600;
 
 /** Calm after each event, at which nothing explains a failure any more. */
 const CALM_MS = 300;
@@ -35,6 +41,7 @@ const { values } = parseArgs({
     revoked: { type: 'string' },
     redis: { type: 'string', default: 'single' },
     only: { type: 'string', default: '' },
+    deadline: { type: 'string' },
   },
 });
 const [minutes, seed, count] = [
@@ -42,19 +49,22 @@ const [minutes, seed, count] = [
   Number(values.seed),
   Number(values.revoked ?? (values.smoke ? 500 : 10_000)),
 ];
+const deadlineS = Number(values.deadline ?? (values.smoke ? SMOKE_DEADLINE_S : minutes * 60 + OVERSHOOT_S));
 const named = deployments.find((one) => one === values.redis);
-if (!(minutes > 0) || !Number.isInteger(seed) || !(count > 0) || named === undefined) {
+if (!(minutes > 0) || !Number.isInteger(seed) || !(count > 0) || !(deadlineS > 0) || named === undefined) {
   console.error(
-    'usage: npm run chaos -- [--smoke | --minutes N] [--seed S] [--revoked N] [--redis single|sentinel|cluster] [--only WORDS]',
+    'usage: npm run chaos -- [--smoke | --minutes N] [--seed S] [--revoked N] [--redis single|sentinel|cluster] [--only WORDS] [--deadline SECONDS]',
   );
   process.exit(2);
 }
 const lengthMs = minutes * 60_000;
 ensureRedisServer();
+bound(deadlineS);
 let held = await chaos(named);
 // A failover belongs to what is broken in any case; the rest is broken once.
 if (values.smoke && named === 'single' && values.only === '') held = (await chaos('sentinel')) && held;
 process.exitCode = held ? 0 : 1;
+console.log(`chaos: over after ${seconds(performance.now())} of at most ${seconds(deadlineS * 1000)}`);
 
 /** Numbers in [0, 1) that a seed repeats (mulberry32). */
 function randomFrom(start: number): () => number {
@@ -90,13 +100,6 @@ function* schedule(deployment: Deployment, random: () => number): Generator<Plan
 async function chaos(deployment: Deployment): Promise<boolean> {
   const random = randomFrom(seed);
   await using world = await openWorld(deployment);
-  // Real servers outlive a program that is ended from outside, unless it ends them.
-  for (const signal of ['SIGINT', 'SIGTERM'] as const) {
-    process.once(signal, async () => {
-      await world[Symbol.asyncDispose]();
-      process.exit(130);
-    });
-  }
   await using callers = new Callers(world, random);
   await untilWhole(world, callers.good);
   await callers.revokeMany(count);
@@ -119,6 +122,8 @@ async function chaos(deployment: Deployment): Promise<boolean> {
     await sleep(CALM_MS);
   }
   await callers.finish();
+  for (const { name, defects } of world.replicas)
+    callers.violations.push(...defects.map((line) => `logged by ${name}: ${line}`));
   print(callers, performance.now() - beganMs);
   for (const { name, errors } of world.replicas)
     console.log(`errors logged by ${name}: ${JSON.stringify([...errors])}`);
