@@ -197,7 +197,7 @@ const route = z.strictObject({
     .prefault(['bearer'])
     .meta(
       doc(
-        'Where a token may stand; two at once is 400. certificate: the client certificate of the connection, where no token is sent (proxy.tls.client_certificate).',
+        'Where a token may stand; two at once is 400. certificate: the client certificate of the connection, where no token is sent (proxy.tls.client_certificate). From a cookie a token changes nothing for pages of other origins, but those under cors.',
       ),
     ),
   cors: z
