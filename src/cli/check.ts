@@ -19,7 +19,7 @@ interface CheckOptions {
 export function addCheck(program: Command, terminal: Terminal): void {
   program
     .command('check')
-    .description('check a configuration and print its routes')
+    .description('check a configuration, print its routes and what it relaxes')
     .option('-c, --config <file>', 'configuration', 'sidecar.yaml')
     .option('--online', 'also reach issuers, Redis and upstreams')
     .option(
@@ -32,6 +32,7 @@ export function addCheck(program: Command, terminal: Terminal): void {
 
 async function check(options: CheckOptions, terminal: Terminal): Promise<void> {
   const loaded = await load(options, terminal);
+  const { relaxations } = await import('../config/relaxations.ts');
   const { overdueProblems, productionProblems } = await import('../config/production.ts');
   const { formatProblem } = await import('../config/problem.ts');
   const leftovers = overdueProblems(loaded, systemClock.nowMs());
@@ -39,14 +40,16 @@ async function check(options: CheckOptions, terminal: Terminal): Promise<void> {
   const online = options.online ? await (await import('./check-online.ts')).checkOnline(loaded) : [];
   const said = options.production ? loaded.warnings : [...loaded.warnings, ...leftovers];
   const warnings = said.map(formatProblem);
+  const relaxed = relaxations(loaded, systemClock.nowMs()).map(formatProblem);
   const report = {
     ok: refused.length === 0 && online.every(({ ok }) => ok),
     hash: loaded.hash,
     routes: routesOf(loaded),
   };
-  if (options.json) terminal.out(JSON.stringify({ ...report, warnings, refused, online }));
+  if (options.json) terminal.out(JSON.stringify({ ...report, relaxed, warnings, refused, online }));
   else {
     printRoutes(loaded, terminal);
+    for (const each of relaxed) terminal.out(`relaxed: ${each}`);
     for (const warning of warnings) terminal.err(`warning: ${warning}`);
     for (const { ok, what, detail } of online) terminal.out(`${ok ? 'ok    ' : 'FAILED'} ${what}: ${detail}`);
   }
@@ -99,6 +102,4 @@ function printRoutes(loaded: LoadedConfig, terminal: Terminal): void {
   ]);
   for (const line of tableLines([['ROUTE', 'MATCH', 'UPSTREAM', 'AUTH', 'ISSUERS', 'LIMITS'], ...rows]))
     terminal.out(line);
-  for (const { name, relax } of routes)
-    if (relax.length > 0) terminal.out(`route ${name} relaxes: ${relax.join(', ')}`);
 }

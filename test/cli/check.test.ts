@@ -25,7 +25,11 @@ test('a file that holds: exit 0, the route table, relaxations, in a process of i
   assert.match(out, /^ROUTE +MATCH +UPSTREAM +AUTH +ISSUERS +LIMITS$/m);
   assert.match(out, /^api +GET prefix \/api +app +required +corp +per_ip$/m);
   assert.match(out, /^health +\* path \/healthz +app +none +- +-$/m);
-  assert.match(out, /^route api relaxes: encoded_slash$/m);
+  assert.match(
+    out,
+    /^relaxed: sidecar\.yaml:6:73 routes\.api\.relax: encoded_slash: paths that servers read differently$/m,
+  );
+  assert.match(out, /^relaxed: sidecar\.yaml:7:43 routes\.health\.auth: none: needs no token$/m);
 });
 
 test('a file that does not hold: exit 3, one problem a line with its place, all of them', async () => {

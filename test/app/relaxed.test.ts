@@ -1,10 +1,10 @@
-// `shadow_until`: until then nothing is refused, from then on everything is, without a reload or a restart.
+// Relaxations are said when they come into force; shadow mode ends at `shadow_until`, without a reload or a restart.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { systemClock } from '../../src/core/clock.ts';
-import { eventually, several } from '../app/several.ts';
 import { recordingUpstream } from '../support/recording-upstream.ts';
 import { configFor, startSidecar, type TestSidecar } from '../support/sidecar.ts';
+import { eventually, several } from './several.ts';
 
 const DAY_MS = 86_400_000;
 const inDays = (days: number) => new Date(Date.now() + days * DAY_MS).toISOString().replace(/\.\d+Z$/, 'Z');
@@ -73,12 +73,40 @@ test('a stream that only shadow mode let in ends with it', async () => {
   assert.deepEqual(ended(sidecar), [['routes.all']]);
 });
 
+test('the log says what is relaxed at the start, and again when a reload changes it', async () => {
+  const relaxed = (sidecar: TestSidecar) =>
+    sidecar.logged().flatMap(({ event, settings }) => (event === 'relaxed' ? [settings as string[]] : []));
+  const health = { match: { path: '/healthz' }, auth: 'none' };
+  const routes = { all: { match: { prefix: '/' }, relax: ['double_slash'] }, health };
+  await using sidecar = await startSidecar('http://127.0.0.1:1', { routes, proxy: { error_detail: 'reason' } });
+  assert.deepEqual(
+    relaxed(sidecar).map((each) => each.map((text) => text.replace(/^\S+:\d+:\d+ /, ''))),
+    [
+      [
+        'proxy.error_detail: reason: callers are told why they were refused',
+        'routes.all.relax: double_slash: paths that servers read differently',
+        'routes.health.auth: none: needs no token',
+      ],
+    ],
+  );
+  const stricter = (proxy: object, more: object) => {
+    sidecar.writeConfig(configFor('http://127.0.0.1:1', { proxy, ...more }));
+    assert.ok(sidecar.reload());
+  };
+  stricter({ error_detail: 'reason', max_connections: 100 }, { routes });
+  assert.equal(relaxed(sidecar).length, 1);
+  stricter({}, {});
+  assert.deepEqual(relaxed(sidecar)[1], []);
+});
+
 test('every worker process ends it', async () => {
   const until = new Date(Date.now() + 8_000).toISOString().replace(/\.\d+Z$/, 'Z');
   await using world = await several({
     routes: { all: { match: { prefix: '/' }, mode: 'shadow', shadow_until: until } },
   });
   await eventually(async () => (await world.statuses(20)).every((each) => each === 401), 'all workers enforce');
+  const relaxed = world.logged().filter(({ event }) => String(event) === 'relaxed');
+  assert.ok(relaxed.length > 0 && relaxed.every(({ worker }) => worker === undefined));
   await eventually(
     () =>
       new Set(world.logged().flatMap(({ event, worker }) => (String(event) === 'shadow_ended' ? [worker] : [])))
