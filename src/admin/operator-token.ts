@@ -1,6 +1,6 @@
 // Tokens of operators, which leak scanners recognise and which are kept as digests only, and the operator of a state folder.
 // That one is made at the first start, so that no sidecar ever runs with a default one. Who is let in is operator-check.ts's.
-import { mkdirSync, readFileSync, rmSync } from 'node:fs';
+import { readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { z } from 'zod';
 import type { Clock } from '../core/clock.ts';
@@ -8,7 +8,7 @@ import { secretsEqual } from '../core/encoding.ts';
 import { SidecarError } from '../core/errors.ts';
 import { randomId } from '../core/ids.ts';
 import { isPrefixedSecret, mintPrefixedSecret, secretDigest } from '../core/prefixed-secret.ts';
-import { createPrivateFile } from '../core/private-file.ts';
+import { createPrivateFile, makePrivateFolder } from '../core/private-file.ts';
 
 /** Who calls, and what it may do: `*`, or names such as `tokens:write`. */
 export interface Operator {
@@ -99,7 +99,7 @@ function readOperators(stateDir: string): readonly OperatorRecord[] | undefined 
 function createOperators(stateDir: string, clock: Clock): readonly OperatorRecord[] {
   const path = operatorsPath(stateDir);
   try {
-    mkdirSync(stateDir, { recursive: true, mode: 0o700 });
+    makePrivateFolder(stateDir);
     createPrivateFile(adminTokenPath(stateDir), `${mintOperatorToken()}\n`);
     const token = (readIfPresent(adminTokenPath(stateDir)) ?? '').trim();
     if (!isOperatorToken(token)) throw unusable(`${adminTokenPath(stateDir)} holds no operator token`);

@@ -1,19 +1,26 @@
 // The state folder, and the admin socket's place in it: taken only when nobody answers there, so that a second start in the same state_dir never takes
 // a running sidecar's socket away from its operators.
 import { once } from 'node:events';
-import { chmodSync, mkdirSync, rmSync } from 'node:fs';
+import { chmodSync, rmSync } from 'node:fs';
 import { connect } from 'node:net';
 import type { LoadedConfig } from '../config/loaded.ts';
 import { SidecarError } from '../core/errors.ts';
+import { makePrivateFolder } from '../core/private-file.ts';
 import type { Log } from '../telemetry/log.ts';
 
 /** sun_path holds 108 bytes with its NUL on Linux; longer ones would be cut in silence. */
 const MAX_PATH_BYTES = 107;
 
-/** Makes the state folder, for this user alone, and says what is odd about the configuration. */
+/** Makes the state folder, for this user alone, and says what is odd about the configuration. Throws `misconfigured`. */
 export function prepareStateDir(stateDir: string, { warnings }: LoadedConfig, log: Log): void {
-  mkdirSync(stateDir, { recursive: true, mode: 0o700 });
-  chmodSync(stateDir, 0o700);
+  try {
+    makePrivateFolder(stateDir);
+    chmodSync(stateDir, 0o700);
+  } catch (cause) {
+    const { code } = cause as NodeJS.ErrnoException;
+    const message = `state_dir ${stateDir} cannot be used (${code}): it needs to be a folder of ours`;
+    throw new SidecarError('misconfigured', 'not_configured', message, { cause });
+  }
   for (const { message, place } of warnings) log.warn({ problem: message, place }, 'config_warning');
 }
 

@@ -3,6 +3,7 @@
 // `doorward audit verify --file` can prove it anywhere.
 import { createPublicKey, type KeyObject } from 'node:crypto';
 import { SidecarError } from '../core/errors.ts';
+import { isJsonObject } from '../core/strict-json.ts';
 import type { AuditRecord, StoredCheckpoint } from '../stores/contracts/audit.ts';
 import { keyIdOf } from './checkpoint.ts';
 import { type AuditReading, opened } from './stored-evidence.ts';
@@ -67,7 +68,11 @@ export function exportedEvidence(
   const keys = new Map<string, KeyObject>();
   const keyIds = new Set<string>();
   const parsed = async function* () {
-    for await (const text of lines()) if (text !== '') yield parseLine(text);
+    let number = 0;
+    for await (const text of lines()) {
+      number += 1;
+      if (text !== '') yield parseLine(text, number);
+    }
   };
   let walked = false;
   const evidence: AuditEvidence = {
@@ -100,17 +105,39 @@ export function exportedEvidence(
 
 /** The id is computed and not read: it is what an operator compares. */
 function noteKey(text: string, trusted: readonly string[] | undefined, keys: Map<string, KeyObject>): void {
-  const publicKey = createPublicKey({ key: Buffer.from(text, 'base64url'), type: 'spki', format: 'der' });
+  const publicKey = publicKeyIn(text);
   const keyId = keyIdOf(publicKey);
   if (trusted === undefined || trusted.includes(keyId)) keys.set(keyId, publicKey);
 }
 
-function parseLine(text: string): ExportLine {
+function publicKeyIn(text: string): KeyObject {
   try {
-    const line = JSON.parse(text) as ExportLine;
-    if ('key' in line || 'checkpoint' in line || 'event' in line) return line;
+    return createPublicKey({ key: Buffer.from(text, 'base64url'), type: 'spki', format: 'der' });
   } catch (cause) {
-    throw new SidecarError('malformed', 'request_malformed', 'a line of the file is no JSON', { cause });
+    throw unsound('a key of the file is no public key', cause);
   }
-  throw new SidecarError('malformed', 'request_malformed', 'a line of the file is none of an audit export');
+}
+
+const unsound = (message: string, cause?: unknown) =>
+  new SidecarError('malformed', 'request_malformed', message, { cause });
+
+function parseLine(text: string, number: number): ExportLine {
+  let line: unknown;
+  try {
+    line = JSON.parse(text);
+  } catch (cause) {
+    throw unsound(`line ${number} is no JSON`, cause);
+  }
+  if (isExportLine(line)) return line;
+  throw unsound(`line ${number} is none of an audit export`);
+}
+
+/** Whether it has what a walk over it takes for granted; everything else a signature or a hash speaks for. */
+function isExportLine(line: unknown): line is ExportLine {
+  if (!isJsonObject(line)) return false;
+  const { key, checkpoint, event } = line;
+  if (isJsonObject(key)) return typeof key.public_key === 'string';
+  if (isJsonObject(event)) return typeof event.writer === 'string' && Number.isSafeInteger(event.number);
+  if (!isJsonObject(checkpoint) || !Number.isSafeInteger(checkpoint.number)) return false;
+  return typeof checkpoint.statement === 'string' && typeof checkpoint.signature === 'string';
 }

@@ -1,21 +1,12 @@
 // The local spool: events lie in an append-only file of state_dir until PostgreSQL has them, so that none is lost when the
 // process is killed or PostgreSQL is away. One file per segment, mode 0600; frames of length, CRC-32 and JSON. Details stand
 // in clear for that short time: the same folder holds the operator token, and details hold no secrets.
-import {
-  closeSync,
-  fdatasync,
-  ftruncateSync,
-  mkdirSync,
-  openSync,
-  readdirSync,
-  readFileSync,
-  rmSync,
-  write,
-} from 'node:fs';
+import { closeSync, fdatasync, ftruncateSync, openSync, readdirSync, readFileSync, rmSync, write } from 'node:fs';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { crc32 } from 'node:zlib';
 import { randomId } from '../core/ids.ts';
+import { makePrivateFolder } from '../core/private-file.ts';
 import type { AuditRecord } from '../stores/contracts/audit.ts';
 import type { ChainedEvent } from './chain.ts';
 
@@ -66,7 +57,7 @@ export class Spool implements Disposable {
 
   /** Makes the folder (mode 0700) and the first file. Throws the system's error. */
   constructor(folder: string) {
-    mkdirSync(folder, { recursive: true, mode: 0o700 });
+    makePrivateFolder(folder);
     this.#folder = folder;
     this.#file = this.#open();
   }

@@ -47,7 +47,10 @@ export interface AdminAnswer {
   /** JSON of the body; undefined for an empty one or another format. */
   readonly json: unknown;
   readonly text: string;
+  /** Every answer of an admin port has one; empty where none came. */
   readonly requestId: string;
+  /** Who answered, in words. */
+  readonly where: string;
 }
 
 /** A sidecar refused a call: the message holds everything, `problems` what to put right. */
@@ -65,10 +68,20 @@ export class AdminRefusal extends CliError {
 
 /** Calls a sidecar and returns the JSON of its answer. Throws AdminRefusal for every refusal, with its exit code. */
 export async function callAdmin(options: AdminOptions, terminal: Terminal, call: AdminCall): Promise<unknown> {
-  const answer = await askAdmin(options, terminal, call);
-  if (answer.status < 400) return answer.text === '' ? undefined : JSON.parse(answer.text);
-  throw refusal(answer.status, answer.text);
+  return (await soundAnswer(options, terminal, call)).json;
 }
+
+/** An answer that an admin port may have given; throws AdminRefusal, and CliError for what something else answered. */
+async function soundAnswer(options: AdminOptions, terminal: Terminal, call: AdminCall): Promise<AdminAnswer> {
+  const answer = await askAdmin(options, terminal, call);
+  const { status, text, json, requestId } = answer;
+  if (requestId === '' || (text !== '' && json === undefined)) throw noAdminPort(answer);
+  if (status < 400) return answer;
+  throw (json as ProblemDocument | undefined)?.code === undefined ? noAdminPort(answer) : refusal(answer);
+}
+
+const noAdminPort = ({ where, status }: AdminAnswer) =>
+  new CliError('sidecar_unreachable', `${where} answers (${status}), but is no admin port; see --admin`);
 
 /** Calls a sidecar and returns whatever it answers. Throws CliError only when none does. */
 export async function askAdmin(options: AdminOptions, terminal: Terminal, call: AdminCall): Promise<AdminAnswer> {
@@ -85,12 +98,16 @@ export async function askAdmin(options: AdminOptions, terminal: Terminal, call: 
         ...(call.body === undefined ? {} : { 'content-type': 'application/json' }),
       },
       ...(call.body === undefined ? {} : { body: JSON.stringify(call.body) }),
-    }).catch((cause) => {
-      throw unreachable(door, cause);
-    });
-    const text = await answer.body.text();
+    }).catch((cause) => unreachable(door, cause));
+    const text = await answer.body.text().catch((cause) => unreachable(door, cause));
     const { 'x-request-id': requestId } = answer.headers;
-    return { status: answer.statusCode, text, json: jsonIn(text), requestId: String(requestId) };
+    return {
+      status: answer.statusCode,
+      text,
+      json: jsonIn(text),
+      requestId: String(requestId ?? ''),
+      where: door.where,
+    };
   } finally {
     await door.agent.destroy();
   }
@@ -107,10 +124,9 @@ export async function callPages<Item>(
   for (const [name, value] of Object.entries(filter)) if (value !== undefined) query.set(name, value);
   const items: Item[] = [];
   for (;;) {
-    const page = (await callAdmin(options, terminal, { method: 'GET', path: `${path}?${query}` })) as {
-      readonly items: readonly Item[];
-      readonly next?: string;
-    };
+    const answer = await soundAnswer(options, terminal, { method: 'GET', path: `${path}?${query}` });
+    const page = answer.json as { readonly items?: readonly Item[]; readonly next?: string } | undefined;
+    if (page?.items === undefined) throw noAdminPort(answer);
     items.push(...page.items);
     if (page.next === undefined) return items;
     query.set('cursor', page.next);
@@ -120,12 +136,12 @@ export async function callPages<Item>(
 /** Codes of a handshake that failed: of OpenSSL (ERR_SSL_…), of Node (ERR_TLS_…), and of X.509. */
 const HANDSHAKE = /SSL|TLS|CERT|SELF_SIGNED|UNABLE_TO_/;
 
-function unreachable({ where }: Door, cause: unknown): CliError {
+function unreachable({ where }: Door, cause: unknown): never {
   const code = (cause as NodeJS.ErrnoException).code ?? 'no answer';
   const message = HANDSHAKE.test(code)
     ? `no TLS with ${where} (${code}); see --admin-ca, --admin-cert and --admin-key`
     : `no sidecar answers at ${where} (${code})`;
-  return new CliError('sidecar_unreachable', message, { cause });
+  throw new CliError('sidecar_unreachable', message, { cause });
 }
 
 interface ProblemDocument {
@@ -136,8 +152,8 @@ interface ProblemDocument {
   readonly errors?: readonly { readonly path: string; readonly problem: string }[];
 }
 
-function refusal(status: number, text: string): AdminRefusal {
-  const document = (jsonIn(text) ?? {}) as ProblemDocument;
+function refusal({ status, json }: AdminAnswer): AdminRefusal {
+  const document = (json ?? {}) as ProblemDocument;
   const lines = (document.errors ?? []).map(({ path, problem }) => `${path}: ${problem}`);
   const head = `${status} ${document.title ?? 'refused'}${document.detail === undefined ? '' : `: ${document.detail}`}`;
   const id = document.request_id === undefined ? '' : ` (request ${document.request_id})`;

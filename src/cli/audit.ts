@@ -1,7 +1,8 @@
 // `doorward audit`: look into the audit log, prove it, export it as lines that can be proved anywhere.
-import { createReadStream } from 'node:fs';
+import { createReadStream, statSync } from 'node:fs';
 import { createInterface } from 'node:readline';
 import type { Command } from 'commander';
+import { SidecarError } from '../core/errors.ts';
 import { type AdminOptions, callAdmin, withAdminOptions } from './admin-client.ts';
 import { CliError } from './exit-codes.ts';
 import { type Terminal, tableLines } from './terminal.ts';
@@ -153,9 +154,11 @@ async function verifyFile(file: string, options: VerifyOptions, terminal: Termin
     import('../audit/report.ts'),
     import('../audit/checkpoint.ts'),
   ]);
+  // Read once for the checkpoints, once for the events: of a pipe nothing would be left, and nothing would be wrong.
+  if (!statSync(file).isFile()) throw new CliError('usage', `${file} is no regular file, which verifying needs`);
   const lines = () => createInterface({ input: createReadStream(file), crlfDelay: Number.POSITIVE_INFINITY });
   const { evidence, keyIds } = exportedEvidence(lines, options.key);
-  const report = reportBody(await verifyAudit(evidence)) as unknown as ReportAnswer;
+  const report = reportBody(await verifyAudit(evidence).catch((error) => unreadable(file, error))) as unknown;
   if (options.key === undefined) {
     terminal.err(`signed by ${[...keyIds].join(', ') || 'nobody'}: compare with \`audit verify\` there, or give --key`);
   }
@@ -166,7 +169,11 @@ async function verifyFile(file: string, options: VerifyOptions, terminal: Termin
       if (stored.number === number) found = checkpointDigest(stored);
     refuseExpected(options.expect, found);
   }
-  return report;
+  return report as ReportAnswer;
+}
+
+function unreadable(file: string, cause: unknown): never {
+  throw cause instanceof SidecarError ? new CliError('failure', `${file}: ${cause.message}`, { cause }) : cause;
 }
 
 function sentences(report: ReportAnswer): string[] {

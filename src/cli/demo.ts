@@ -1,8 +1,9 @@
 // `doorward demo`: a sample application, the sidecar before it, and the lines to try it with. Writes .doorward/demo.json for
 // scripts. Nothing else is needed, and nothing of it is left when it ends.
-import { mkdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import type { Command } from 'commander';
+import { makePrivateFolder } from '../core/private-file.ts';
 import { startSampleApplication } from './sample-application.ts';
 import { freePort, openScratch, type ScratchSidecar, untilInterrupted } from './scratch-sidecar.ts';
 import type { Terminal } from './terminal.ts';
@@ -20,6 +21,7 @@ export function addDemo(program: Command, terminal: Terminal): void {
 async function demo(terminal: Terminal): Promise<void> {
   const folder = resolve('.doorward');
   const file = join(folder, 'demo.json');
+  makePrivateFolder(folder);
   rmSync(file, { force: true });
   await using application = await startSampleApplication();
   const { hasEmbeddedPostgres } = await import('../app/embedded.ts');
@@ -29,7 +31,6 @@ async function demo(terminal: Terminal): Promise<void> {
   const token = await scratch.issue({ subject: 'alice', client: 'demo_app', scopes: ['read'], roles: ['reader'] });
   const leaked = await scratch.issue({ subject: 'mallory', client: 'demo_app', scopes: ['read'] });
   const { proxyUrl: proxy, adminUrl: admin, observeUrl: observe, adminTokenFile } = scratch.sidecar;
-  mkdirSync(folder, { recursive: true, mode: 0o700 });
   writeWhole(file, { proxy, admin, observe, token, admin_token: scratch.adminToken });
   const links = { proxy, admin: admin as string, observe: observe as string };
   const shown = { ...links, application: application.url, token, leaked, adminTokenFile, billing };

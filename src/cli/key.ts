@@ -1,9 +1,9 @@
 // `doorward key`: signing keys of a running control plane, and the key pair that published documents are signed with.
 import { generateKeyPairSync } from 'node:crypto';
-import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
+import { existsSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Command } from 'commander';
-import { createPrivateFile } from '../core/private-file.ts';
+import { createPrivateFile, makePrivateFolder } from '../core/private-file.ts';
 import { type AdminOptions, callAdmin, callPages, withAdminOptions } from './admin-client.ts';
 import { CliError } from './exit-codes.ts';
 import { type Terminal, tableLines } from './terminal.ts';
@@ -84,7 +84,7 @@ function momentOf(row: KeyRow): string {
 function makePublishingKey(dir: string, terminal: Terminal): void {
   const [secret, open] = [join(dir, 'publish.key'), join(dir, 'publish.pub')];
   if (existsSync(secret) || existsSync(open)) throw new CliError('usage', `${dir} holds a publishing key already`);
-  mkdirSync(dir, { recursive: true, mode: 0o700 });
+  makePrivateFolder(dir);
   const { privateKey, publicKey } = generateKeyPairSync('ed25519');
   createPrivateFile(secret, privateKey.export({ type: 'pkcs8', format: 'pem' }) as string);
   writeFileSync(open, publicKey.export({ type: 'spki', format: 'pem' }), { mode: 0o644, flag: 'wx' });

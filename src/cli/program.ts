@@ -12,8 +12,9 @@ import { addDemo } from './demo.ts';
 import { addDev } from './dev.ts';
 import { addDoctor } from './doctor.ts';
 import { addDrain } from './drain.ts';
-import { CliError, exitCodeMeanings, exitCodes } from './exit-codes.ts';
+import { exitCodeMeanings, exitCodes } from './exit-codes.ts';
 import { addExplain } from './explain.ts';
+import { asCliError } from './failure.ts';
 import { addGrant } from './grant.ts';
 import { addHealthcheck } from './healthcheck.ts';
 import { addInit } from './init.ts';
@@ -95,10 +96,7 @@ function exitCodeTable(): string {
 function explainFailure(error: unknown, terminal: Terminal): number {
   // commander has printed its own message already; --help and --version end here too, with 0.
   if (error instanceof CommanderError) return error.exitCode === 0 ? exitCodes.ok : exitCodes.usage;
-  if (error instanceof CliError) {
-    terminal.err(error.message);
-    return error.exitCode;
-  }
-  terminal.err(error instanceof Error ? (error.stack ?? error.message) : String(error));
-  return exitCodes.failure;
+  const { message, exitCode } = asCliError(error);
+  terminal.err(message);
+  return exitCode;
 }

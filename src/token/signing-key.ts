@@ -8,9 +8,9 @@ import {
   type KeyObject,
   type webcrypto,
 } from 'node:crypto';
-import { chmodSync, mkdirSync, readFileSync } from 'node:fs';
+import { chmodSync, readFileSync } from 'node:fs';
 import { dirname } from 'node:path';
-import { createPrivateFile } from '../core/private-file.ts';
+import { createPrivateFile, makePrivateFolder } from '../core/private-file.ts';
 import { misconfigured } from './refusal.ts';
 import { jwkThumbprint, keyFromJwk } from './verification-key.ts';
 
@@ -82,7 +82,7 @@ export function openSigningKey(path: string, algorithm: SigningAlgorithm): Signi
   if (present !== undefined) return signingKeyFromPem(present, algorithm, path);
   const folder = dirname(path);
   try {
-    if (mkdirSync(folder, { recursive: true, mode: 0o700 }) !== undefined) chmodSync(folder, 0o700);
+    if (makePrivateFolder(folder)) chmodSync(folder, 0o700);
     createPrivateFile(path, generate(algorithm).export({ type: 'pkcs8', format: 'pem' }) as string);
   } catch (cause) {
     throw misconfigured(`the signing key cannot be kept in ${path}`, { cause });

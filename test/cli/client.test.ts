@@ -201,7 +201,7 @@ async function adminFront(it: AdminSidecar, before: (call: number) => Promise<un
       headers: { authorization: String(asked.headers.authorization), 'content-type': 'application/json' },
       body: asked.method === 'GET' ? null : asked,
     });
-    response.writeHead(answer.statusCode);
+    response.writeHead(answer.statusCode, { 'x-request-id': String(answer.headers['x-request-id']) });
     answer.body.pipe(response);
   }).listen(0, '127.0.0.1');
   await once(front, 'listening');

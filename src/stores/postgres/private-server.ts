@@ -2,11 +2,12 @@
 // when we are killed. For `postgres: {embedded: true}` and for tests; where the programs come from is embedded.ts's.
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { chownSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { chownSync, existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { connect } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { SidecarError } from '../../core/errors.ts';
+import { makePrivateFolder } from '../../core/private-file.ts';
 
 /** How a private server is set up. */
 export interface PrivateServerOptions {
@@ -86,7 +87,7 @@ export async function startPrivateServer(options: PrivateServerOptions): Promise
 const ENVIRONMENT = { PATH: '/usr/bin:/bin', LC_ALL: 'C', TZ: 'UTC' };
 
 function initialise({ binaries, folder, password, runAs }: PrivateServerOptions): void {
-  mkdirSync(folder, { recursive: true, mode: 0o700 });
+  makePrivateFolder(folder);
   if (runAs) chownSync(folder, runAs.uid, runAs.gid);
   const args = ['-D', folder, '-U', 'doorward', '-A', 'scram-sha-256', '-E', 'UTF8', '--locale=C', '--no-sync', '-N'];
   // Node's standard input is a socket, which cannot be opened by name; a shell's is a pipe, which can.
