@@ -4,7 +4,7 @@ import type { CheckpointKeys } from '../audit/keys.ts';
 import type { KnownNames } from '../clients/properties.ts';
 import type { AuditTrail } from '../core/audit-trail.ts';
 import type { Clock } from '../core/clock.ts';
-import type { Explanation, Question } from '../core/explanation.ts';
+import type { Behind, Explanation, JudgedBy, Question } from '../core/explanation.ts';
 import type { Principal } from '../core/principal.ts';
 import type { AuditStore } from '../stores/contracts/audit.ts';
 import type { ClientNotice, TenantClients } from '../stores/contracts/clients.ts';
@@ -115,6 +115,11 @@ export type ReloadResult =
 export interface ConfigDesk {
   readonly file: string;
   hash(): string;
+  /**
+   * What stands in the configuration behind a verdict; undefined when it was judged by another than the one in force, whose lines
+   * would mislead.
+   */
+  behind(verdict: JudgedBy): Behind | undefined;
   /** Complete YAML with secrets masked; with the source of each value as a comment when asked. */
   print(options: { readonly withSources: boolean }): string;
   reload(): ReloadResult | Promise<ReloadResult>;

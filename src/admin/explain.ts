@@ -1,8 +1,10 @@
 // Why a request would be, or was, decided as it was. The judging is the data plane's own pipeline, handed in; nothing is
 // charged, sent or recorded.
 import { z } from 'zod';
-import type { Question } from '../core/explanation.ts';
+import type { Explanation, Question } from '../core/explanation.ts';
 import { reasons } from '../core/reasons.ts';
+import type { KeptDecision } from '../stores/contracts/decisions.ts';
+import type { AdminDependencies } from './dependencies.ts';
 import { endpoint, FieldsError } from './endpoint.ts';
 import { listShape, reason } from './shapes.ts';
 
@@ -35,6 +37,21 @@ const question = z.strictObject({
     .default([]),
 });
 
+const place = z.string().describe('`sidecar.yaml:14:40`, or the name of a variable, or `default`.');
+
+const shownSetting = z.strictObject({
+  setting: z.string(),
+  value: z.string().optional(),
+  from: z.enum(['file', 'environment', 'default']),
+  at: place,
+});
+
+const shownUpstream = z.strictObject({
+  name: z.string(),
+  takes_requests: z.boolean(),
+  endpoints: z.array(z.strictObject({ url: z.string(), address: z.string(), state: z.string() })),
+});
+
 const MASKED = new Set(['authorization', 'cookie', 'proxy-authorization']);
 
 /** POST /v1/explain: the verdict on a request that is described and not sent. */
@@ -49,7 +66,10 @@ export const explainRequest = endpoint({
       reason,
       stage: z.string(),
       route: z.string().optional(),
+      route_at: place.optional(),
       rule: z.string().optional(),
+      rule_at: place.optional(),
+      config: z.string().describe('First 12 digits of the hash of the configuration.'),
       client_address: z.string(),
       subject: z.string().optional(),
       client: z.string().optional(),
@@ -62,6 +82,10 @@ export const explainRequest = endpoint({
           under_way: z.number().optional(),
         }),
       ),
+      settings: z
+        .array(shownSetting)
+        .describe('What of the route, its issuers and limits decided, and where it stands.'),
+      upstream: shownUpstream.optional(),
       upstream_headers: z.array(z.tuple([z.string(), z.string()])),
       answer: z.strictObject({ status: z.int(), headers: z.array(z.tuple([z.string(), z.string()])) }).optional(),
       status: z.int(),
@@ -70,17 +94,33 @@ export const explainRequest = endpoint({
     }),
   },
   summary: 'What would happen to a request, and why.',
-  handler: async ({ explain }, { body }) => {
-    const explanation = await explain(questionOf(body));
+  handler: async (dependencies, { body }) => {
+    const explanation = await dependencies.explain(questionOf(body));
+    const stands = await behind(dependencies, explanation);
     const { status, code, remedy } = reasons[explanation.reason];
     const headers = maskedPairs(explanation.upstream_headers, body.token);
     const answer = explanation.answer && {
       status: explanation.answer.status,
       headers: maskedPairs(explanation.answer.headers, body.token),
     };
-    return { status: 200, body: { ...explanation, status, code, remedy, upstream_headers: headers, answer } };
+    const shown = { ...explanation, ...stands, status, code, remedy, upstream_headers: headers, answer };
+    return { status: 200, body: shown };
   },
 });
+
+/** What the configuration in force says about it, and how the upstream of the route does. */
+async function behind({ config, upstreams }: AdminDependencies, explanation: Explanation) {
+  const limits = explanation.limits.map(({ limit }) => limit);
+  const found = config.behind({ ...explanation, limits: [...new Set(limits)] });
+  if (found === undefined) return { settings: [] };
+  const row = (await upstreams()).find(({ name }) => name === found.upstream);
+  const upstream = row && {
+    name: row.name,
+    takes_requests: row.takes_requests,
+    endpoints: row.endpoints.map(({ url, address, state }) => ({ url, address, state })),
+  };
+  return { ...found, upstream };
+}
 
 function questionOf(body: z.output<typeof question>): Question {
   const { target, host } = splitUrl(body.url);
@@ -134,17 +174,29 @@ export const findDecisions = endpoint({
         outcome: z.enum(['allow', 'deny']),
         reason,
         remedy: z.string().optional(),
+        rule_at: place.optional(),
+        route_at: place.optional(),
       }),
     ),
   },
   summary: 'Kept refusals by request id, outcome, reason or route.',
-  handler: async ({ decisions }, { query }) => {
+  handler: async ({ decisions, config }, { query }) => {
     const { limit, ...wanted } = query;
     const filter = Object.fromEntries(Object.entries(wanted).filter((pair): pair is [string, string] => !!pair[1]));
     const items = await decisions.find(filter, limit);
-    return { status: 200, body: { items: items.map((item) => ({ ...item, remedy: remedyOf(item.reason) })) } };
+    const shown = items.map((item) => ({ ...item, remedy: remedyOf(item.reason), ...placesOf(config, item) }));
+    return { status: 200, body: { items: shown } };
   },
 });
+
+const text = (value: unknown) => (typeof value === 'string' ? value : undefined);
+
+/** Nothing for a decision of an earlier configuration: its lines are not those of the file as it is now. */
+function placesOf({ behind }: AdminDependencies['config'], decision: KeptDecision) {
+  const { config, route, rule } = decision;
+  const found = behind({ config: text(config), route: text(route), rule: text(rule), limits: [] });
+  return { rule_at: found?.rule_at, route_at: found?.route_at };
+}
 
 function remedyOf(reason: unknown): string | undefined {
   return typeof reason === 'string' && Object.hasOwn(reasons, reason)

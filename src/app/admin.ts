@@ -14,6 +14,7 @@ import type { DataPlane } from '../proxy/server.ts';
 import { MemoryIdempotentAnswers } from '../stores/memory/idempotency.ts';
 import type { Log } from '../telemetry/log.ts';
 import { logTrail } from './audit.ts';
+import { behind } from './behind.ts';
 import { clientDesk } from './clients.ts';
 import { limitDesk, revocationDesk, routeRows, tokenDesk } from './desks.ts';
 import { signingKeyDesk } from './key-desk.ts';
@@ -124,6 +125,7 @@ function dependenciesOf(parts: AdminParts, opened: AsyncDisposableStack): AdminD
     config: {
       file: current().loaded.file,
       hash: () => current().loaded.hash,
+      behind: (verdict) => behind(current().loaded, verdict),
       print: (options) => printConfig(current().loaded, options),
       reload: parts.reload,
     },

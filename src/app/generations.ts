@@ -1,7 +1,7 @@
 // Makes the compiled configuration that requests see, and carries over to the next one what should live longer than a
 // reload: upstream pools and fetched key sets whose settings did not change. The verified-token cache is always made anew.
 import { readFileSync } from 'node:fs';
-import type { LoadedConfig } from '../config/loaded.ts';
+import { configId, type LoadedConfig } from '../config/loaded.ts';
 import type { IssuerConfig } from '../config/schema.ts';
 import { enforceOverdue } from '../config/shadow.ts';
 import type { Clock } from '../core/clock.ts';
@@ -146,7 +146,7 @@ export function generations(options: {
       const assertions = assertionsOf(loaded);
       const tracing = options.tracing.plan(loaded);
       const parts = { clock, log, metrics, upstreams, verifier, gate, clients, assertions, tracing };
-      const generation = compileGeneration(config, parts);
+      const generation = compileGeneration(config, { ...parts, configId: configId(loaded) });
       const signers = new Map<string, Signer>();
       for (const [name, key] of keys) {
         const issuer = config.issuers[name] as IssuerConfig;

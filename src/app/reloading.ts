@@ -1,6 +1,6 @@
 // Reloading as the program does it: by file watch, signal or call; the outcome is logged, counted and followed.
 
-import type { LoadedConfig } from '../config/loaded.ts';
+import { configId, type LoadedConfig } from '../config/loaded.ts';
 import { ConfigError } from '../config/problem.ts';
 import type { ConfigHolder, ReloadOutcome } from '../config/reload.ts';
 import { type ConfigWatch, watchConfig } from '../config/watch.ts';
@@ -75,7 +75,7 @@ export class Reloading implements AsyncDisposable {
 
   #noteHash(): void {
     const { holder, metrics } = this.#parts;
-    metrics.configHash.set(Number.parseInt(holder.current().hash.slice(0, 12), 16));
+    metrics.configHash.set(Number.parseInt(configId(holder.current()), 16));
   }
 }
 

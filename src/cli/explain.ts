@@ -1,6 +1,6 @@
 // `doorward explain METHOD URL`: what would happen to a request, without sending or charging it.
 import { type Command, Option } from 'commander';
-import type { ShownLimit } from '../core/explanation.ts';
+import type { ShownLimit, ShownSetting } from '../core/explanation.ts';
 import { type AdminOptions, callAdmin, withAdminOptions } from './admin-client.ts';
 import { CliError } from './exit-codes.ts';
 import { readToken, type Terminal } from './terminal.ts';
@@ -18,12 +18,19 @@ interface Answer {
   readonly stage: string;
   readonly status: number;
   readonly route?: string;
+  readonly route_at?: string;
   readonly rule?: string;
+  readonly rule_at?: string;
   readonly remedy: string;
   readonly client_address: string;
   readonly subject?: string;
   readonly client?: string;
   readonly limits: readonly ShownLimit[];
+  readonly settings: readonly ShownSetting[];
+  readonly upstream?: {
+    readonly name: string;
+    readonly endpoints: readonly { readonly url: string; readonly address: string; readonly state: string }[];
+  };
   readonly upstream_headers: readonly (readonly [string, string])[];
   readonly answer?: { readonly status: number; readonly headers: readonly (readonly [string, string])[] };
 }
@@ -65,14 +72,22 @@ function lines(answer: Answer): string[] {
     ['verdict', answer.allowed ? 'allowed' : `refused with ${answer.status}`],
     ['reason', answer.reason],
     ['stage', answer.stage],
-    ['route', answer.route],
-    ['rule', answer.rule],
+    ['route', placed(answer.route_at, answer.route)],
+    ['rule', placed(answer.rule_at, answer.rule)],
     ['address', answer.client_address],
     ['subject', answer.subject],
     ['client', answer.client],
     ...answer.limits.map(({ limit, remaining, local_share: share }): [string, string] => [
       'limit',
       `${limit}: ${remaining} left${share === undefined ? '' : ` of this replica's share of ${share} (Redis is away)`}`,
+    ]),
+    ...answer.settings.map(({ setting, value, at }): [string, string] => [
+      'setting',
+      `${at} ${setting}${value === undefined ? '' : `: ${value}`}`,
+    ]),
+    ...(answer.upstream?.endpoints ?? []).map(({ url, address, state }): [string, string] => [
+      'upstream',
+      `${answer.upstream?.name}: ${url} at ${address}, ${state}`,
     ]),
     ...answer.upstream_headers.map(([name, value]): [string, string] => ['sent', `${name}: ${value}`]),
     ['answer', answer.answer && String(answer.answer.status)],
@@ -81,3 +96,7 @@ function lines(answer: Answer): string[] {
   ];
   return shown.flatMap(([name, value]) => (value === undefined ? [] : [`${name.padEnd(8)} ${value}`]));
 }
+
+/** A word of a verdict behind the place where it stands, where that is known. */
+export const placed = (at: string | undefined, word: string | undefined): string | undefined =>
+  at === undefined || word === undefined ? word : `${at} ${word}`;

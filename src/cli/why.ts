@@ -2,6 +2,7 @@
 import type { Command } from 'commander';
 import { type AdminOptions, callAdmin, withAdminOptions } from './admin-client.ts';
 import { CliError } from './exit-codes.ts';
+import { placed } from './explain.ts';
 import type { Terminal } from './terminal.ts';
 
 const SHOWN = ['time', 'status', 'stage', 'reason', 'rule', 'limits', 'route', 'method', 'host', 'path', 'address'];
@@ -23,8 +24,10 @@ export function addWhy(program: Command, terminal: Terminal): void {
       }
       if (options.json) return terminal.out(JSON.stringify(decision));
       for (const name of [...SHOWN, ...WHO]) {
-        const value = decision[name];
-        if (value !== undefined && value !== '') terminal.out(`${name.padEnd(8)} ${String(value)}`);
+        const value = placed(text(decision[`${name}_at`]), text(decision[name]));
+        if (value !== undefined && value !== '') terminal.out(`${name.padEnd(8)} ${value}`);
       }
     });
 }
+
+const text = (value: unknown): string | undefined => (value === undefined ? undefined : String(value));

@@ -32,13 +32,20 @@ export interface LoadedConfig {
   readonly effective: Tree;
 }
 
-/** Something about a setting that holds, with its place: the file alone where only a default stands there. */
-export function problemAt({ file, sources }: LoadedConfig, at: Path, message: string): Problem {
-  const path = formatPath(at);
-  const source = sources.get(path);
-  const place = source === undefined || source.kind === 'default' ? file : formatSource(source);
-  return { place, path, message, nearest: undefined };
+/**
+ * Something about a setting, with its place or that of the nearest block around it that somebody wrote; the file alone where
+ * nobody did.
+ */
+export function problemAt({ file, sources }: Pick<LoadedConfig, 'file' | 'sources'>, at: Path, message: string): Problem {
+  const written = at
+    .map((_, index) => sources.get(formatPath(at.slice(0, at.length - index))))
+    .find((source) => source !== undefined && source.kind !== 'default');
+  const place = written === undefined ? file : formatSource(written);
+  return { place, path: formatPath(at), message, nearest: undefined };
 }
+
+/** By which a configuration is named in figures and kept decisions: the first 48 bits of its hash, in hex. */
+export const configId = ({ hash }: Pick<LoadedConfig, 'hash'>): string => hash.slice(0, 12);
 
 /** What is known before the configuration is built. */
 export interface Unsealed {

@@ -25,6 +25,38 @@ export interface ShownLimit {
   readonly under_way?: number;
 }
 
+/** A setting that a verdict rests on, and where its value came from. */
+export interface ShownSetting {
+  /** Path, such as `routes.api.issuers`. */
+  readonly setting: string;
+  /** Words, names and figures; left out for blocks. */
+  readonly value?: string;
+  /** `default`: of the program. */
+  readonly from: 'file' | 'environment' | 'default';
+  /** `sidecar.yaml:14:40` or the name of the variable, and `(from defaults.limits)` where a route left it to `defaults`. */
+  readonly at: string;
+}
+
+/** What of a verdict leads back to the configuration. */
+export interface JudgedBy {
+  /** Names the configuration that judged. */
+  readonly config: string | undefined;
+  readonly route: string | undefined;
+  readonly rule: string | undefined;
+  /** Names of limits. */
+  readonly limits: readonly string[];
+}
+
+/** What stands in the configuration in force behind a verdict. */
+export interface Behind {
+  /** Places of the rule and of the route, as {@link ShownSetting.at}; undefined where the rule is no setting. */
+  readonly rule_at: string | undefined;
+  readonly route_at: string | undefined;
+  readonly settings: readonly ShownSetting[];
+  /** Name of the upstream of the route. */
+  readonly upstream: string | undefined;
+}
+
 /** What the pipeline would do; nothing is charged or recorded. */
 export interface Explanation {
   readonly allowed: boolean;
@@ -32,6 +64,8 @@ export interface Explanation {
   readonly stage: string;
   readonly route: string | undefined;
   readonly rule: string | undefined;
+  /** Names the configuration that it was judged by. */
+  readonly config: string;
   readonly client_address: string;
   readonly subject: string | undefined;
   readonly client: string | undefined;

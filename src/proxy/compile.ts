@@ -23,6 +23,8 @@ import type { TracePlan } from './tracing.ts';
 
 /** What a generation is made of besides its configuration; all of it outlives the generation. */
 export interface GenerationParts {
+  /** Names the configuration. */
+  readonly configId: string;
   readonly clock: Clock;
   readonly log: Log;
   readonly metrics: Metrics;
@@ -42,7 +44,7 @@ const CERTIFICATE_FIELDS = ['Client-Cert', 'Client-Cert-Chain'];
 
 /** Compiles `config`; throws only on what config/validate.ts should have refused. */
 export function compileGeneration(config: SidecarConfig, parts: GenerationParts): Generation {
-  const { clock, log, metrics, upstreams, verifier, gate, clients, assertions, tracing } = parts;
+  const { configId, clock, log, metrics, upstreams, verifier, gate, clients, assertions, tracing } = parts;
   const lookups = (outcome: string) => metrics.tokenCache.labels(outcome);
   const plans = compileLimits(config, config.name, clients);
   const routes = Object.entries(config.routes).map(([name, route]) =>
@@ -52,6 +54,7 @@ export function compileGeneration(config: SidecarConfig, parts: GenerationParts)
   let saidForwarding = false;
   return {
     config,
+    configId,
     table: routeTable(routes),
     readFields: fieldReader(
       Object.keys(config.identity_headers).concat(

@@ -16,6 +16,8 @@ import type { TracePlan } from './tracing.ts';
 /** A compiled configuration. */
 export interface Generation {
   readonly config: SidecarConfig;
+  /** Names it in kept decisions (config/loaded.ts). */
+  readonly configId: string;
   readonly table: RouteTable;
   readonly readFields: FieldReader;
   readonly addresses: AddressReader;

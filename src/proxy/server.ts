@@ -168,6 +168,7 @@ function explain(generation: Generation, question: Question, clock: Clock): Prom
         stage: exchange.stageName,
         route: exchange.route?.name,
         rule: exchange.rule,
+        config: generation.configId,
         client_address: exchange.client.address,
         subject: principal?.subject,
         client: principal?.client,

@@ -31,8 +31,10 @@ export interface Decision {
   readonly limits: readonly string[] | undefined;
   readonly ownMs: number;
   readonly upstreamMs: number | undefined;
-  /** One line for operators: which rule, where it stands. */
+  /** One line for operators: which setting, or what was wrong. */
   readonly rule: string | undefined;
+  /** Names the configuration that it was decided by (config/loaded.ts); undefined where none was asked. */
+  readonly config: string | undefined;
 }
 
 /** How decisions are logged (`log` in sidecar.yaml). */
@@ -93,7 +95,7 @@ export function decisionRecorder(options: {
       if (!logged && !refused) return;
       const fields = decisionFields(decision, settings().subject);
       if (logged) lines.info(fields, 'decision');
-      if (refused) keep({ ...fields, time: isoTime(nowMs()) });
+      if (refused) keep({ ...fields, config: decision.config, time: isoTime(nowMs()) });
     },
   };
 }

@@ -65,6 +65,8 @@ test('limit show and limit reset, explain, why', async () => {
   assert.match((await runHere(at(it, 'limit', 'show', 'tight', 'self/web'))).out, /^2 in 3600 s {2}0 left /);
   const why = await runHere(at(it, 'why', String(refused.json.request_id)));
   assert.match(why.out, /^reason {3}rate_limited$/m);
+  assert.match(why.out, /^rule {5}\S+\.yaml:\d+:\d+ limits tight$/m);
+  assert.match(why.out, /^route {4}\S+\.yaml:\d+:\d+ limited$/m);
   assert.match(why.out, /^remedy {3}/m);
   const explained = await runHere(
     at(it, 'explain', 'GET', '/limited', '--token-file', '-', '--peer', '198.51.100.1'),
@@ -72,6 +74,9 @@ test('limit show and limit reset, explain, why', async () => {
   );
   assert.match(explained.out, /^verdict {2}refused with 429$/m);
   assert.match(explained.out, /^address {2}198\.51\.100\.1$/m);
+  assert.match(explained.out, /^setting {2}\S+\.yaml:\d+:\d+ limits\.tight\.rate: 2\/1h$/m);
+  assert.match(explained.out, /^setting {2}default routes\.limited\.auth: required$/m);
+  assert.match(explained.out, /^upstream \w+: http:\/\/\S+ at 127\.0\.0\.1:\d+, up$/m);
   assert.equal((await runHere(at(it, 'limit', 'reset', 'tight', 'self/web'))).out, 'tight of self/web is reset');
   assert.equal((await it.proxy('/limited', token)).status, 200);
   assert.equal((await runHere(at(it, 'why', 'nobody-knows'))).code, 6);

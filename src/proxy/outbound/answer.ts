@@ -136,6 +136,7 @@ function decisionOf(
     issuer: principal?.issuer,
     limits: exchange.details?.violatedPolicies,
     rule: exchange.rule,
+    config: exchange.generation.configId,
     ...measured,
   };
 }
@@ -163,6 +164,7 @@ function unparsed(reason: Reason, requestId: string, peer: string | undefined): 
     ownMs: 0,
     upstreamMs: undefined,
     rule: undefined,
+    config: undefined,
   };
 }
 
