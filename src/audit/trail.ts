@@ -276,8 +276,17 @@ export class DurableTrail implements AuditTrail, AsyncDisposable {
     this.#failures += 1;
     this.#retry = setTimeout(() => {
       this.#retry = undefined;
+      this.#offerAgain();
       this.#flush();
     }, waitMs).unref();
+  }
+
+  /** What the disk refused is offered to it again: it may have room while PostgreSQL is still away. */
+  #offerAgain(): void {
+    const refused = this.#queue.filter(({ segment }) => segment === -1);
+    if (refused.length === 0) return;
+    for (const waiting of refused) waiting.segment = undefined;
+    this.#writing ??= this.#write();
   }
 
   async #adopt(): Promise<void> {
