@@ -15,7 +15,7 @@ import {
 import { Origins, type Path, type Position } from './places.ts';
 import type { Finding } from './problem.ts';
 import type { Tree } from './tree.ts';
-import { yamlFinding } from './yaml-problems.ts';
+import { withoutCascades, yamlFinding } from './yaml-problems.ts';
 
 /** A file as a tree; `tree` is undefined when the syntax is too broken to say anything about settings. */
 export interface ConfigDocument {
@@ -62,6 +62,7 @@ function decode(bytes: Uint8Array): string | Position {
 }
 
 class Reader {
+  readonly #text: string;
   readonly #lines = new LineCounter();
   readonly #document: Document.Parsed<ParsedNode>;
   readonly #origins = new Origins();
@@ -70,6 +71,7 @@ class Reader {
   #values = 0;
 
   constructor(text: string) {
+    this.#text = text;
     this.#document = parseDocument(text, {
       lineCounter: this.#lines,
       prettyErrors: false,
@@ -81,7 +83,11 @@ class Reader {
   read(): ConfigDocument {
     const { errors, warnings, contents, directives } = this.#document;
     const at = (offset: number) => this.#position(offset);
-    for (const error of [...errors, ...warnings]) this.#findings.push(yamlFinding(error.code, at(error.pos[0])));
+    const told = withoutCascades(errors, contents?.range[1] ?? 0, (offset) => at(offset).line);
+    for (const { code, pos } of [...told, ...warnings]) {
+      const around = this.#text.slice(Math.max(0, pos[0] - 1), pos[0] + 1);
+      this.#findings.push(yamlFinding(code, at(pos[0]), around));
+    }
     if (directives?.yaml.version !== '1.2') this.#refuse([], 'is YAML 1.1; only YAML 1.2 is read', contents);
     const usable = errors.every((error) => error.code === 'DUPLICATE_KEY');
     const tree = usable && contents ? this.#value(contents, []) : undefined;

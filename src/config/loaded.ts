@@ -36,7 +36,11 @@ export interface LoadedConfig {
  * Something about a setting, with its place or that of the nearest block around it that somebody wrote; the file alone where
  * nobody did.
  */
-export function problemAt({ file, sources }: Pick<LoadedConfig, 'file' | 'sources'>, at: Path, message: string): Problem {
+export function problemAt(
+  { file, sources }: Pick<LoadedConfig, 'file' | 'sources'>,
+  at: Path,
+  message: string,
+): Problem {
   const written = at
     .map((_, index) => sources.get(formatPath(at.slice(0, at.length - index))))
     .find((source) => source !== undefined && source.kind !== 'default');

@@ -2,10 +2,9 @@
 // only a restart can change keep their old values, and are named.
 
 import type { z } from 'zod';
-import { type LoadedConfig, sealConfig } from './loaded.ts';
-import { formatPath, Origins, type Path, type Source } from './places.ts';
-import type { Finding, Problem } from './problem.ts';
-import { ConfigError, locateProblems } from './problem.ts';
+import { type LoadedConfig, problemAt, sealConfig } from './loaded.ts';
+import { formatPath, type Path, type Source } from './places.ts';
+import { ConfigError, type Problem } from './problem.ts';
 import { sidecarSchema } from './schema.ts';
 import { type Secrets, secretReferences } from './secrets.ts';
 import { metaOf, shapesOf } from './shape.ts';
@@ -87,7 +86,7 @@ function keepRestartSettings(old: LoadedConfig, next: LoadedConfig): Kept {
   for (const path of paths) replaceAt(effective, path, valueAt(old.effective, path));
   const secrets = keptSecrets(paths, old, next.secrets);
   const config = sealConfig({ ...next, effective, secrets, sources: keptSources(paths, old, next) });
-  refuseIfBroken(config);
+  refuseIfBroken(config, next);
   return { config, restartNeeded: paths.map(formatPath) };
 }
 
@@ -136,14 +135,13 @@ function keptSources(paths: readonly Path[], old: LoadedConfig, next: LoadedConf
 }
 
 /** New live settings beside old restart settings may contradict one another; such a mixture is refused. */
-function refuseIfBroken({ config, effective, secrets, file }: LoadedConfig): void {
+function refuseIfBroken({ config, effective, secrets, file }: LoadedConfig, next: LoadedConfig): void {
   const { problems } = validateConfig({ config, tree: effective, secrets, file });
   if (problems.length === 0) return;
-  const explained = problems.map(
-    (finding): Finding => ({
-      ...finding,
-      message: `${finding.message}; with the settings that wait for a restart`,
-    }),
+  throw new ConfigError(
+    problems.map(({ path, message, nearest }) => ({
+      ...problemAt(next, path, `${message}; with the settings that wait for a restart`),
+      nearest,
+    })),
   );
-  throw new ConfigError(locateProblems(explained, file, new Origins()));
 }

@@ -92,7 +92,7 @@ function readVariable(name: string, env: Environment): ReadSecret {
   const value = Object.hasOwn(env, name) ? env[name] : undefined;
   if (value) return { value };
   if (value === '') return { trouble: { message: `environment variable ${name} is empty` } };
-  const nearest = nearestName(name, Object.keys(env));
+  const nearest = nearestName(name, Object.keys(env), 1 / 4);
   return { trouble: { message: `environment variable ${name} is not set`, nearest } };
 }
 

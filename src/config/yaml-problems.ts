@@ -30,7 +30,34 @@ const words: Readonly<Record<ErrorCode, string>> = {
   UNEXPECTED_TOKEN: 'unexpected text; check indentation, quotes and brackets',
 };
 
-/** The parser's complaint in our words, at its place. */
-export function yamlFinding(code: ErrorCode, position: Position): Finding {
-  return { path: [], message: words[code] ?? 'cannot be parsed', position };
+/** The parser's complaint in our words, at its place; `around` is the character before that place and the one there. */
+export function yamlFinding(code: ErrorCode, position: Position, around: string): Finding {
+  const isBracket = code === 'UNEXPECTED_TOKEN' && /[{}[\]]/.test(around);
+  const message = isBracket ? 'unexpected text; quote a value that holds { } or [ ]' : words[code];
+  return { path: [], message: message ?? 'cannot be parsed', position };
+}
+
+/** As much of the parser's errors as is looked at here. */
+interface YamlError {
+  readonly code: ErrorCode;
+  readonly pos: readonly [number, number];
+}
+
+/**
+ * One error of each mistake. After a token that does not fit, the parser complains of every other one of its line; and where the
+ * document ended there (`end`, an offset), of every token of the rest of the file.
+ */
+export function withoutCascades<T extends YamlError>(
+  errors: readonly T[],
+  end: number,
+  lineAt: (offset: number) => number,
+): T[] {
+  const lines = new Set<number>();
+  return errors.filter(({ code, pos: [offset] }) => {
+    if (code !== 'UNEXPECTED_TOKEN') return true;
+    const line = lineAt(offset);
+    const follows = lines.has(line) || (lines.size > 0 && offset >= end);
+    lines.add(line);
+    return !follows;
+  });
 }

@@ -21,8 +21,11 @@ export function editDistance(a: string, b: string): number {
 
 const LONGEST_NAME = 100;
 
-/** The known name closest to `written`, folding case; undefined when none is within half of its length. */
-export function nearestName(written: string, known: Iterable<string>): string | undefined {
+/**
+ * The known name closest to `written`, folding case; undefined when none is within `share` of its length. Half suits closed lists,
+ * where something of them was meant; among names that have nothing to do with us a quarter is much.
+ */
+export function nearestName(written: string, known: Iterable<string>, share = 1 / 2): string | undefined {
   if (written.length > LONGEST_NAME) return undefined;
   let best: string | undefined;
   let bestDistance = Number.POSITIVE_INFINITY;
@@ -30,7 +33,7 @@ export function nearestName(written: string, known: Iterable<string>): string | 
     const distance = editDistance(written.toLowerCase(), name.toLowerCase());
     if (distance < bestDistance) [best, bestDistance] = [name, distance];
   }
-  return bestDistance <= Math.max(1, Math.floor(written.length / 2)) ? best : undefined;
+  return bestDistance <= Math.max(1, Math.floor(written.length * share)) ? best : undefined;
 }
 
 /** ` (nearest name …)`, or nothing where no known name is near. */

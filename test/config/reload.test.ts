@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { basename } from 'node:path';
 import { test } from 'node:test';
 import { loadConfig } from '../../src/config/load.ts';
 import { holdConfig } from '../../src/config/reload.ts';
@@ -99,7 +100,10 @@ test('live settings that contradict a setting waiting for its restart are refuse
   );
   const outcome = it.holder.reload();
   assert.ok(!outcome.ok);
-  assert.match(outcome.problems[0]!.message, /is below proxy.reserved_prefix .*wait for a restart/);
+  const told = outcome.problems.map(({ place, path, message }) => `${basename(place)} ${path}: ${message}`);
+  assert.deepEqual(told, [
+    'sidecar.yaml:4:32 routes.own.match.prefix: is below proxy.reserved_prefix (/.doorward); with the settings that wait for a restart',
+  ]);
 });
 
 test('a rotated live secret takes effect', () => {

@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import { loadConfig } from '../../src/config/load.ts';
 import { ConfigError } from '../../src/config/problem.ts';
 import { configEnvironment } from '../support/config-keys.ts';
-import { parseText, SMALLEST, temporaryFolder } from '../support/config-text.ts';
+import { parseText, problemsOf, SMALLEST, temporaryFolder } from '../support/config-text.ts';
 
 const withSecret = (reference: string) =>
   SMALLEST.replace('audience: [api]', `audience: [api], keys: {secret: ${reference}}`);
@@ -60,4 +60,13 @@ test('a rotated secret changes the hash', () => {
   const hash = (secret: string) => parseText(withSecret('{env: JWT_SECRET}'), { JWT_SECRET: secret }).hash;
   assert.notEqual(hash(SECRET), hash(`${SECRET}x`));
   assert.equal(hash(SECRET), hash(SECRET));
+});
+
+test('a variable that is not set is compared with those that are near, and with no other', () => {
+  const env = { HOME: '/root', JWT_SECRET: 's' };
+  const place = 'sidecar.yaml:3:85 issuers.corp.keys.secret';
+  assert.deepEqual(problemsOf(withSecret('{env: NOPE}'), env), [`${place}: environment variable NOPE is not set`]);
+  assert.deepEqual(problemsOf(withSecret('{env: JWT_SECRT}'), env), [
+    `${place}: environment variable JWT_SECRT is not set (nearest name JWT_SECRET)`,
+  ]);
 });

@@ -22,6 +22,9 @@ test('a name is suggested when it is near, and none when nothing is', () => {
   assert.equal(nearestName('wibble', ['keep_alive', 'listen']), undefined);
   assert.equal(nearestName('x'.repeat(1000), ['x']), undefined);
   assert.equal(nearestName('x', []), undefined);
+  assert.equal(nearestName('NOPE', ['HOME']), 'HOME');
+  assert.equal(nearestName('NOPE', ['HOME'], 1 / 4), undefined);
+  assert.equal(nearestName('DATABASE_URI', ['HOME', 'DATABASE_URL'], 1 / 4), 'DATABASE_URL');
 });
 
 test('paths read unambiguously', () => {
