@@ -59,7 +59,7 @@ export class Spool implements Disposable {
   constructor(folder: string) {
     makePrivateFolder(folder);
     this.#folder = folder;
-    this.#file = this.#open();
+    this.#file = this.#open(0);
   }
 
   /** Number of the file that the next append goes to. */
@@ -114,13 +114,15 @@ export class Spool implements Disposable {
   }
 
   #next(): void {
+    // First the new one: where the disk has no place for it, the present one has to stay open, or nothing could be written ever after.
+    const next = this.#open(this.#segment + 1);
     closeSync(this.#file);
     this.#segment += 1;
-    this.#file = this.#open();
+    this.#file = next;
     this.#bytes = 0;
   }
 
   // Not under one name with the writer: a chain may be renewed while the file goes on.
-  #open = (): number => openSync(this.#path(this.#segment), 'ax', 0o600);
+  #open = (segment: number): number => openSync(this.#path(segment), 'ax', 0o600);
   #path = (segment: number): string => join(this.#folder, `${this.#name}.${String(segment).padStart(8, '0')}${SUFFIX}`);
 }

@@ -3,7 +3,16 @@
 import assert from 'node:assert/strict';
 import { fork } from 'node:child_process';
 import { once } from 'node:events';
-import { appendFileSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, truncateSync } from 'node:fs';
+import {
+  appendFileSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  truncateSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
@@ -40,6 +49,20 @@ test('spool files are mode 0600 in a folder of mode 0700, and empty ones go with
   assert.equal(statSync(join(folder, name as string)).mode & 0o777, 0o600);
   spool[Symbol.dispose]();
   assert.deepEqual(readdirSync(folder), []);
+  rmSync(parent, { recursive: true });
+});
+
+test('a next file that cannot be made costs nothing but that append: the spool goes on once it can', async () => {
+  const parent = mkdtempSync(join(tmpdir(), 'doorward-spool-'));
+  const [folder, elsewhere] = [join(parent, 'audit'), join(parent, 'gone')];
+  const spool = new Spool(folder);
+  await spool.append([Buffer.alloc(1024 * 1024)]);
+  renameSync(folder, elsewhere);
+  for (let n = 0; n < 2; n += 1) await assert.rejects(spool.append([Buffer.from('x')]), { code: 'ENOENT' });
+  renameSync(elsewhere, folder);
+  await spool.append([Buffer.from('x')]);
+  assert.equal(spool.segment, 1);
+  spool[Symbol.dispose]();
   rmSync(parent, { recursive: true });
 });
 
