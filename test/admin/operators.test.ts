@@ -184,6 +184,11 @@ test('with PostgreSQL away: 503 for everybody but the socket and the registered 
   assert.equal((await it.admin('GET', '/v1/status')).status, 200);
   assert.equal((await it.socket('GET', '/v1/status')).status, 200);
   assert.equal((await it.admin('GET', '/v1/status', { token: 'dwa_wrong' })).status, 401);
+  const said = (wanted: string) => it.log().find(({ event }) => event === wanted);
+  assert.partialDeepStrictEqual(said('operator_break_glass'), { level: 'warn', from: '127.0.0.1' });
+  assert.match(String(said('operator_break_glass')?.who), /^op_/);
+  await eventually(async () => said('audit_trouble') !== undefined);
+  assert.partialDeepStrictEqual(said('audit_trouble'), { level: 'warn', trouble: 'store_away' });
   await server.start();
   await eventually(async () => (await it.admin('GET', '/v1/status', { token })).status === 200);
   await eventually(async () => (await audited(it, 'type=operator.break_glass')).length > 0);

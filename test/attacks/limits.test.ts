@@ -106,6 +106,13 @@ test('attack 98: rotating X-Forwarded-For from an untrusted peer stays in one bu
     head('GET /public', [`X-Forwarded-For: 9.9.9.${n}`, `X-Real-IP: 8.8.8.${n}`]),
   );
   assert.deepEqual(await statuses(at.port, rotated), [200, 200, 200, 429, 429]);
+  const ignored = at.sidecar.logged().filter(({ event }) => event === 'forwarded_fields_ignored');
+  const hint = 'add 127.0.0.1 (or its network) to proxy.trusted_proxies if it is your proxy';
+  assert.deepEqual(
+    ignored.map(({ level, peer, hint: said }) => [level, peer, said]),
+    [['warn', '127.0.0.1', hint]],
+    'said once',
+  );
 });
 
 test('attack 99: one /64 is one bucket, a mapped address is its IPv4, and two addresses never share', async () => {

@@ -116,6 +116,11 @@ for (const onStoreDown of ['local', 'deny', 'allow'] as const) {
       const ready = await fetch(`${sidecar.observeUrl}/readyz`);
       assert.equal(ready.status, 200, 'a blip of Redis takes no pod out');
       assert.equal(((await ready.json()) as { status: string }).status, 'degraded');
+      const warned = sidecar.logged().filter(({ event }) => event === 'config_warning');
+      assert.deepEqual(
+        warned.map(({ level, problem }) => [level, problem]),
+        revocation === 'allow' ? [['warn', 'allow accepts revoked tokens while Redis is away']] : [],
+      );
       relay.heal();
       await until(async () =>
         /doorward_store_up\{store="redis"\} 1/.test(await (await fetch(`${sidecar.observeUrl}/metrics`)).text()),

@@ -136,5 +136,14 @@ test('a sidecar whose event loop is late refuses some, serves the others, and st
   }
   assert.deepEqual([...seen].sort(), [200, 503]);
   await eventually(() => at.logged().some(({ event }) => event === 'overload_ended'), 3 * SOON_MS);
+  const said = at.logged().filter(({ event }) => String(event).startsWith('overload_'));
+  assert.deepEqual(
+    said.slice(0, 2).map(({ level, event }) => [level, event]),
+    [
+      ['warn', 'overload_began'],
+      ['warn', 'overload_ended'],
+    ],
+  );
+  assert.ok(Number(said[1]?.refused) > 0);
   assert.equal(await plain(), 200);
 });

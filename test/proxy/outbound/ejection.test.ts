@@ -28,6 +28,10 @@ for (const behaviour of ['reset', 503, 'hang'] as Behaviour[]) {
     assert.equal(await metric(sidecar, 'doorward_upstream_ejections_total{upstream="app"}'), 1);
     bad.behaviour = 'answer';
     await eventually(async () => (await state()) === 'up', 10_000);
+    const [out, back] = sidecar.logged().filter(({ event }) => String(event).startsWith('endpoint_'));
+    const endpoint = { upstream: 'app', endpoint: `127.0.0.1:${bad.port}` };
+    assert.partialDeepStrictEqual(out, { level: 'warn', event: 'endpoint_out', ...endpoint, state: 'ejected' });
+    assert.partialDeepStrictEqual(back, { level: 'info', event: 'endpoint_back', ...endpoint, before: 'ejected' });
     const from = [(await ask(sidecar)).from, (await ask(sidecar)).from];
     assert.deepEqual(from.toSorted(), ['m1', 'm2']);
   });
