@@ -24,6 +24,11 @@ const shows: Readonly<Record<string, (config: SidecarConfig) => unknown>> = {
   'fleet-sidecar': ({ redis, limits, clients }) => redis && limits.per_client?.tiers?.free && clients.billing?.tier,
   'fleet-control-plane': ({ postgres, proxy, routes }) =>
     postgres && proxy.endpoints.oauth && Object.keys(routes).length === 0,
+  'identity-server': ({ postgres, proxy, routes, oauth, upstreams }) =>
+    postgres &&
+    proxy.endpoints.oauth &&
+    oauth.authorization_endpoint &&
+    Object.keys({ ...routes, ...upstreams }).length === 0,
   'ingress-nginx': ({ proxy, name }) => proxy.trusted_proxies.length === 1 && name,
   keycloak: ({ issuers }) => issuers.keycloak?.claims.roles.join() === 'realm_access,roles',
   laptop: ({ issuers, proxy }) => issuers.self?.sign && proxy.listen.startsWith('127.'),
@@ -37,13 +42,17 @@ const shows: Readonly<Record<string, (config: SidecarConfig) => unknown>> = {
   tracing: ({ tracing }) => tracing?.believe === 'trusted_proxies' && tracing.ratio === 0.01,
 };
 
+const stores = {
+  DATABASE_URL: 'postgres://doorward:word@db.example/doorward',
+  DOORWARD_KEK: randomBytes(32).toString('base64'),
+};
+
 function publishingKeys(temporary: ReturnType<typeof temporaryFolder>) {
   const { privateKey, publicKey } = generateKeyPairSync('ed25519');
   const key = privateKey.export({ type: 'pkcs8', format: 'pem' }) as string;
   const pub = publicKey.export({ type: 'spki', format: 'pem' }) as string;
   return {
-    DATABASE_URL: 'postgres://doorward:word@db.example/doorward',
-    DOORWARD_KEK: randomBytes(32).toString('base64'),
+    ...stores,
     DOORWARD__CONTROL_PLANE__SIGNING_KEY__FILE: temporary.write('publish.key', key),
     DOORWARD__CONTROL_PLANE__PUBLIC_KEY__FILE: temporary.write('publish.pub', pub),
   };
@@ -70,6 +79,7 @@ for (const [name, holds] of Object.entries(shows)) {
         DOORWARD__ISSUERS__SELF__SIGN__KEY__FILE: temporary.write('key.pem', configEnvironment.PRIVATE_PEM!),
       }),
       ...(name === 'fleet-control-plane' && publishingKeys(temporary)),
+      ...(name === 'identity-server' && stores),
     };
     const file = `${folder}${name}.yaml`;
     const { config, warnings } = loadConfig({ file, env });
