@@ -1,6 +1,7 @@
 // What somebody sees whose Node is too old for the program: the versions, not a SyntaxError.
 import assert from 'node:assert/strict';
-import { readFileSync, writeFileSync } from 'node:fs';
+import { execFileSync, spawnSync } from 'node:child_process';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { test } from 'node:test';
 import { run, scratchFolder } from './processes.ts';
 
@@ -34,3 +35,22 @@ test('a Node that is too old is told which one is needed, and the oldest that wi
 test('what looks at the version is itself read by an old Node: it imports nothing before', () => {
   assert.doesNotMatch(read('src/main.ts'), /^import |\busing\b/m);
 });
+
+// Where the system has a Node that is too old, it is asked as people ask it: the file that `npm install --global` links to.
+const systemNode = '/usr/bin/node';
+const systemVersion = existsSync(systemNode)
+  ? execFileSync(systemNode, ['--version'], { encoding: 'utf8' }).trim()
+  : '';
+if (/^v(?:1\d|2[0-3])\./.test(systemVersion)) {
+  test(`the Node ${systemVersion} of this system says so too`, () => {
+    using folder = scratchFolder();
+    // The build only takes types away, and main.ts has none.
+    const file = folder.file('main.mjs');
+    writeFileSync(file, read('src/main.ts'));
+    const { status, stdout, stderr } = spawnSync(systemNode, [file, 'check'], { encoding: 'utf8' });
+    assert.deepEqual(
+      [status, stdout, stderr],
+      [1, '', `doorward needs Node 24.12 or later; this is ${systemVersion.slice(1)}\n`],
+    );
+  });
+}
