@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { after, test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { systemClock } from '../../src/core/clock.ts';
 import { RevocationFollower } from '../../src/revocation/follower.ts';
 import { RevocationIndex } from '../../src/revocation/index.ts';
@@ -69,6 +70,53 @@ test('all three Sentinels killed under load: everything goes on and is served, a
   await fleets.endure(() => deployment.failover());
   assert.notEqual(await master(), old);
   await fleets.judge();
+  await followers();
+});
+
+test('attack 110: a limit keeps its count over a failover and a master without its script: no false deny, nothing charged twice', async () => {
+  await using backend = open();
+  assert.equal(await backend.ready(10_000), true);
+  const LIMIT = 40;
+  const limit = charge(LIMIT, 600_000);
+  let [passed, lost] = [0, 0];
+  /** One charge, asked for until it is answered; each try that was not may have charged once, on either master. */
+  const hit = async () => {
+    for (;;) {
+      const { results } = await Promise.resolve(backend.checks.check([[limit]])).catch(() => ({ results: [] }));
+      const [states] = results;
+      if (states !== undefined && !(states instanceof Error)) return states[0] as number;
+      lost += 1;
+      await sleep(20);
+    }
+  };
+  const pass = async () => {
+    const left = await hit();
+    passed += 1;
+    assert.ok(left >= LIMIT - passed - lost && left <= LIMIT - passed, `${left} left after ${passed}, ${lost} lost`);
+  };
+  for (let n = 0; n < 10; n += 1) await pass();
+  const old = await deployment.master();
+  // Replication is asynchronous: what it has not brought over would be lost, and explained.
+  assert.equal(await ask(old, (redis) => redis.wait(2, 10_000)), 2);
+  await deployment.failover();
+  for (let n = 0; n < 10; n += 1) await pass();
+  const now = await deployment.master();
+  assert.notEqual(now, old);
+  const beforeFlush = lost;
+  await until(async () => backend.health().up, 20_000);
+  for (let n = 0; n < 5; n += 1) {
+    await ask(now, (redis) => redis.script('FLUSH'));
+    await pass();
+  }
+  assert.equal(lost, beforeFlush, 'NOSCRIPT is nothing that anybody sees');
+  let left = 0;
+  while (passed < LIMIT) {
+    left = await hit();
+    if (left === -1) break;
+    passed += 1;
+  }
+  assert.ok(passed + lost >= LIMIT, `refused after ${passed}, and ${lost} lost`);
+  assert.equal(await hit(), -1, 'and the limit holds');
   await followers();
 });
 
