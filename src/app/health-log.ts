@@ -100,7 +100,7 @@ function troublesOf(facts: ReadinessFacts): Trouble[] {
   const { reasons } = readinessOf(facts).body;
   const warnings = (store?.detail?.warnings ?? []) as readonly string[];
   const troubles = warnings.filter((warning) => warning !== 'memory_store').map(warned);
-  if (store?.status === 'down') troubles.push(away);
+  if (store?.status === 'down') troubles.push(away(store.detail?.problem));
   // Before the first loading it is a reason for not being ready.
   if (facts.revocationsLoaded && revocations?.status !== 'up' && revocations?.detail?.state === 'unknown')
     troubles.push(outdated);
@@ -108,12 +108,13 @@ function troublesOf(facts: ReadinessFacts): Trouble[] {
   return troubles;
 }
 
-const away: Trouble = {
+/** One line an outage: what Redis says meanwhile (LOADING, for one) is no other one. */
+const away = (problem: unknown): Trouble => ({
   what: 'store',
   detail: '',
-  begins: (log) => log.warn({ store: 'redis' }, 'store_down'),
+  begins: (log) => log.warn({ store: 'redis', problem }, 'store_down'),
   ends: (log, lastedMs) => log.info({ store: 'redis', away_ms: lastedMs }, 'store_up'),
-};
+});
 
 const outdated: Trouble = {
   what: 'unknown',

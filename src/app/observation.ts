@@ -35,7 +35,7 @@ export interface ObservedParts {
 export function readinessFacts({ current, stores, controlPlane, follower, isDraining }: ObservedParts): ReadinessFacts {
   const { issuers, upstreams } = current();
   const { backend, redis } = stores;
-  const { up, warnings } = backend.health();
+  const { up, warnings, problem } = backend.health();
   const issuerStates = [...issuers].map(([name, { keys }]) => [name, keys.state()] as const);
   const down = issuerStates.filter(([, state]) => !state.ready).map(([name]) => name);
   const status = up ? (warnings.length > 0 ? 'degraded' : 'up') : 'down';
@@ -48,7 +48,7 @@ export function readinessFacts({ current, stores, controlPlane, follower, isDrai
     components: {
       store: {
         status,
-        detail: { backend: backend.name, replicas: backend.replicas(), warnings },
+        detail: { backend: backend.name, replicas: backend.replicas(), warnings, ...(problem && { problem }) },
       },
       revocations: {
         status: follower.state() === 'ready' || redis === undefined ? 'up' : 'degraded',

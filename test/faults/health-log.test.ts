@@ -8,8 +8,8 @@ import { revocationEntryId } from '../../src/stores/contracts/entry-id.ts';
 import { keyspace } from '../../src/stores/redis/keyspace.ts';
 import { eventually } from '../rows/eventually.ts';
 import { recordingUpstream } from '../support/recording-upstream.ts';
-import { startRedis } from '../support/redis-server.ts';
-import { startSidecar, type TestSidecar, testIssuer } from '../support/sidecar.ts';
+import { freePort, startRedis } from '../support/redis-server.ts';
+import { startSidecar, type TestSidecar, testIssuer, tokenFor } from '../support/sidecar.ts';
 
 const PATIENCE_MS = 60_000;
 
@@ -133,6 +133,29 @@ describe('the log about Redis and readiness', { concurrency: true }, () => {
     await hears(sidecar, 'info ready');
     await hears(sidecar, 'info store_up');
     assert.equal(said(sidecar).length, 4, String(said(sidecar)));
+  });
+
+  test('why Redis is away: nobody listens, a wrong password, a user that may not do what is needed', async () => {
+    await using redis = await startRedis('--requirepass', 'right');
+    await using upstream = await recordingUpstream();
+    using admin = adminOf(redis.url.replace('//', '//:right@'));
+    await admin.call('ACL', 'SETUSER', 'weak', 'on', '>pw', '~*', '&*', '+@all', '-eval', '-evalsha');
+    const refused = await freePort();
+    const cases: readonly [object, string][] = [
+      [{ url: { value: redis.url }, password: { value: 'wrong' } }, 'WRONGPASS'],
+      [{ url: { value: redis.url } }, 'NOAUTH'],
+      [{ url: { value: `redis://127.0.0.1:${refused}` } }, 'ECONNREFUSED'],
+      [{ url: { value: redis.url }, user: 'weak', password: { value: 'pw' } }, 'NOPERM'],
+    ];
+    for (const [settings, problem] of cases) {
+      await using sidecar = await startSidecar(upstream.url, { redis: { ...settings, timeout: '1s', prefix: 't' } });
+      const down = () => sidecar.logged().find(({ event }) => event === 'store_down');
+      // One that answers and refuses is found out by what is asked of it.
+      if (problem === 'NOPERM') await fetch(sidecar.proxyUrl, { headers: { authorization: `Bearer ${tokenFor()}` } });
+      await eventually(() => down() !== undefined, PATIENCE_MS);
+      assert.equal(down()?.problem, problem);
+      assert.doesNotMatch(sidecar.logText(), /wrong|"pw"/);
+    }
   });
 
   test('draining is said as not ready, and is nothing to warn of', async () => {

@@ -6,6 +6,8 @@ export interface StoreHealth {
   readonly up: boolean;
   /** Problems that degrade without stopping, such as an eviction policy other than `noeviction`. */
   readonly warnings: readonly string[];
+  /** Why it is not up: what the server or the system said, as a code such as `WRONGPASS` or `ECONNREFUSED`; undefined where neither did. */
+  readonly problem?: string | undefined;
 }
 
 /** A backend as a whole: what the composition root opens and closes. */

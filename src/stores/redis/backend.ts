@@ -82,10 +82,12 @@ export function openRedis(settings: RedisSettings, options: RedisBackendOptions 
     revocations,
     decisions: new RedisDecisions(slow, names),
     published: new RedisPublished(slow, names, subscribe),
-    health: () => ({
-      up: fast.ready && fast.answering && checks.answers,
-      warnings: [...watch.warnings(), ...fast.warnings()],
-    }),
+    health: () => {
+      const up = fast.ready && fast.answering && checks.answers;
+      const problem = fast.problem ?? (checks.answers ? undefined : checks.refusal);
+      const warnings = [...watch.warnings(), ...fast.warnings()];
+      return { up, warnings, ...(!up && problem !== undefined && { problem }) };
+    },
     replicas: () => heartbeat.count(),
     ready: async (waitMs) => (await Promise.all([fast, slow].map((link) => link.becomesReady(waitMs)))).every(Boolean),
     serverFacts: () => watch.facts(),

@@ -23,6 +23,8 @@ export class RedisChecks implements CheckStore {
   readonly #lanes: LaneChecks | undefined;
   /** False from a refusal or nonsense until a check succeeds; whether there are answers at all is the link's to say. */
   answers = true;
+  /** The code of the last refusal; it stands for nothing while {@link answers}. */
+  refusal: string | undefined;
   #headText: string | undefined;
   #head: RevocationHead | undefined;
 
@@ -63,6 +65,7 @@ export class RedisChecks implements CheckStore {
     } catch (error) {
       if (error instanceof RedisRefusal) {
         this.answers = false;
+        this.refusal = error.code;
         this.#link.refusesWrites(this.#names.head, error.code);
       }
       throw error;
@@ -77,6 +80,7 @@ export class RedisChecks implements CheckStore {
     );
     const [seen, results] = await Promise.all([head, lanes.ask(requests, true, nowMs)]);
     this.answers = !(seen instanceof RedisRefusal);
+    if (seen instanceof RedisRefusal) this.refusal = seen.code;
     if (!(seen instanceof Error)) return { head: this.#parseHead(seen.text), results };
     if (results.every((states) => states instanceof Error || states.length === 0)) throw seen;
     return { head: undefined, headAway: true, results };
@@ -88,6 +92,7 @@ export class RedisChecks implements CheckStore {
       return decodeReply(reply, call);
     } catch (error) {
       this.answers = false;
+      this.refusal = undefined;
       this.#link.remake(this.#names.head);
       throw error;
     }

@@ -72,6 +72,10 @@ export class ClusterLink implements Link {
     return this.#owners[this.#vitalSlot]?.link.answering === true;
   }
 
+  get problem(): string | undefined {
+    return this.#owners[this.#vitalSlot]?.link.problem;
+  }
+
   warnings(): readonly string[] {
     return this.#known && !this.#complete() ? ['redis_nodes_away'] : [];
   }

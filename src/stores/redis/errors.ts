@@ -9,7 +9,14 @@ export function redisCode(error: unknown): string {
 }
 
 /** The code of an error reply's text; '' where it has none. */
-export const codeOf = (text: string): string => /^-?([A-Z]+)/.exec(text)?.[1] ?? '';
+export const codeOf = (text: string): string => /^-?([A-Z]{1,32})/.exec(text)?.[1] ?? '';
+
+/** What went wrong with a connection in one word, for people: the code of Redis or of the system; '' where there is none. */
+export function problemCode(error: unknown): string {
+  const own = redisCode(error);
+  const { code } = error as { readonly code?: unknown };
+  return own === '' && typeof code === 'string' && /^[A-Z0-9_]{1,64}$/.test(code) ? code : own;
+}
 
 /** Redis answered, with an error. */
 export class RedisRefusal extends SidecarError {

@@ -15,6 +15,8 @@ export interface Link {
   readonly ready: boolean;
   /** False from a command of {@link ready}'s server that got no answer until the next that does. */
   readonly answering: boolean;
+  /** What the last attempt to connect to that server failed with, as a code; undefined while it is {@link ready}, or where nothing was said. */
+  readonly problem: string | undefined;
   /** Problems as words for the health of the store. */
   warnings(): readonly string[];
   /** One command on `key`. */

@@ -4,7 +4,7 @@ import { Command, type Redis } from 'ioredis';
 import { storeUnavailable } from '../../core/errors.ts';
 import { AnswerWatch, remake } from './answer-watch.ts';
 import { becomesReady, connect, type Purpose, timeoutOf } from './connection.ts';
-import { redisCode, storeError } from './errors.ts';
+import { problemCode, redisCode, storeError } from './errors.ts';
 import type { Arguments, Link } from './link.ts';
 import { RecentReplicas } from './recent-replicas.ts';
 import type { Script } from './scripts.ts';
@@ -29,6 +29,7 @@ export class ServerLink implements Link {
   readonly #told = new Set<string>();
   readonly #followers = new RecentReplicas();
   #isolated = false;
+  #problem: string | undefined;
 
   /** `address`: a node of a Cluster; otherwise the settings say where the server is. */
   constructor(settings: RedisSettings, purpose: Purpose, address?: NodeAddress) {
@@ -38,8 +39,15 @@ export class ServerLink implements Link {
     this.onReplaced = () => undefined;
     this.#replicated = isReplicated(settings);
     this.guarded = 'sentinel' in settings;
+    this.#redis.on('error', (error: unknown) => {
+      // What follows a refused password (NOAUTH) says less than the refusal.
+      const code = problemCode(error);
+      if (code !== '' && code !== 'NOAUTH') this.#problem = code;
+      else this.#problem ??= code || undefined;
+    });
     this.#redis.on('ready', () => {
       this.#isolated = false;
+      this.#problem = undefined;
     });
     this.#redis.on('close', () => this.#told.clear());
     if (!this.#replicated || (purpose === 'fast' && !this.guarded)) return;
@@ -53,6 +61,10 @@ export class ServerLink implements Link {
 
   get answering(): boolean {
     return this.#watch.answering;
+  }
+
+  get problem(): string | undefined {
+    return this.#problem;
   }
 
   /** Told when another server answers than before. */
