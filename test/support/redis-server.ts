@@ -67,18 +67,22 @@ export async function startRedis(...extra: string[]): Promise<RedisServer> {
   ]);
 }
 
-/** Starts redis-server with exactly these arguments, made from its own folder, and resolves once `isUp`: it answers on `port`. */
+/**
+ * Starts redis-server with exactly these arguments, made from its own folder, and resolves once `isUp`: it answers on `port`.
+ * `more` is added to its environment.
+ */
 export async function launchRedis(
   port: number,
   args: (dir: string) => readonly string[],
   isUp: (port: number) => Promise<boolean> = answers,
+  more: NodeJS.ProcessEnv = {},
 ): Promise<RedisServer> {
   const dir = mkdtempSync(join(tmpdir(), 'doorward-redis-'));
   const given = args(dir);
   let child: ChildProcess | undefined;
   const start = async () => {
     if (child !== undefined && child.exitCode === null && child.signalCode === null) return;
-    child = spawn('redis-server', given, { stdio: 'ignore' });
+    child = spawn('redis-server', given, { stdio: 'ignore', env: { ...process.env, ...more } });
     for (let attempt = 0; attempt < 400; attempt += 1) {
       if (await isUp(port)) return;
       await sleep(25);

@@ -194,7 +194,8 @@ local function write(name)
   local at = loaded[name]
   if at.log then
     for _ = 1, at.hits do call('RPUSH', name, string.format('%.0f', at.time)) end
-    call('PEXPIRE', name, at.window)
+    -- From the newest hit on: a clock that is behind would let Redis drop the hits of before at once when it is set right.
+    call('PEXPIRE', name, at.time - now + at.window)
   elseif at.fresh then
     call('PSETEX', name, 2 * at.window, pack(FORMAT, at.index, at.cur, at.prev))
   else
