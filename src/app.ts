@@ -180,14 +180,16 @@ class Replica implements Sidecar {
     const config = () => this.#holder.current().config;
     const [denied, metrics] = [this.#denied, this.#metrics];
     const onLogChange: FollowerOptions['onLogChange'] = (change) => health?.logChanged(change);
-    follower = await openFollower({ ...revoking, config, denied, metrics, onLogChange });
+    const onSetBack = (ms: number) => this.#log.warn({ set_back_ms: Math.round(ms) }, 'clock_set_back');
+    follower = await openFollower({ ...revoking, config, denied, metrics, onLogChange, onSetBack });
     const revoker = await openRevoker({ ...revoking, follower, siblings: this.#siblings() });
     const knownClients = new KnownClients(() => this.#denied.clear());
     const announcer = await this.#openClients(knownClients, stores, controlPlane, index, revoker);
     const gate = this.#gate(stores, follower, index);
     this.#tracing = this.#closing.use(new Tracing({ clock: this.#clock, log: this.#log, metrics }));
+    const { time } = follower;
     this.#generations = generations({
-      clock: this.#clock,
+      clock: { nowMs: () => time.tokenMs(), monotonicMs: () => this.#clock.monotonicMs() },
       log: this.#log,
       metrics: this.#metrics,
       gate,

@@ -64,7 +64,7 @@ export function revocationDesk(
     list: (query) => newest(index, query, nowMs()),
     find: async (entryId) => activeEntry(await follower.find(entryId), nowMs()),
     held: ({ kind, issuer, id }) => activeEntry(index.get(kind, issuer, id), nowMs()),
-    refuses: (principal) => index.refuses(principal, follower.steadyMs()),
+    refuses: (principal) => index.refuses(principal, follower.time.steadyMs()),
     permit: async () => undefined,
     isKnown: () => follower.state() !== 'unknown' || follower.policy() === 'index',
     wouldRefuse: (draft, principal) => wouldRefuse(draft, principal, nowMs()),

@@ -64,7 +64,7 @@ export function openOAuth(parts: OAuthParts, closing: AsyncDisposableStack): Ope
     checks: stores.backend.checks,
     local: new LocalLimits(counters, () => stores.backend.replicas()),
     revocations: {
-      refuses: (principal) => index.refuses(principal, follower.steadyMs()),
+      refuses: (principal) => index.refuses(principal, follower.time.steadyMs()),
       isKnown: () => follower.state() !== 'unknown' || follower.policy() === 'index',
       // Without an answer of the store nothing says that this replica is behind; isKnown judges that.
       observe: (head) => (head === undefined ? undefined : follower.observe(head)),

@@ -32,11 +32,13 @@ export async function openFollower({
   denied,
   metrics,
   onLogChange,
+  onSetBack,
 }: RevokingParts & {
   readonly config: () => SidecarConfig;
   readonly denied: DeniedKeys;
   readonly metrics: Metrics;
   readonly onLogChange: FollowerOptions['onLogChange'];
+  readonly onSetBack: FollowerOptions['onSetBack'];
 }): Promise<RevocationFollower> {
   const forgetByMs = steadyWall(clock);
   const remembered = controlPlane && (() => rememberedRevocations(controlPlane.revocations, forgetByMs));
@@ -53,6 +55,7 @@ export async function openFollower({
     waitMs: redis === undefined ? 1000 : (config().redis?.timeout ?? 50),
     ...(remembered && { remembered }),
     onLimitReset: (key) => denied.forget(key),
+    ...(onSetBack && { onSetBack }),
     onPropagation: (ms) => metrics.revocationPropagation.observe(ms / 1000),
     ...(onLogChange && { onLogChange }),
   });

@@ -23,6 +23,8 @@ export interface FollowerOptions {
   readonly onLimitReset?: (key: string) => void;
   /** Ms from revoking on another replica to refusing here, for the metric. */
   readonly onPropagation?: (ms: number) => void;
+  /** Told when the clock was set back, and by how many ms. */
+  readonly onSetBack?: (ms: number) => void;
   /** Told when the log is lost and when it is whole again. */
   readonly onLogChange?: (change: LogChange) => void;
 }

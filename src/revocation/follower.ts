@@ -1,7 +1,6 @@
 // Keeps the index of this replica in step with the shared revocation log, notices when the store lost data, puts back what
 // this replica knows, and says what holds while the store is away (design 5). Sends local revocations until they are in.
 import { setTimeout as delay } from 'node:timers/promises';
-import { steadyWall } from '../core/clock.ts';
 import { isStoreUnavailable, storeUnavailable } from '../core/errors.ts';
 import type {
   RevocationDraft,
@@ -11,6 +10,7 @@ import type {
   RevocationLog,
   StoreNotice,
 } from '../stores/contracts/revocations.ts';
+import { EntryTime } from './entry-time.ts';
 import type { FollowerOptions, RevokeAnswer } from './follower-options.ts';
 import { HeldRevocations } from './held.ts';
 import type { RevocationIndex } from './index.ts';
@@ -30,11 +30,7 @@ const LOST = Promise.resolve('lost' as const);
 
 /** One replica's side of the revocation log. */
 export class RevocationFollower implements AsyncDisposable {
-  /**
-   * The time by which entries expire, in ms since the epoch: of a clock that is set forward it hears nothing. A token that was
-   * verified just before would otherwise find that the entry against it is over.
-   */
-  readonly steadyMs: () => number;
+  readonly time: EntryTime;
   readonly #options: FollowerOptions;
   readonly #log: RevocationLog;
   readonly #index: RevocationIndex;
@@ -56,12 +52,10 @@ export class RevocationFollower implements AsyncDisposable {
   /** A request has waited for everything to be read anew, in vain: the next ones need not wait as long for the same. */
   #outlasted = false;
   readonly #closing = new AbortController();
-  /** Up to when expired entries have left the index. */
-  #sweptMs = Number.NEGATIVE_INFINITY;
 
   constructor(options: FollowerOptions) {
     this.#options = options;
-    this.steadyMs = steadyWall(options.clock);
+    this.time = new EntryTime(options.clock);
     this.#log = options.log;
     this.#index = options.index;
     this.#losses = new Losses(options.clock, options.onLogChange);
@@ -411,12 +405,16 @@ export class RevocationFollower implements AsyncDisposable {
     }
   }
 
-  /** The clock was ahead since the start and was set right: what has left the index meanwhile may have to come back. */
-  #sweep(): void {
-    const nowMs = this.steadyMs();
-    if (nowMs < this.#sweptMs) this.refresh();
-    this.#sweptMs = nowMs;
+  /** A clock that was ahead since the start and is set right: what has left the index meanwhile may have to come back. */
+  async #sweep(): Promise<void> {
+    const { nowMs, setBackMs } = this.time.sweep();
     this.#index.sweep(nowMs);
+    if (setBackMs > 0) {
+      this.#options.onSetBack?.(setBackMs);
+      this.refresh();
+    } else if (this.time.isHeld && !this.#doubted) {
+      this.time.reread(await this.#log.timeMs().catch(() => Number.POSITIVE_INFINITY));
+    }
   }
 
   #onNotice(notice: StoreNotice): void {

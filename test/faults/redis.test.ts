@@ -156,6 +156,14 @@ test('attack 104: a Redis that stalls costs the timeout, never more', async () =
   );
 });
 
+test('the time by which the log forgets is that of the server', async () => {
+  await using server = await startRedis();
+  await using a = await open(server.url);
+  assert.ok(Math.abs((await a.backend.revocations.timeMs()) - Date.now()) < 60_000);
+  await server.stop();
+  await assert.rejects(a.backend.revocations.timeMs(), unavailable);
+});
+
 test('a full Redis still answers the head, and limits are errors', async () => {
   await using server = await startRedis();
   await using a = await open(server.url);

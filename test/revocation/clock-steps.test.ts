@@ -17,15 +17,37 @@ function settableClock() {
   return { at, nowMs: () => START_MS + at.passedMs + at.aheadMs, monotonicMs: () => at.passedMs };
 }
 
-async function replica(clock: ReturnType<typeof settableClock>) {
+/** `logMs`: the clock of the store. */
+async function replica(clock: ReturnType<typeof settableClock>, logMs = () => START_MS) {
   const index = new RevocationIndex();
-  const log = new MemoryRevocations({ nowMs: () => START_MS });
+  const log = new MemoryRevocations({ nowMs: logMs });
   const settings = { onStoreDown: 'known', knownForMs: 60_000, waitMs: 500 } as const;
-  const follower = new RevocationFollower({ log, index, clock, ...settings });
+  const setBackMs: number[] = [];
+  const onSetBack = (ms: number) => void setBackMs.push(ms);
+  let asked = 0;
+  const timeMs = () => {
+    asked += 1;
+    return MemoryRevocations.prototype.timeMs.call(log);
+  };
+  const follower = new RevocationFollower({
+    log: Object.assign(log, { timeMs }),
+    index,
+    clock,
+    onSetBack,
+    ...settings,
+  });
   await follower.start();
   const revoke = (id: string, untilMs: number) => follower.revoke({ ...draft(id), untilMs });
   const ids = () => [...index.entries()].map(({ id }) => id);
-  return { revoke, ids, [Symbol.asyncDispose]: () => follower[Symbol.asyncDispose]() };
+  const reread = () => asked;
+  return {
+    revoke,
+    ids,
+    setBackMs,
+    reread,
+    time: follower.time,
+    [Symbol.asyncDispose]: () => follower[Symbol.asyncDispose](),
+  };
 }
 
 test('a clock that was ahead for a while makes no replica forget what was revoked', async () => {
@@ -60,4 +82,32 @@ test('steady time goes on with a clock, back with it, and never ahead with it', 
   assert.equal(shown(), 10);
   clock.at.aheadMs = -HOUR_MS;
   assert.equal(shown(), 10 - HOUR_MS);
+});
+
+test('tokens that had expired stay expired when the clock is set back: what would refuse a revoked one is forgotten', async () => {
+  const clock = settableClock();
+  await using it = await replica(clock, () => START_MS + clock.at.passedMs);
+  await it.revoke('stolen', START_MS + 1000);
+  clock.at.passedMs = 5000;
+  await until(async () => it.ids().length === 0);
+  clock.at.aheadMs = -HOUR_MS;
+  await until(async () => it.setBackMs.length > 0);
+  assert.ok(it.time.tokenMs() >= START_MS + 5000, 'before everything is read anew');
+  await until(async () => it.reread() > 0);
+  assert.equal(it.time.tokenMs(), START_MS + 5000, 'and afterwards: the log has forgotten it, too');
+  assert.deepEqual(it.setBackMs, [HOUR_MS]);
+  clock.at.passedMs += 2 * HOUR_MS;
+  assert.equal(it.time.tokenMs(), clock.nowMs(), 'the clock has caught up');
+});
+
+test('tokens expire by a clock that was ahead from the start once it is set right and everything is read anew', async () => {
+  const clock = settableClock();
+  clock.at.aheadMs = HOUR_MS;
+  await using it = await replica(clock, () => START_MS);
+  await until(async () => it.time.tokenMs() === clock.nowMs());
+  clock.at.passedMs = 3000;
+  await until(async () => it.time.sweep().nowMs > START_MS + HOUR_MS);
+  clock.at.aheadMs = 0;
+  assert.ok(it.time.tokenMs() > START_MS + HOUR_MS, 'until then what expired meanwhile may be missing');
+  await until(async () => it.time.tokenMs() === clock.nowMs());
 });

@@ -116,7 +116,7 @@ class Gate implements CheckGate {
     const { index, follower } = this.#options;
     const { generation } = index;
     if (token.clearedAt === generation) return false;
-    if (index.isRefused(token.principal, follower.steadyMs())) return true;
+    if (index.isRefused(token.principal, follower.time.steadyMs())) return true;
     token.clearedAt = generation;
     return false;
   }

@@ -102,6 +102,8 @@ export interface RevocationLog {
    * `store_unavailable`, since what remains would pass for a whole log.
    */
   rebuild(entries: EntryBatches, last: RevocationHead | undefined, onto?: RevocationHead): Promise<RebuiltLog>;
+  /** The time by which the log forgets entries, in ms since the epoch. Rejects with `store_unavailable`. */
+  timeMs(): Promise<number>;
   /** Calls back soon after any append, undo, rebuild or limit reset by any replica, also without traffic. */
   watch(onNotice: (notice: StoreNotice) => void): Promise<AsyncDisposable>;
 }

@@ -28,6 +28,7 @@ export class MemoryRevocations implements RevocationLog {
   #entries = new Map<string, RevocationEntry>();
   #events: RevocationEvent[] = [];
   #head: RevocationHead | undefined;
+  #forgottenMs = Number.NEGATIVE_INFINITY;
 
   /** `forgetByMs`: the time by which entries expire, where the clock may be stepped (steadyWall). */
   constructor(clock: Pick<Clock, 'nowMs'>, forgetByMs = () => clock.nowMs()) {
@@ -91,6 +92,11 @@ export class MemoryRevocations implements RevocationLog {
     return { head: this.#head, listeners: this.#watchers.size };
   }
 
+  async timeMs(): Promise<number> {
+    this.sweep();
+    return this.#forgottenMs;
+  }
+
   async watch(onNotice: (notice: StoreNotice) => void): Promise<AsyncDisposable> {
     this.#watchers.add(onNotice);
     return { [Symbol.asyncDispose]: async () => void this.#watchers.delete(onNotice) };
@@ -105,6 +111,7 @@ export class MemoryRevocations implements RevocationLog {
   sweep(): number {
     const before = this.#entries.size;
     const nowMs = this.#forgetByMs();
+    this.#forgottenMs = Math.max(this.#forgottenMs, nowMs);
     for (const [entryId, { untilMs }] of this.#entries) {
       if (untilMs !== 'forever' && untilMs <= nowMs) this.#entries.delete(entryId);
     }

@@ -59,6 +59,7 @@ export class RedisRevocations implements RevocationLog {
     whole: loadScript('whole'),
     rebuild: loadScript('rebuild'),
     sweep: loadScript('sweep'),
+    time: loadScript('time'),
   };
   #seen: RevocationHead | undefined;
 
@@ -149,6 +150,12 @@ export class RedisRevocations implements RevocationLog {
     this.#sees(head);
     // A node of a Cluster counts its own subscribers only: there may be others.
     return { head, listeners: this.#slow.sharded ? Math.max(1, made.listeners) : made.listeners };
+  }
+
+  async timeMs(): Promise<number> {
+    const reply = this.#now() || (await this.#slow.script(this.#scripts.time, [this.#names.head], []));
+    if (typeof reply !== 'number') throw badReply('time');
+    return reply;
   }
 
   watch(onNotice: (notice: StoreNotice) => void): Promise<Notices> {

@@ -1,0 +1,6 @@
+-- Purpose: the time by which the revocation log forgets.
+-- Guarantee: that of the server which holds the head; a Cluster asks it by the key.
+-- KEYS: 1 head.
+-- Reply: ms since the epoch.
+local now = redis.call('TIME')
+return now[1] * 1000 + math.floor(now[2] / 1000)
