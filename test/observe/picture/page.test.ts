@@ -1,9 +1,11 @@
 // The page that docs/pictures/dashboard.png is taken of: every panel of the dashboard is on it, and what it cannot draw as Grafana
 // does it refuses, so that no new panel is forgotten. The picture itself is made by hand (`node test/observe/picture.ts`).
 import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
 import { chartsOf, type Dashboard, dashboard, type Panel } from '../dashboard.ts';
-import { type Answer, heightOf, pageOf } from './page.ts';
+import { labelFor, labelled, labelOf } from './label.ts';
+import { type Answer, heightOf, pageOf, WIDTH } from './page.ts';
 import { axisTo, formatted } from './units.ts';
 
 const range = { startS: 1_795_300_000, endS: 1_795_300_120, stepS: 60 };
@@ -49,6 +51,15 @@ test('every panel of the dashboard is drawn once, with its title, its place, and
   assert.equal(drawings.length, chartsOf(dashboard).length);
   const [last] = dashboard.panels.map(({ gridPos: { y, h } }) => y + h).sort((a, b) => b - a);
   assert.ok(heightOf(dashboard) > (last as number) * 38);
+});
+
+test('the picture in the docs is one of these panels; `node test/observe/picture.ts` makes it anew', () => {
+  const png = readFileSync(new URL('../../../docs/pictures/dashboard.png', import.meta.url));
+  assert.equal(labelOf(png), labelFor(dashboard));
+  assert.deepEqual([png.readUInt32BE(16), png.readUInt32BE(20)], [WIDTH, heightOf(dashboard)]);
+  const [first, ...others] = dashboard.panels;
+  assert.notEqual(labelOf(png), labelFor({ ...dashboard, panels: others }));
+  assert.equal(labelOf(labelled(png, first?.title as string)), first?.title);
 });
 
 test('legends are those of the queries, and what Prometheus says is text', () => {
