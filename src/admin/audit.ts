@@ -158,7 +158,8 @@ async function askedDigest(
 
 /** With what the caller did just before. */
 async function deskOf({ auditDesk }: AdminDependencies): Promise<AuditDesk> {
-  if (auditDesk === undefined) throw notConfigured('the audit log needs postgres; without it there are log lines only');
+  if (auditDesk === undefined)
+    throw notConfigured('the audit log needs `postgres` in sidecar.yaml; without it there are log lines only');
   await auditDesk.settled();
   return auditDesk;
 }

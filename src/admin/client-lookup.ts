@@ -12,7 +12,7 @@ export const issuerQuery = { issuer: z.string().min(1).max(1024).optional() };
 
 /** The clients of this sidecar. Throws 501 without `postgres`. */
 export function clientDeskOf({ clients }: AdminDependencies): ClientDesk {
-  if (clients === undefined) throw notConfigured('clients need postgres');
+  if (clients === undefined) throw notConfigured('clients need `postgres` in sidecar.yaml');
   return clients;
 }
 

@@ -56,7 +56,7 @@ export const mintCode = endpoint({
   refusals: ['not_configured'],
   summary: 'Mint an authorization code for a person whom the caller has authenticated.',
   handler: async ({ grants }, { body }) => {
-    if (grants === undefined) throw notConfigured('codes need proxy.endpoints.oauth');
+    if (grants === undefined) throw notConfigured('codes need `postgres` and `proxy.endpoints.oauth` in sidecar.yaml');
     const { auth_time: authenticated, claims, nonce, roles } = body;
     const minted = await grants.mint({
       ...{ clientId: body.client_id, redirectUri: body.redirect_uri, subject: body.subject, scopes: body.scopes },

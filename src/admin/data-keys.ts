@@ -6,7 +6,7 @@ import type { DataKeyDesk } from './key-desks.ts';
 import { count, timeOrNull } from './shapes.ts';
 
 function deskOf({ dataKeys }: AdminDependencies): DataKeyDesk {
-  if (dataKeys === undefined) throw notConfigured('sealing needs postgres');
+  if (dataKeys === undefined) throw notConfigured('sealing needs `postgres` in sidecar.yaml');
   return dataKeys;
 }
 

@@ -90,12 +90,14 @@ export interface LimitState {
   readonly reset_ms: number;
 }
 
-/** Limits as operators look at them. `key` is what is counted, as text: an address, `issuer/client`, parts joined by `,`. */
+/**
+ * Limits as operators look at them. `key` is what is counted, as text: an address, `issuer/client`, parts joined by `,`. Both
+ * reject with `not_found` when there is no such limit, with `malformed` for a key that cannot be one of it.
+ */
 export interface LimitDesk {
-  /** Undefined when there is no such limit; rejects with `malformed` for a key that cannot be one of this limit. */
-  look(name: string, key: string): Promise<readonly LimitState[] | undefined>;
-  /** Undefined when there is no such limit; else whether anything was counted. */
-  reset(name: string, key: string): Promise<boolean | undefined>;
+  look(name: string, key: string): Promise<readonly LimitState[]>;
+  /** Whether anything was counted. */
+  reset(name: string, key: string): Promise<boolean>;
 }
 
 /** One problem of a configuration that was refused. */

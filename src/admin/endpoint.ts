@@ -104,7 +104,7 @@ export class ConfigRefused extends SidecarError {
 
 /** The thing that the path names does not exist: 404. */
 export function notFound(message: string): SidecarError {
-  return new SidecarError('not_found', 'route_not_found', message);
+  return new SidecarError('not_found', 'resource_not_found', message);
 }
 
 /** The thing is no longer the version that If-Match names: 412, nothing was changed. */

@@ -10,7 +10,7 @@ import { reason } from './revocation-draft.ts';
 import { applied, count, pageShape, time, timeOrNull } from './shapes.ts';
 
 function deskOf({ grants }: AdminDependencies): GrantDesk {
-  if (grants === undefined) throw notConfigured('grants need proxy.endpoints.oauth');
+  if (grants === undefined) throw notConfigured('grants need `postgres` and `proxy.endpoints.oauth` in sidecar.yaml');
   return grants;
 }
 
@@ -78,7 +78,7 @@ export const endGrant = endpoint({
   reach: 'tenant',
   event: 'grant.revoked',
   answers: { 204: null },
-  refusals: ['route_not_found', 'not_configured'],
+  refusals: ['not_configured'],
   summary: 'End a grant with all its tokens.',
   handler: async (dependencies, { path }) => {
     const ended = await deskOf(dependencies).end(path.id as string);

@@ -7,7 +7,7 @@ import { pageOf, pageQuery } from './pages.ts';
 import { applied, count, pageShape, timeOrNull } from './shapes.ts';
 
 function deskOf({ signingKeys }: AdminDependencies): SigningKeyDesk {
-  if (signingKeys === undefined) throw notConfigured('signing keys that rotate need postgres');
+  if (signingKeys === undefined) throw notConfigured('signing keys that rotate need `postgres` in sidecar.yaml');
   return signingKeys;
 }
 
@@ -78,7 +78,7 @@ export const rotateSigningKey = endpoint({
   event: 'key.added',
   body: z.strictObject({ issuer: z.string().min(1).max(256).optional() }),
   answers: { 201: timelineShape },
-  refusals: ['key_state_refused', 'not_configured', 'route_not_found'],
+  refusals: ['key_state_refused', 'not_configured', 'resource_not_found'],
   summary: 'Make a signing key: published at once, signing once everybody can know it.',
   handler: async (dependencies, { body }) => {
     const result = await deskOf(dependencies).rotate(body.issuer);

@@ -1,6 +1,6 @@
 // Looking at a limit and resetting it, for operators. Which counter a name and a key mean is limit-desk.ts's.
 import { z } from 'zod';
-import { endpoint, notFound } from './endpoint.ts';
+import { endpoint } from './endpoint.ts';
 import { count } from './shapes.ts';
 
 const LIMIT = '/v1/limits/{name}/{key}';
@@ -23,7 +23,6 @@ export const showLimit = endpoint({
   handler: async ({ limits }, { path }) => {
     const { name, key } = path as { name: string; key: string };
     const rates = await limits.look(name, key);
-    if (rates === undefined) throw notFound('no such limit');
     return { status: 200, body: { limit: name, key, allowed: rates.every(({ remaining }) => remaining > 0), rates } };
   },
 });
@@ -40,7 +39,6 @@ export const resetLimit = endpoint({
   handler: async ({ limits }, { path }) => {
     const { name, key } = path as { name: string; key: string };
     const counted = await limits.reset(name, key);
-    if (counted === undefined) throw notFound('no such limit');
     return { status: 200, body: { limit: name, key, was_counted: counted }, audit: { limit: name, key } };
   },
 });

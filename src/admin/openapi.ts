@@ -177,7 +177,7 @@ export function refusalsOf(row: Endpoint): readonly Reason[] {
   return [
     ...new Set<Reason>([
       ...ANY,
-      ...(path.includes('{') ? (['route_not_found'] as const) : []),
+      ...(path.includes('{') ? (['resource_not_found'] as const) : []),
       ...(body === undefined ? [] : (['media_type_unsupported', 'body_too_large', 'request_timeout'] as const)),
       ...(permission.endsWith(':write') ? (['audit_unavailable'] as const) : []),
       ...(isCreation(row) ? (['idempotency_mismatch', 'idempotency_busy'] as const) : []),

@@ -156,7 +156,7 @@ function requireMightier({ operator }: Pick<AdminCall, 'operator'>, record: Oper
 const exceeded = (message: string) => new SidecarError('forbidden', 'grant_exceeded', message);
 
 function storeOf({ operatorStore }: AdminDependencies): OperatorStore {
-  if (operatorStore === undefined) throw notConfigured('operators beyond the first need postgres');
+  if (operatorStore === undefined) throw notConfigured('operators beyond the first need `postgres` in sidecar.yaml');
   return operatorStore;
 }
 

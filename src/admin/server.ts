@@ -1,7 +1,7 @@
 // The admin port and socket: every request passes the same gates in the same order (browser guard, observation, operator,
 // table, permission, input), then one handler of endpoints.ts. The one place that turns handlers' errors into answers.
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import { SidecarError } from '../core/errors.ts';
+import { type ErrorKind, SidecarError } from '../core/errors.ts';
 import { requestId } from '../core/ids.ts';
 import type { Reason } from '../core/reasons.ts';
 import type { ListenerHandlers } from '../http/listener.ts';
@@ -178,12 +178,19 @@ function answerError({ dependencies, request, response, id }: AdminExchange, err
   sendProblem(request, response, 'internal', id);
 }
 
+/** Kinds whose message says what the operator can mend: which setting is missing, which store is away. */
+const TOLD: ReadonlySet<ErrorKind> = new Set([
+  'malformed',
+  'not_found',
+  'conflict',
+  'misconfigured',
+  'store_unavailable',
+]);
+
 function detailsOf(error: SidecarError): ProblemDetails {
   if (error instanceof FieldsError) return { errors: error.fields };
   if (error instanceof ConfigRefused) return { errors: error.problems.map(placedProblem) };
-  return error.kind === 'malformed' || error.kind === 'not_found' || error.kind === 'conflict'
-    ? { detail: error.message }
-    : {};
+  return TOLD.has(error.kind) ? { detail: error.message } : {};
 }
 
 const placedProblem = ({ place, path, message, nearest }: ConfigRefused['problems'][number]): FieldProblem => ({

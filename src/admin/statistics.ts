@@ -7,7 +7,7 @@ import { endpoint, notConfigured } from './endpoint.ts';
 import { auditType, count, time } from './shapes.ts';
 
 function deskOf({ upkeep }: AdminDependencies): UpkeepDesk {
-  if (upkeep === undefined) throw notConfigured('statistics and cleanup need postgres');
+  if (upkeep === undefined) throw notConfigured('statistics and cleanup need `postgres` in sidecar.yaml');
   return upkeep;
 }
 

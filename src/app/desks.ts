@@ -2,6 +2,7 @@
 import type { AdminDependencies, LimitDesk, RevocationDesk, TokenDesk } from '../admin/dependencies.ts';
 import { matchText } from '../config/match-text.ts';
 import { SidecarError } from '../core/errors.ts';
+import { nearestHint } from '../core/nearest.ts';
 import { certificateIssuerName } from '../core/principal.ts';
 import { compileLimit, type LimitSettings } from '../limits/compile.ts';
 import { subjectFromText } from '../limits/from-text.ts';
@@ -79,12 +80,16 @@ export function limitDesk(current: () => Current, store: CheckStore): LimitDesk 
   const chargeFor = (name: string, key: string) => {
     const { config } = current().loaded;
     const settings: LimitSettings | undefined = Object.hasOwn(config.limits, name) ? config.limits[name] : undefined;
-    if (settings === undefined) return undefined;
+    if (settings === undefined) {
+      const message = `sidecar.yaml has no limit of this name${nearestHint(name, Object.keys(config.limits))}`;
+      throw new SidecarError('not_found', 'resource_not_found', message);
+    }
     if (settings.concurrent !== undefined) {
       const message = `${name} is concurrent: counted in memory of each replica and never reset; explain shows it`;
       throw new SidecarError('malformed', 'fields_invalid', message);
     }
-    const subject = subjectFromText(settings.key, key, principalIssuers(config));
+    const names = { issuers: principalIssuers(config), routes: Object.keys(config.routes) };
+    const subject = subjectFromText(settings.key, key, names);
     const { principal } = subject;
     const record =
       principal?.client === undefined ? undefined : current().clients.get(principal.issuerName, principal.client);
@@ -93,7 +98,6 @@ export function limitDesk(current: () => Current, store: CheckStore): LimitDesk 
   return {
     async look(name, key) {
       const charge = chargeFor(name, key);
-      if (charge === undefined) return undefined;
       const states = await store.peek(charge);
       return charge.rates.map(({ limit, windowMs }, at) => ({
         limit,
@@ -102,10 +106,7 @@ export function limitDesk(current: () => Current, store: CheckStore): LimitDesk 
         reset_ms: states[2 * at + 1] as number,
       }));
     },
-    async reset(name, key) {
-      const charge = chargeFor(name, key);
-      return charge === undefined ? undefined : store.reset(charge);
-    },
+    reset: async (name, key) => store.reset(chargeFor(name, key)),
   };
 }
 

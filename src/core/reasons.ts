@@ -139,6 +139,12 @@ export const reasons = {
   client_aborted: row(499, 'client_aborted', 'Client closed request', 'The client went away; nothing to do.'),
   media_type_unsupported: row(415, 'unsupported_media_type', 'Unsupported media type', 'Send application/json.'),
   fields_invalid: row(422, 'invalid_fields', 'Unprocessable content', 'Mend the fields that `errors` names.'),
+  resource_not_found: row(
+    404,
+    'not_found',
+    'Not found',
+    'The admin API has nothing of this name or id; list what there is.',
+  ),
   config_refused: row(422, 'config_refused', 'Configuration refused', 'Mend what `errors` names; the old one serves.'),
   operator_token_refused: row(401, 'invalid_token', 'Unauthorized', 'Send a token of state_dir/operators.json.'),
   operator_forbidden: forbidden('forbidden', 'The operator lacks the permission of this endpoint.'),

@@ -155,7 +155,7 @@ function successor(keys: Keys, { algorithm }: SigningSchedule, nowMs: number): S
 
 function requireKey(keys: Keys, kid: string): SigningKeyRecord {
   const key = keys.find((candidate) => candidate.kid === kid);
-  if (key === undefined) throw new SidecarError('not_found', 'route_not_found', 'the issuer has no such key');
+  if (key === undefined) throw new SidecarError('not_found', 'resource_not_found', 'the issuer has no such key');
   return key;
 }
 

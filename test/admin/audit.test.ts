@@ -72,6 +72,9 @@ test('a change that failed is recorded with its reason, and a read as a read', a
   await using w = await world();
   await w.it.admin('POST', '/v1/tokens', { body: { subject: 5 } });
   await w.it.admin('GET', '/v1/revocations');
+  await w.it.admin('DELETE', '/v1/operators/nosuch');
+  const [missing] = await until(w.it, 'type=operator.removed', 1);
+  assert.deepEqual([missing?.outcome, missing?.reason], ['failure', 'resource_not_found']);
   const [failed] = await until(w.it, 'type=token.issued', 1);
   assert.deepEqual([failed?.outcome, failed?.reason], ['failure', 'fields_invalid']);
   const reads = await until(w.it, 'type=admin.read', 1);

@@ -310,8 +310,14 @@ test('attack 127: an operator who may only read clients cannot change them', asy
   }
 });
 
-test('without postgres the room is not configured: 501', async () => {
+test('without postgres the room is not configured: 501, which names what is missing', async () => {
   await using it = await startAdminSidecar();
-  assert.equal((await it.admin('GET', '/v1/clients')).status, 501);
+  const answer = await it.admin('GET', '/v1/clients');
+  assert.deepEqual([answer.status, answer.json.detail], [501, 'clients need `postgres` in sidecar.yaml'] as unknown[]);
+  for (const room of ['keys', 'audit', 'operators', 'grants', 'statistics', 'data-keys']) {
+    const { status, json } = await it.admin('GET', `/v1/${room}`);
+    assert.deepEqual([room, status], [room, 501]);
+    assert.match(String(json.detail), /`postgres`/, room);
+  }
   assert.equal((await it.admin('POST', '/v1/clients', { body: { name: 'x' } })).status, 501);
 });

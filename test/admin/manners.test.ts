@@ -209,6 +209,7 @@ test('every way to be refused is problem+json with its status and code', async (
   for (const row of table) await check(row);
   await database.cut();
   await check([503, 'temporarily_unavailable', 'GET', '/v1/clients']);
+  assert.match(String((await it.admin('GET', '/v1/clients')).json.detail), /PostgreSQL/, 'which store is away');
   await database.mend();
   for (let n = 0; n < 12; n += 1) await it.admin('GET', '/v1/status', { token: 'wrong' });
   await check([429, 'rate_limited', 'GET', '/v1/status']);

@@ -255,7 +255,7 @@ export class PostgresClients implements ClientStore, TenantClients {
 }
 
 const exceeded = () => new SidecarError('forbidden', 'tenant_exceeded', 'this is not for an operator of a tenant');
-const missing = () => new SidecarError('not_found', 'route_not_found', 'no such client');
+const missing = () => new SidecarError('not_found', 'resource_not_found', 'no such client');
 
 /** The condition that fences a tenant in. */
 const own = (sql: Sql, tenant: string | undefined) =>
