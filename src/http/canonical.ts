@@ -66,13 +66,27 @@ function odditiesOf(path: string): number {
   return found;
 }
 
+/** Paths that lenient servers would see. */
+export interface Readings {
+  /** In the case in which they were sent; the path as it was sent is not among them. */
+  readonly kept: readonly string[];
+  /** In lower case, for servers to which all cases are one; without trailing dots and blanks of segments. */
+  readonly folded: readonly string[];
+}
+
+/** {@link readingsOf} as one list, without the path as it was sent. */
+export function otherReadings(path: string): readonly string[] | undefined {
+  const readings = readingsOf(path);
+  return readings && [...new Set([...readings.kept, ...readings.folded])].filter((reading) => reading !== path);
+}
+
 /**
  * The paths that servers known to be lenient would see: percent-decoded (repeatedly), parameters cut, slashes merged, case
  * folded, trailing dots and blanks of a segment dropped. Each must lead to a route with the same policy, or the request
  * would be judged by one rule and served under another. Undefined when some reading holds a dot segment.
  */
-export function otherReadings(path: string): readonly string[] | undefined {
-  const readings = new Set<string>();
+export function readingsOf(path: string): Readings | undefined {
+  const [kept, inLowerCase] = [new Set<string>(), new Set<string>()];
   let decoded = path;
   for (let round = 0; round < 4; round += 1) {
     const withoutParameters = decoded.replace(/;[^/]*/g, '');
@@ -83,15 +97,16 @@ export function otherReadings(path: string): readonly string[] | undefined {
       if (DOT_SEGMENT.test(reading.replace(/ +(?=\/|$)/g, ''))) return undefined;
       const merged = reading.replace(/\/{2,}/g, '/');
       const folded = merged.toLowerCase().replace(/[. ]+(?=\/|$)/g, '');
-      for (const variant of [reading, merged, folded]) readings.add(variant === '' ? '/' : variant);
+      for (const variant of [reading, merged]) kept.add(variant === '' ? '/' : variant);
+      inLowerCase.add(folded === '' ? '/' : folded);
     }
     const next = decodeOnce(decoded);
     if (next === decoded) break;
     if (isRefusedPath(next.replace(/[^\x21-\x7e]|#/g, '_').replace(BAD_PERCENT, '_'))) return undefined;
     decoded = next;
   }
-  readings.delete(path);
-  return [...readings];
+  kept.delete(path);
+  return { kept: [...kept], folded: [...inLowerCase] };
 }
 
 function decodeOnce(path: string): string {

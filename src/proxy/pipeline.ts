@@ -7,7 +7,7 @@ import type { Exchange } from './exchange.ts';
 import { canonicalise, findClient } from './inbound/canonicalise.ts';
 import { malformed } from './inbound/credential.ts';
 import { isForged } from './inbound/cross-site.ts';
-import { routeFor, toleratesReadings } from './inbound/route.ts';
+import { routeFor, toleratesCase, toleratesReadings } from './inbound/route.ts';
 import { isPreflight } from './outbound/cors.ts';
 import { type Stage, type StageResult, waiting } from './stage.ts';
 import { withTrace } from './tracing.ts';
@@ -83,7 +83,12 @@ function chooseRoute(exchange: Exchange): StageResult {
   }
   exchange.route = route;
   exchange.preflight = corsRoute;
-  if (exchange.ambiguous && !toleratesReadings(generation.table, route, exchange)) return 'path_ambiguous';
+  const { table } = generation;
+  if (exchange.ambiguous) {
+    if (!toleratesReadings(table, route, exchange, corsRoute ? method : exchange.method)) return 'path_ambiguous';
+  } else if (table.hasCapitals && !toleratesCase(table, route, exchange, corsRoute ? method : exchange.method)) {
+    return 'path_ambiguous';
+  }
   const length = exchange.fields?.contentLength;
   if (length !== undefined && Number(length) > route.bodyBytes) return 'body_too_large';
   const origin = exchange.fields?.origin;

@@ -1,7 +1,7 @@
 // Which route a request takes: host, then exact path or template, then longest prefix, then method (design 4.4). The table
 // is built when the configuration loads; looking up never throws and never falls to a looser route.
 import type { RouteConfig } from '../../config/schema.ts';
-import { oddity, otherReadings } from '../../http/canonical.ts';
+import { oddity, readingsOf } from '../../http/canonical.ts';
 import type { LimitPlan } from '../../limits/plan.ts';
 import type { Requirement } from '../decide/authorize.ts';
 import type { Upstream } from '../outbound/upstream.ts';
@@ -53,6 +53,10 @@ interface HostGroup {
 export interface RouteTable {
   /** The entry that host and path choose; undefined is 404. */
   find(host: string, path: string): RouteEntry | undefined;
+  /** The same for an application to which all cases are one; `path` is in lower case. */
+  findFolded(host: string, path: string): RouteEntry | undefined;
+  /** The path of some route has a capital letter: only then other cases of plain paths can lead elsewhere. */
+  readonly hasCapitals: boolean;
   readonly routes: readonly Route[];
 }
 
@@ -65,38 +69,61 @@ const MATCH_ANY_HOST = '*';
 
 /** Builds the table. Two routes that match the same are refused by config/validate.ts before. */
 export function routeTable(routes: readonly Route[]): RouteTable {
+  const find = finder(routes, (match) => match);
+  const hasCapitals = routes.some(({ config: { match } }) => folded(match) !== match);
+  const findFolded = hasCapitals ? finder(routes, folded) : find;
+  return { routes, find, findFolded, hasCapitals };
+}
+
+type Match = RouteConfig['match'];
+
+function folded(match: Match): Match {
+  const { path, prefix } = match;
+  if (!/[A-Z]/.test(path ?? prefix ?? '')) return match;
+  return { ...match, path: path?.toLowerCase(), prefix: prefix?.toLowerCase() };
+}
+
+/** Where several cases of a path have routes of their own, the one in lower case is what a request in lower case means. */
+function asWritten(sharing: readonly Route[], spelled: Spelling): readonly Route[] {
+  const written = sharing.filter(({ config: { match } }) => spelled(match) === match);
+  return written.length > 0 ? written : sharing;
+}
+
+type Spelling = (match: Match) => Match;
+
+function finder(routes: readonly Route[], spelled: Spelling): RouteTable['find'] {
   const exactHosts = new Map<string, HostGroup>();
   const wildcardHosts = new Map<string, HostGroup>();
-  const anyHost = groupFor(routes, MATCH_ANY_HOST);
+  const anyHost = groupFor(routes, MATCH_ANY_HOST, spelled);
   for (const host of new Set(routes.flatMap((route) => route.config.match.hosts ?? []))) {
     const name = host.toLowerCase();
-    const group = groupFor(routes, host);
+    const group = groupFor(routes, host, spelled);
     if (name.startsWith('*.')) wildcardHosts.set(name.slice(2), group);
     else exactHosts.set(name, group);
   }
   const onlyAnyHost = exactHosts.size === 0 && wildcardHosts.size === 0;
-  return {
-    routes,
-    find(host, path) {
-      if (onlyAnyHost) return findInGroup(anyHost, path);
-      const exact = exactHosts.get(host);
-      const wildcard = wildcardHosts.get(host.slice(host.indexOf('.') + 1));
-      return (
-        (exact && findInGroup(exact, path)) ??
-        (wildcard && host.includes('.') ? findInGroup(wildcard, path) : undefined) ??
-        findInGroup(anyHost, path)
-      );
-    },
+  return (host, path) => {
+    if (onlyAnyHost) return findInGroup(anyHost, path);
+    const exact = exactHosts.get(host);
+    const wildcard = wildcardHosts.get(host.slice(host.indexOf('.') + 1));
+    return (
+      (exact && findInGroup(exact, path)) ??
+      (wildcard && host.includes('.') ? findInGroup(wildcard, path) : undefined) ??
+      findInGroup(anyHost, path)
+    );
   };
 }
 
-function groupFor(routes: readonly Route[], host: string): HostGroup {
+function groupFor(routes: readonly Route[], host: string, spelled: Spelling): HostGroup {
   const mine = routes.filter((route) => (route.config.match.hosts ?? [MATCH_ANY_HOST]).includes(host));
-  const byPattern = Map.groupBy(mine, ({ config: { match } }) => match.path ?? `${match.prefix} `);
+  const byPattern = Map.groupBy(mine, ({ config }) => {
+    const { path, prefix } = spelled(config.match);
+    return path ?? `${prefix} `;
+  });
   const group: HostGroup = { exact: new Map(), templates: [], prefixes: [] };
   for (const sharing of byPattern.values()) {
-    const { path, prefix } = (sharing[0] as Route).config.match;
-    const entry = entryOf(sharing);
+    const { path, prefix } = spelled((sharing[0] as Route).config.match);
+    const entry = entryOf(asWritten(sharing, spelled));
     if (prefix !== undefined) group.prefixes.push({ prefix, entry });
     else if (path?.includes('{')) group.templates.push({ segments: path.split('/'), entry });
     else group.exact.set(path as string, entry);
@@ -146,21 +173,40 @@ function fits(template: readonly string[], segments: readonly string[]): boolean
 /**
  * Whether a path that lenient servers could read differently may still take `route`: its oddities are relaxed there, and
  * every other reading leads to the same policy. Otherwise one rule would judge and another part of the application serve.
+ * `method` is the one that chose the route: of a preflight the method it asks about.
  */
 export function toleratesReadings(
   table: RouteTable,
   route: Route,
-  request: { readonly host: string; readonly path: string; readonly method: string; readonly oddities: number },
+  request: { readonly host: string; readonly path: string; readonly oddities: number },
+  method: string,
 ): boolean {
   if ((request.oddities & ~route.relax) !== 0) return false;
-  const readings = otherReadings(request.path);
+  const readings = readingsOf(request.path);
   if (readings === undefined) return false;
-  return readings.every((path) => {
-    const entry = table.find(request.host, path);
-    if (entry === undefined) return true;
-    return routeFor(entry, request.method)?.policy === route.policy;
-  });
+  const { host } = request;
+  return (
+    readings.kept.every((path) => isJudgedAlike(table.find(host, path), method, route)) &&
+    readings.folded.every((path) => isJudgedAlike(table.findFolded(host, path), method, route))
+  );
 }
+
+/**
+ * The same for a plain path, which is in lower case, where routes are written with capitals: to an application that ignores case,
+ * `/admin` is `/Admin` and must not pass by the route around it.
+ */
+export function toleratesCase(
+  table: RouteTable,
+  route: Route,
+  { host, path }: { readonly host: string; readonly path: string },
+  method: string,
+): boolean {
+  return isJudgedAlike(table.findFolded(host, path), method, route);
+}
+
+/** A reading that no route takes is refused by us, and served by nobody. */
+const isJudgedAlike = (entry: RouteEntry | undefined, method: string, { policy }: Route): boolean =>
+  entry === undefined || routeFor(entry, method)?.policy === policy;
 
 /** Bits of `oddity` for the names under `relax`. */
 export function relaxBits(names: RouteConfig['relax']): number {
