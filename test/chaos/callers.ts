@@ -2,6 +2,7 @@
 // the faults that overlapped it, and from nothing else.
 import { setTimeout as sleep } from 'node:timers/promises';
 import { tokenFor } from '../support/sidecar.ts';
+import { forgotten } from './durable.ts';
 import type { Answer, Replica } from './replica.ts';
 import { routes, type World } from './world.ts';
 
@@ -49,6 +50,12 @@ const GOOD_SUBJECTS = 100;
 const LIFETIME_S = 6 * 3600;
 /** Of some tokens that are revoked: a clock that is an hour ahead takes them for expired. */
 const SHORT_LIFETIME_S = 1800;
+
+/** What has expired is forgotten by right. */
+const MARGIN_S = 60;
+
+const claimsOf = (token: string) =>
+  JSON.parse(Buffer.from(token.split('.')[1] as string, 'base64url').toString()) as { jti: string; exp: number };
 
 const at = (index: number): 0 | 1 => (index % 2 === 0 ? 0 : 1);
 
@@ -126,7 +133,7 @@ export class Callers implements AsyncDisposable {
     for (const { holds } of this.#revoked) holds.fill(true);
   }
 
-  /** Ends the load and compares with what the application saw. */
+  /** Ends the load, and compares with what the application saw and with what PostgreSQL remembers. */
   async finish(): Promise<void> {
     this.#running = false;
     await this.#work;
@@ -137,6 +144,14 @@ export class Callers implements AsyncDisposable {
     }
     for (const seq of seen.keys())
       if (!this.#reach.has(seq) && seq !== '-') this.#blame(`request ${seq}: nobody sent it`);
+    const ids = this.#revoked
+      .map(({ token }) => claimsOf(token))
+      .filter(({ exp }) => exp > Date.now() / 1000 + MARGIN_S);
+    const lost = await forgotten(
+      this.#world.postgres.url,
+      ids.map(({ jti }) => jti),
+    );
+    for (const id of lost) this.#blame(`the revocation of ${id} was confirmed, and PostgreSQL does not have it`);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
