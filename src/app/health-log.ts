@@ -97,7 +97,8 @@ const keyOf = ({ what, detail }: Trouble) => (what === 'warning' ? detail : what
 
 function troublesOf(facts: ReadinessFacts): Trouble[] {
   const { store, revocations } = facts.components;
-  const { reasons } = readinessOf(facts).body;
+  // Workers end while draining: that adds nothing to what an operator has to know.
+  const { reasons } = facts.draining ? { reasons: ['draining'] } : readinessOf(facts).body;
   const warnings = (store?.detail?.warnings ?? []) as readonly string[];
   const troubles = warnings.filter((warning) => warning !== 'memory_store').map(warned);
   if (store?.status === 'down') troubles.push(away(store.detail?.problem));
@@ -141,7 +142,7 @@ function notReady(reasons: readonly string[]): Trouble {
     what: 'not_ready',
     detail: reasons.join(),
     begins: (log) => {
-      if (reasons.every((reason) => reason === 'draining')) log.info({ reasons }, 'not_ready');
+      if (reasons.includes('draining')) log.info({ reasons }, 'not_ready');
       else log.warn({ reasons }, 'not_ready');
     },
     ends: (log, lastedMs) => log.info({ not_ready_ms: lastedMs }, 'ready'),

@@ -94,15 +94,15 @@ test('revocations that were known and are not any more are an error, and not one
   ]);
 });
 
-test('other reasons for not being ready are said anew, the same ones are not', () => {
+test('other reasons for not being ready are said anew, the same ones are not, and draining says it all', () => {
   const it = watched();
   for (let n = 0; n < 3; n += 1) it.look({ ...healthy, issuersWithKeys: 0 });
-  for (let n = 0; n < 3; n += 1) it.look({ ...healthy, issuersWithKeys: 0, draining: true });
+  for (let n = 0; n < 3; n += 1) it.look({ ...healthy, issuersWithKeys: 0, trafficServed: false, draining: true });
   assert.deepEqual(
     it.said().map(({ level, reasons }) => [level, reasons]),
     [
       ['warn', ['no_issuer_with_keys']],
-      ['warn', ['draining', 'no_issuer_with_keys']],
+      ['info', ['draining']],
     ],
   );
 });

@@ -57,6 +57,9 @@ const listed = async (sidecar: TestSidecar) =>
   (await call(sidecar, 'GET', '/v1/revocations')).json.items
     .map((item: { revoked_id: string }) => item.revoked_id)
     .sort();
+/** What the log says of revocations. */
+const about = (sidecar: TestSidecar) =>
+  sidecar.logged().filter(({ event }) => String(event).startsWith('revocations_'));
 const asks = async (sidecar: TestSidecar, subject: string) =>
   (await fetch(`${sidecar.proxyUrl}/x`, { headers: { authorization: `Bearer ${tokenFor({ sub: subject })}` } })).status;
 
@@ -160,6 +163,9 @@ test('a Redis that was flushed while nobody ran gets everything back from Postgr
   const fields = ['alice', 'bob'].map((id) => revocationEntryId('subject', ISSUER, id));
   assert.deepEqual((await redis.hkeys('doorward:v1:{rev}:entries')).sort(), [...fields, 'whole'].sort());
   assert.deepEqual([await asks(sidecar, 'alice'), await asks(sidecar, 'carol')], [401, 200]);
+  assert.partialDeepStrictEqual(about(sidecar), [
+    { event: 'revocations_rebuilt', level: 'info', entries: 2, added: 2 },
+  ]);
 });
 
 test('what a replica without PostgreSQL revoked survives the loss of Redis too, and what it took back stays back', async () => {
@@ -219,6 +225,7 @@ test('started with Redis away, PostgreSQL fills the index: the replica is ready,
   await using sidecar = await all.sidecar();
   await eventually(async () => (await fetch(`${sidecar.observeUrl}/readyz`)).status === 200, SOON);
   assert.deepEqual([await asks(sidecar, 'alice'), await asks(sidecar, 'bob')], [401, 200]);
+  assert.partialDeepStrictEqual(about(sidecar), [{ event: 'revocations_from_postgres', level: 'warn', entries: 1 }]);
 });
 
 test('PostgreSQL that comes after the start brings what it remembers', async () => {

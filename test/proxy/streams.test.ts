@@ -260,5 +260,7 @@ for (const [mode, stays] of [
       assert.equal(closeFrameAt(socket.after()), 1013);
     }
     assert.equal(anonymous.closed, false, 'nothing to revoke there');
+    const unknown = () => at.logged().find(({ event }) => event === 'revocations_unknown');
+    await eventually(() => unknown()?.level === 'error', 2 * SOON_MS);
   });
 }
