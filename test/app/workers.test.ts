@@ -180,7 +180,9 @@ test('why, status and limits speak for all processes, through socket and port', 
     const refusal = refusals.find((line) => Number(line.worker) === worker);
     if (refusal === undefined) continue;
     const { json } = await it.admin('GET', `/v1/decisions?request_id=${refusal.request_id}`);
-    assert.equal(String(json.items?.[0 as unknown as string]?.reason), 'rate_limited');
+    const kept = json.items?.[0 as unknown as string];
+    assert.equal(String(kept?.reason), 'rate_limited');
+    assert.match(String(kept?.rule_at), /^sidecar\.yaml:1:\d+$/, 'a worker judges by the configuration of the primary');
   }
   const counts = async () => (await it.admin('GET', '/v1/status')).json.counts;
   await eventually(async () => Number((await counts())?.tokens_cached) === 2, 'one token is remembered in each');
