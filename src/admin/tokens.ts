@@ -3,7 +3,7 @@
 import { z } from 'zod';
 import { SidecarError } from '../core/errors.ts';
 import type { Principal } from '../core/principal.ts';
-import { parseDuration } from '../core/units.ts';
+import { formatDuration, parseDuration } from '../core/units.ts';
 import type { AdminIssuer, TokenDesk } from './dependencies.ts';
 import { type AdminAnswer, endpoint, FieldsError, notConfigured } from './endpoint.ts';
 import { time } from './shapes.ts';
@@ -53,9 +53,13 @@ export const issueToken = endpoint({
   refusals: ['not_configured'],
   summary: 'Issue an access token of an issuer of ours.',
   handler: async ({ tokens, metrics, clock }, { body }) => {
-    const { name, issuer, signer } = signingIssuer(tokens, body.issuer);
+    const { name, issuer, signer, maxLifetimeMs } = signingIssuer(tokens, body.issuer);
     const { issuer: _, lifetime, ...request } = body;
     const lifetimeMs = lifetime === undefined ? undefined : parseDuration(lifetime);
+    if ((lifetimeMs ?? 0) > maxLifetimeMs) {
+      const problem = `needs to be at most max_lifetime of the issuer (${formatDuration(maxLifetimeMs)})`;
+      throw new FieldsError([{ path: 'lifetime', problem }]);
+    }
     const startedMs = clock.monotonicMs();
     const issued = await signer
       .issueAccessToken({ ...withoutUndefined(request), ...(lifetimeMs === undefined ? {} : { lifetimeMs }) })

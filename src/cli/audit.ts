@@ -45,6 +45,7 @@ interface ReportAnswer {
 
 /** Walking a long log takes a while. */
 const VERIFY_TIMEOUT_MS = 60 * 60_000;
+const PROGRESS_EVERY_MS = 5000;
 
 /** Adds the noun. */
 export function addAudit(program: Command, terminal: Terminal): void {
@@ -107,10 +108,12 @@ interface VerifyOptions extends AdminOptions {
 }
 
 async function verify(options: VerifyOptions, terminal: Terminal): Promise<void> {
-  const report =
-    options.file === undefined
-      ? await verifyHere(options, terminal)
-      : await verifyFile(options.file, options, terminal);
+  const startedMs = performance.now();
+  const seconds = () => Math.round((performance.now() - startedMs) / 1000);
+  const telling = setInterval(() => terminal.err(`still verifying after ${seconds()} s`), PROGRESS_EVERY_MS);
+  const verifying =
+    options.file === undefined ? verifyHere(options, terminal) : verifyFile(options.file, options, terminal);
+  const report = await verifying.finally(() => clearInterval(telling));
   if (options.json) terminal.out(JSON.stringify(report));
   else for (const line of sentences(report)) terminal.out(line);
   if (!report.ok) throw new CliError('failure', `the audit log does not hold: ${report.problems_total} problems`);

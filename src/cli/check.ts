@@ -21,7 +21,7 @@ export function addCheck(program: Command, terminal: Terminal): void {
     .command('check')
     .description('check a configuration, print its routes and what it relaxes')
     .option('-c, --config <file>', 'configuration', 'sidecar.yaml')
-    .option('--online', 'also reach issuers, Redis and upstreams')
+    .option('--online', 'also reach issuers, Redis, PostgreSQL and upstreams')
     .option(
       '--production',
       'refuse what must not go out: memory stores, written secrets, open routes, and shadow mode without an end or past it',

@@ -28,7 +28,9 @@ const PROGRESS_EVERY_MS = 500;
 export function addDataKey(program: Command, terminal: Terminal): void {
   const noun = program.command('data-key').description('keys that secrets in PostgreSQL are sealed under');
   withAdminOptions(noun.command('status'))
-    .description('data keys, how often they sealed, and how far re-sealing is')
+    .description(
+      'data keys, how many seals each has set aside (replicas take them in blocks), and how far re-sealing is',
+    )
     .action(async (options: AdminOptions) => show(await ask(options, terminal), options, terminal));
   withAdminOptions(noun.command('rotate'))
     .description('make a new data key, and re-seal everything under it; waits for the end')
@@ -59,7 +61,7 @@ function show(status: Status, options: AdminOptions, terminal: Terminal): void {
     terminal.out(JSON.stringify(status));
     return;
   }
-  const rows = status.keys.map((key) => [key.id, key.state, `since ${key.created_at}`, `${key.seals} seals`]);
+  const rows = status.keys.map((key) => [key.id, key.state, `since ${key.created_at}`, `${key.seals} seals set aside`]);
   for (const line of tableLines(rows)) terminal.out(line);
   const { done, total, unreadable } = status.resealing;
   terminal.out(`${done} of ${total} fields under the active key; key-encryption key ${status.kek_id}`);

@@ -1,5 +1,7 @@
 // `doorward dev --upstream URL`: the sidecar before the application at hand, without a file and without a store. Says why it
 // refuses, which a real one never does.
+import { once } from 'node:events';
+import { connect } from 'node:net';
 import { type Command, InvalidArgumentError } from 'commander';
 import { CliError } from './exit-codes.ts';
 import { openScratch, untilInterrupted } from './scratch-sidecar.ts';
@@ -39,7 +41,27 @@ async function dev({ upstream, port }: DevOptions, terminal: Terminal): Promise<
   );
   const token = await scratch.issue({ subject: 'dev', client: 'dev', scopes: ['read', 'write'] });
   for (const line of greeting(scratch.sidecar, upstream, token)) terminal.out(line);
+  const away = await awayBecause(new URL(upstream));
+  if (away !== undefined) terminal.err(`${upstream} does not answer (${away}): requests get 502 until it does`);
   await untilInterrupted();
+}
+
+/** Longest wait for the application to take a connection. */
+const CONNECT_MS = 2000;
+
+/** Why the application takes no connection; undefined when it does. */
+async function awayBecause({ hostname, port, protocol }: URL): Promise<string | undefined> {
+  const host = hostname.replace(/^\[|\]$/g, '');
+  const socket = connect({ host, port: Number(port) || (protocol === 'https:' ? 443 : 80) });
+  try {
+    await once(socket, 'connect', { signal: AbortSignal.timeout(CONNECT_MS) });
+    return undefined;
+  } catch (error) {
+    const { name, code = name } = error as NodeJS.ErrnoException;
+    return name === 'AbortError' ? 'no answer' : code;
+  } finally {
+    socket.destroy();
+  }
 }
 
 function originOf(text: string): string {
@@ -56,6 +78,7 @@ function greeting(
   const rows = sidecar.routes().map(({ name, match, auth, limits }) => [name, match, auth, limits.join(', ')]);
   return [
     `${sidecar.proxyUrl} -> ${upstream}`,
+    `admin ${sidecar.adminUrl}   observe ${sidecar.observeUrl}`,
     '',
     ...tableLines([['ROUTE', 'MATCH', 'AUTH', 'LIMITS'], ...rows]),
     '',

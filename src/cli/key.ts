@@ -35,9 +35,13 @@ export function addKey(program: Command, terminal: Terminal): void {
       if (options.json) terminal.out(JSON.stringify({ items, total_keys: items.length, active_keys }));
       else for (const line of keyLines(items)) terminal.out(line);
     });
-  for (const name of ['rotate', 'add']) {
+  const additions = {
+    rotate: 'replace the signing key: publish a new one, which signs once everybody can know it; prints the timeline',
+    add: 'the same as rotate',
+  };
+  for (const [name, description] of Object.entries(additions)) {
     withAdminOptions(key.command(name))
-      .description('publish a new key, which signs once everybody can know it; prints the timeline')
+      .description(description)
       .option('--issuer <name>', 'issuer block; default: the only one with `sign`')
       .action((options: AdminOptions & { readonly issuer?: string }) =>
         change('/v1/keys', { issuer: options.issuer }, options, terminal),

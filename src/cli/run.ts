@@ -46,7 +46,7 @@ async function openOrExplain({ config: file, production = false }: RunOptions, t
   }
 }
 
-/** The failure of a start in the user's words; also used by `dev` and `demo`. */
+/** The failure of a start in the user's words where failure.ts has none; also used by `dev` and `demo`. */
 export async function startFailure(error: unknown): Promise<unknown> {
   const { ConfigError } = await import('../config/problem.ts');
   if (error instanceof ConfigError) return new CliError('configuration_refused', error.message, { cause: error });
@@ -56,9 +56,7 @@ export async function startFailure(error: unknown): Promise<unknown> {
       cause: error,
     });
   if (code === 'EADDRINUSE') return new CliError('failure', `${address}:${port} is in use`, { cause: error });
-  if (code === 'EACCES') return new CliError('failure', `${(error as Error).message}`, { cause: error });
-  const { SidecarError } = await import('../core/errors.ts');
-  return error instanceof SidecarError ? new CliError('failure', error.message, { cause: error }) : error;
+  return error;
 }
 
 /**

@@ -30,7 +30,7 @@ export function addToken(program: Command, terminal: Terminal): void {
     .option('--tenant <id>', 'tenant')
     .option('--session <id>', 'session')
     .option('--audience <text...>', 'audiences; default: those of the issuer block')
-    .option('--lifetime <duration>', 'such as 15m')
+    .option('--lifetime <duration>', 'such as 15m, at most max_lifetime of the issuer; default: as its `sign` says')
     .option('--claims <json>', 'further claims as a JSON object')
     .action((options: IssueOptions) => issue(options, terminal));
   withAdminOptions(token.command('inspect'))

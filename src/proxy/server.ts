@@ -2,7 +2,7 @@
 // pipeline run. Owns the switch to a new configuration and the drain.
 
 import type { IncomingMessage } from 'node:http';
-import { IncomingMessage as Message } from 'node:http';
+import { METHODS, IncomingMessage as Message } from 'node:http';
 import { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import type { Clock } from '../core/clock.ts';
@@ -143,6 +143,12 @@ function proceedForward(exchange: Exchange, answerer: Answerer): void {
   forward(exchange, upstreamHead(exchange), answerer);
 }
 
+/** Why a request over HTTP/1.1 ends before the pipeline: Node's parser knows a closed list of methods. */
+function unreadMethod(method: string): Reason | undefined {
+  if (method === 'CONNECT') return 'connect_unsupported';
+  return METHODS.includes(method) ? undefined : 'request_malformed';
+}
+
 /** Runs the pipeline over a question; limits are looked at and not charged, nothing is recorded. */
 function explain(generation: Generation, question: Question, clock: Clock): Promise<Explanation> {
   const request = new Message(new Socket());
@@ -185,7 +191,9 @@ function explain(generation: Generation, question: Question, clock: Clock): Prom
       question.peer,
     );
     const exchange = new Exchange(generation, 'explain', ending, request, {}, peer, requestId(), clock.monotonicMs());
-    if (verdict === undefined || generation.config.proxy.endpoints.verdict) run(exchange);
+    const unread = verdict === undefined ? unreadMethod(question.method) : undefined;
+    if (unread !== undefined) done(exchange, unread, false);
+    else if (verdict === undefined || generation.config.proxy.endpoints.verdict) run(exchange);
     else {
       exchange.rule = 'proxy.endpoints.verdict';
       done(exchange, 'route_not_found', false);

@@ -227,7 +227,7 @@ function keyInstruments({ counter, gauge, seconds }: Makers) {
     ),
     dataKeySeals: gauge(
       'data_key_seals',
-      'Fields sealed with the active data key, by all replicas; a new key comes at sealing.rotate_seals.',
+      'Seals that replicas have set aside of the active data key, in blocks; a new key comes at sealing.rotate_seals.',
     ),
     certificateNotAfter: gauge(
       'certificate_not_after_seconds',

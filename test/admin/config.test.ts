@@ -1,6 +1,8 @@
 // The configuration over the admin port: shown masked, reloaded whole or not at all; explanations; the audit lines.
 import assert from 'node:assert/strict';
 import { readFileSync, writeFileSync } from 'node:fs';
+import { connect } from 'node:net';
+import { text } from 'node:stream/consumers';
 import { test } from 'node:test';
 import { startAdminSidecar } from './admin-sidecar.ts';
 
@@ -38,6 +40,26 @@ test('a good file takes effect on reload, a bad one changes nothing and every pr
   const good = await it.admin('POST', '/v1/config/reload');
   assert.equal(good.status, 200);
   assert.match((await it.admin('GET', '/v1/status')).text, /\/renamed/);
+});
+
+test('explain refuses a method that the parser of HTTP/1.1 refuses, as the request itself is', async () => {
+  await using it = await startAdminSidecar();
+  const { hostname, port } = new URL(it.sidecar.proxyUrl);
+  for (const [method, reason, status] of [
+    ['FOO', 'request_malformed', 400],
+    ['CONNECT', 'connect_unsupported', 501],
+    ['GET', 'credential_missing', 401],
+  ] as const) {
+    const { json } = await it.admin('POST', '/v1/explain', { body: { method, url: '/' } });
+    assert.deepEqual([json.allowed, json.reason, json.status], [false, reason, status] as unknown[]);
+    const socket = connect(Number(port), hostname);
+    const target = method === 'CONNECT' ? 'a.test:443' : '/';
+    socket.write(`${method} ${target} HTTP/1.1\r\nHost: a.test\r\nConnection: close\r\n\r\n`);
+    assert.match(await text(socket), new RegExp(`^HTTP/1.1 ${status} `), method);
+  }
+  const body = { method: 'FOO', url: '/', verdict: 'nginx' };
+  const asked = (await it.admin('POST', '/v1/explain', { body })).json;
+  assert.notEqual(asked.reason, 'request_malformed' as unknown, 'a front may know other methods');
 });
 
 test('explain judges a described request, charges nothing, and does not hand the token back', async () => {

@@ -83,6 +83,7 @@ test('claims that an operator may not set, and wrong fields, are 422 and named',
     [{ subject: 'a', client: 'b', claims: { exp: 9e9 } }, 'claims'],
     [{ subject: 'a', client: 'b', issuer: 'corp' }, 'issuer'],
     [{ subject: 'a', client: 'b', lifetime: '15' }, 'lifetime'],
+    [{ subject: 'a', client: 'b', lifetime: '900d' }, 'lifetime'],
     [{ subject: 'a', client: 'b', scopes: ['two words'] }, 'scopes.0'],
     [{ subject: 'a', client: 'b', is_admin: true }, 'is_admin'],
     [{ client: 'b' }, 'subject'],
@@ -95,6 +96,17 @@ test('claims that an operator may not set, and wrong fields, are 422 and named',
       [path],
     );
   }
+});
+
+test('a lifetime above max_lifetime is refused, and not cut down in silence', async () => {
+  await using it = await startAdminSidecar();
+  const issue = (lifetime: string) => it.admin('POST', '/v1/tokens', { body: { subject: 'a', client: 'b', lifetime } });
+  assert.equal((await issue('24h')).status, 201);
+  const [error] = [...(await issue('25h')).json.errors];
+  assert.deepEqual(error as unknown, {
+    path: 'lifetime',
+    problem: 'needs to be at most max_lifetime of the issuer (1d)',
+  });
 });
 
 test('without an issuer of ours issuing is 501 not_configured', async () => {

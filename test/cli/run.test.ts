@@ -111,9 +111,22 @@ test('dev prints routes, a token and lines that work, and each refusal with its 
   assert.equal((await fetch(`${proxy}/nothing`)).status, 401);
   await dev.until(/^401 credential_missing {2}GET \/nothing/m);
   assert.match(dev.out(), /^ROUTE +MATCH/m);
+  const [, observe] = await dev.until(/^admin http:\S+ {3}observe (http:\S+)$/m);
+  assert.equal((await fetch(`${observe}/readyz`)).status, 200);
+  assert.equal(dev.err(), '', 'the application is there');
   dev.signal('SIGINT');
   assert.equal((await dev.ended).code, 0);
   assert.ok(!existsSync(folder.file('.doorward')));
+});
+
+test('dev says so when the application does not answer, and serves all the same', async () => {
+  using folder = scratchFolder();
+  await using dev = start(['dev', '--upstream', 'http://127.0.0.1:1'], { cwd: folder.path });
+  await dev.until(/Ctrl-C ends/);
+  for (let tries = 0; !dev.err().includes('\n') && tries < 1500; tries += 1) await sleep(20);
+  assert.equal(dev.err(), 'http://127.0.0.1:1 does not answer (ECONNREFUSED): requests get 502 until it does\n');
+  dev.signal('SIGINT');
+  assert.equal((await dev.ended).code, 0);
 });
 
 test('every line that demo prints does what it says, in that order, and Ctrl-C leaves nothing behind', async () => {
