@@ -8,6 +8,8 @@ import { test } from 'node:test';
 import { stringify } from 'yaml';
 import { asCliError } from '../../src/cli/failure.ts';
 import { storeUnavailable } from '../../src/core/errors.ts';
+import { startAdminSidecar } from '../admin/admin-sidecar.ts';
+import { startRedis } from '../support/redis-server.ts';
 import { run, runHere, scratchFolder } from './processes.ts';
 
 const SIDECAR = {
@@ -85,4 +87,27 @@ for (const [name, body, fields] of [
 test('a store that is away is its sentence, a defect its stack', () => {
   assert.equal(asCliError(storeUnavailable('PostgreSQL does not answer')).message, 'PostgreSQL does not answer');
   assert.match(asCliError(new TypeError('x is not a function')).message, /^TypeError: x is not a function\n {4}at /);
+});
+
+test('why says of an id that this replica does not keep that Redis, which has the others, is away', async () => {
+  await using redis = await startRedis();
+  await using it = await startAdminSidecar((config) => ({
+    ...config,
+    name: 'failure_test',
+    issuers: Object.fromEntries(Object.entries(config.issuers ?? {}).filter(([name]) => name === 'corp')),
+    defaults: { issuers: ['corp'] },
+    redis: { url: { value: redis.url }, timeout: '200ms' },
+  }));
+  const why = (id: string) => runHere(['why', id, '--config', it.file]);
+  const { headers } = await it.proxy('/');
+  const id = String(headers['x-request-id']);
+  assert.equal((await why('r_unknown')).code, 6);
+  await redis.stop();
+  assert.match((await why(id)).out, /^reason +credential_missing$/m, 'its own it still knows');
+  const ended = await why('r_unknown');
+  assert.equal(ended.code, 1);
+  assert.match(
+    ended.err,
+    /^503 Service unavailable: this replica keeps no such refusal; those of the others are in Redis, which does not answer /,
+  );
 });

@@ -1,5 +1,6 @@
 // Kept refusals: this replica's own in memory, and all replicas' in a capped stream, so that any of them can answer `why`.
 // Sent in bundles a few times a second: a flood of refusals must not become a flood of writes.
+import { isStoreUnavailable, storeUnavailable } from '../../core/errors.ts';
 import { parseStrictObject } from '../../core/strict-json.ts';
 import type { DecisionStore, KeptDecision } from '../contracts/decisions.ts';
 import { badReply } from './errors.ts';
@@ -39,7 +40,9 @@ export class RedisDecisions implements DecisionStore {
     const own = this.#newestFirst().filter(matches);
     if (filter.request_id !== undefined && own.length > 0) return own.slice(0, limit);
     const known = new Set(own.map((decision) => decision.request_id));
-    const others = (await this.#stream()).filter((decision) => matches(decision) && !known.has(decision.request_id));
+    const others = (await this.#stream(filter)).filter(
+      (decision) => matches(decision) && !known.has(decision.request_id),
+    );
     const all = [...own, ...others].sort((a, b) => String(b.time).localeCompare(String(a.time)));
     return all.slice(0, limit);
   }
@@ -59,8 +62,13 @@ export class RedisDecisions implements DecisionStore {
     }
   }
 
-  async #stream(): Promise<KeptDecision[]> {
-    const rows = await this.#link.command('xrevrange', this.#names.decisions, '+', '-', 'COUNT', 2 * MAX_DECISIONS);
+  async #stream({ request_id: one }: Readonly<Record<string, string>>): Promise<KeptDecision[]> {
+    const asked = this.#link.command('xrevrange', this.#names.decisions, '+', '-', 'COUNT', 2 * MAX_DECISIONS);
+    const rows = await asked.catch((cause) => {
+      if (one === undefined || !isStoreUnavailable(cause)) throw cause;
+      const message = 'this replica keeps no such refusal; those of the others are in Redis, which does not answer';
+      throw storeUnavailable(message, { cause });
+    });
     if (!Array.isArray(rows)) throw badReply('xrevrange');
     return rows.map((row: unknown) => decode(row)).filter((decision) => decision !== undefined);
   }
