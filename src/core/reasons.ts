@@ -33,7 +33,7 @@ export const reasons = {
   ),
   path_malformed: badRequest('The path holds dot segments, a backslash, NUL, a bad % or raw bytes; mend the caller.'),
   path_ambiguous: badRequest(
-    'Encoded slash, // or double encoding: name it under `relax` of the route if it is needed.',
+    'Encoded slash, // or double encoding: name it under `relax` of the route if it is needed. Or a spelling (case, slash at the end, encoding) that some applications take for a path with another policy: give both routes the same one.',
   ),
   host_malformed: badRequest('Host is missing, repeated, malformed or unlike the absolute-form target.'),
   host_misdirected: row(

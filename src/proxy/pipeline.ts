@@ -7,7 +7,7 @@ import type { Exchange } from './exchange.ts';
 import { canonicalise, findClient } from './inbound/canonicalise.ts';
 import { malformed } from './inbound/credential.ts';
 import { isForged } from './inbound/cross-site.ts';
-import { routeFor, toleratesCase, toleratesReadings } from './inbound/route.ts';
+import { type Route, routeFor, toleratesCase, toleratesReadings, toleratesSlash } from './inbound/route.ts';
 import { isPreflight } from './outbound/cors.ts';
 import { type Stage, type StageResult, waiting } from './stage.ts';
 import { withTrace } from './tracing.ts';
@@ -83,18 +83,23 @@ function chooseRoute(exchange: Exchange): StageResult {
   }
   exchange.route = route;
   exchange.preflight = corsRoute;
-  const { table } = generation;
-  if (exchange.ambiguous) {
-    if (!toleratesReadings(table, route, exchange, corsRoute ? method : exchange.method)) return 'path_ambiguous';
-  } else if (table.hasCapitals && !toleratesCase(table, route, exchange, corsRoute ? method : exchange.method)) {
-    return 'path_ambiguous';
-  }
+  if (isAmbiguous(exchange, route, corsRoute ? method : exchange.method)) return 'path_ambiguous';
   const length = exchange.fields?.contentLength;
   if (length !== undefined && Number(length) > route.bodyBytes) return 'body_too_large';
   const origin = exchange.fields?.origin;
   const foreign = route.origins !== undefined && origin !== undefined && !route.origins.has(origin);
   // A page of another origin can open a WebSocket with the user's cookies and read everything (attack 51).
   return foreign && (exchange.opensWebSocket || exchange.preflight) ? 'origin_refused' : undefined;
+}
+
+/** Whether some application could take the path for one that another policy protects; `method` is the one that chose the route. */
+function isAmbiguous(exchange: Exchange, route: Route, method: string): boolean {
+  const { path, ambiguous, generation } = exchange;
+  const { table } = generation;
+  const endsInSlash = path.charCodeAt(path.length - 1) === 0x2f;
+  if ((endsInSlash || table.hasSlashes) && !toleratesSlash(table, route, exchange, method)) return true;
+  if (ambiguous) return !toleratesReadings(table, route, exchange, method);
+  return table.hasCapitals && !toleratesCase(table, route, exchange, method);
 }
 
 const isBelow = (path: string, prefix: string) =>

@@ -38,6 +38,8 @@ export interface Route {
 export interface RouteEntry {
   readonly byMethod: ReadonlyMap<string, Route>;
   readonly anyMethod: Route | undefined;
+  /** Undefined for one path or template. */
+  readonly prefix: string | undefined;
   /** For 405. */
   readonly allow: string;
 }
@@ -57,6 +59,8 @@ export interface RouteTable {
   findFolded(host: string, path: string): RouteEntry | undefined;
   /** The path of some route has a capital letter: only then other cases of plain paths can lead elsewhere. */
   readonly hasCapitals: boolean;
+  /** Some route is one path with a slash at its end. */
+  readonly hasSlashes: boolean;
   readonly routes: readonly Route[];
 }
 
@@ -72,7 +76,8 @@ export function routeTable(routes: readonly Route[]): RouteTable {
   const find = finder(routes, (match) => match);
   const hasCapitals = routes.some(({ config: { match } }) => folded(match) !== match);
   const findFolded = hasCapitals ? finder(routes, folded) : find;
-  return { routes, find, findFolded, hasCapitals };
+  const hasSlashes = routes.some(({ config: { match } }) => /.\/$/.test(match.path ?? ''));
+  return { routes, find, findFolded, hasCapitals, hasSlashes };
 }
 
 type Match = RouteConfig['match'];
@@ -123,7 +128,7 @@ function groupFor(routes: readonly Route[], host: string, spelled: Spelling): Ho
   const group: HostGroup = { exact: new Map(), templates: [], prefixes: [] };
   for (const sharing of byPattern.values()) {
     const { path, prefix } = spelled((sharing[0] as Route).config.match);
-    const entry = entryOf(asWritten(sharing, spelled));
+    const entry = entryOf(asWritten(sharing, spelled), prefix);
     if (prefix !== undefined) group.prefixes.push({ prefix, entry });
     else if (path?.includes('{')) group.templates.push({ segments: path.split('/'), entry });
     else group.exact.set(path as string, entry);
@@ -135,7 +140,7 @@ function groupFor(routes: readonly Route[], host: string, spelled: Spelling): Ho
 
 const parameters = (segments: readonly string[]) => segments.filter((segment) => segment.startsWith('{')).length;
 
-function entryOf(routes: readonly Route[]): RouteEntry {
+function entryOf(routes: readonly Route[], prefix: string | undefined): RouteEntry {
   const byMethod = new Map<string, Route>();
   let anyMethod: Route | undefined;
   for (const route of routes) {
@@ -144,7 +149,7 @@ function entryOf(routes: readonly Route[]): RouteEntry {
   }
   const allowed = new Set(byMethod.keys());
   if (allowed.has('GET')) allowed.add('HEAD');
-  return { byMethod, anyMethod, allow: [...allowed].sort().join(', ') };
+  return { byMethod, anyMethod, prefix, allow: [...allowed].sort().join(', ') };
 }
 
 function findInGroup(group: HostGroup, path: string): RouteEntry | undefined {
@@ -186,8 +191,8 @@ export function toleratesReadings(
   if (readings === undefined) return false;
   const { host } = request;
   return (
-    readings.kept.every((path) => isJudgedAlike(table.find(host, path), method, route)) &&
-    readings.folded.every((path) => isJudgedAlike(table.findFolded(host, path), method, route))
+    readings.kept.every((path) => isJudgedAlike(table.find, host, path, method, route)) &&
+    readings.folded.every((path) => isJudgedAlike(table.findFolded, host, path, method, route))
   );
 }
 
@@ -201,12 +206,44 @@ export function toleratesCase(
   { host, path }: { readonly host: string; readonly path: string },
   method: string,
 ): boolean {
-  return isJudgedAlike(table.findFolded(host, path), method, route);
+  return isJudgedAlike(table.findFolded, host, path, method, route);
+}
+
+/**
+ * The same for the slash at the end of a path: many routers serve `/users/7/` as `/users/7`, and the other way round. Where one of
+ * them is a path of its own and the other goes by a shorter prefix, both need the same policy. Who also names the prefix (`path:
+ * /docs` beside `prefix: /docs`) has said what the slash means.
+ */
+export function toleratesSlash(
+  { find }: RouteTable,
+  route: Route,
+  { host, path }: { readonly host: string; readonly path: string },
+  method: string,
+): boolean {
+  return isSlashJudgedAlike(find, host, path, method, route);
 }
 
 /** A reading that no route takes is refused by us, and served by nobody. */
-const isJudgedAlike = (entry: RouteEntry | undefined, method: string, { policy }: Route): boolean =>
-  entry === undefined || routeFor(entry, method)?.policy === policy;
+function isJudgedAlike(find: RouteTable['find'], host: string, path: string, method: string, route: Route): boolean {
+  const entry = find(host, path);
+  if (entry !== undefined && routeFor(entry, method)?.policy !== route.policy) return false;
+  return isSlashJudgedAlike(find, host, path, method, route);
+}
+
+function isSlashJudgedAlike(
+  find: RouteTable['find'],
+  host: string,
+  path: string,
+  method: string,
+  route: Route,
+): boolean {
+  if (path === '/') return true;
+  const bare = path.endsWith('/') ? path.slice(0, -1) : path;
+  const other = find(host, bare === path ? `${path}/` : bare);
+  if (other === undefined || other.prefix !== undefined || routeFor(other, method)?.policy === route.policy)
+    return true;
+  return find(host, path)?.prefix === bare;
+}
 
 /** Bits of `oddity` for the names under `relax`. */
 export function relaxBits(names: RouteConfig['relax']): number {
