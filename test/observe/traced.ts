@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
 import { once } from 'node:events';
 import { createServer, type IncomingMessage } from 'node:http';
-import type { AddressInfo } from 'node:net';
+import type { AddressInfo, Socket } from 'node:net';
 import { otlpReceiver, type ReceivedSpan } from '../support/otlp-receiver.ts';
 import { type RawResponse, sendRaw } from '../support/raw-client.ts';
 import { startSidecar, tokenFor } from '../support/sidecar.ts';
@@ -13,17 +13,18 @@ export const kinds = { internal: 1, server: 2, client: 3 } as const;
 
 const GUID = '258EAFA5-E914-47DA-95CA-C5AB0DC85B11';
 
-/** An application; /slow is never answered, /broken is 500, /cut ends in its middle. */
+/** An application; /slow is never answered, /broken is 500, /cut stops in its middle until `cut` ends it there. */
 async function application() {
   const seen: { readonly url: string; readonly headers: IncomingMessage['headersDistinct'] }[] = [];
   const note = ({ url = '', headersDistinct }: IncomingMessage) => seen.push({ url, headers: headersDistinct });
+  const half = new Set<Socket>();
   const server = createServer((request, response) => {
     note(request);
     if (request.url?.startsWith('/slow')) return;
     if (request.url?.startsWith('/cut')) {
       response.writeHead(200, { 'content-length': 100 });
       response.write('half');
-      setTimeout(() => request.socket.destroy(), 50);
+      half.add(request.socket);
       return;
     }
     response.writeHead(request.url?.startsWith('/broken') ? 500 : 200).end('served');
@@ -39,6 +40,7 @@ async function application() {
   await once(server, 'listening');
   return {
     seen,
+    cut: () => half.forEach((socket) => void socket.destroy()),
     url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
     async [Symbol.asyncDispose]() {
       server.closeAllConnections();
