@@ -7,7 +7,7 @@ import { readClients } from './client-list.ts';
 import { exported } from './client-options.ts';
 import { allClients, type ClientAnswer, type Plan, planned, type Shown, signs } from './client-plan.ts';
 import { CliError } from './exit-codes.ts';
-import type { Terminal } from './terminal.ts';
+import { outputFailure, type Terminal } from './terminal.ts';
 
 interface ApplyOptions extends AdminOptions {
   readonly dryRun?: boolean;
@@ -23,14 +23,8 @@ export function addClientFileCommands(client: Command, terminal: Terminal): void
       const plans = await planned(readClients(file), options, terminal);
       const report = options.json ? jsonReport(options, terminal) : textReport(terminal);
       report.begin();
-      for (const [done, plan] of plans.entries()) {
-        try {
-          report.add(options.dryRun ? plan.shown : await carryOut(plan, options, terminal));
-        } catch (error) {
-          report.end(plan);
-          throw explained(error, plan, done, plans.length);
-        }
-      }
+      if (!options.dryRun) return carryOutAll(plans, report, options, terminal);
+      for (const { shown } of plans) report.add(shown);
       report.end();
     });
   withAdminOptions(client.command('export'))
@@ -40,6 +34,51 @@ export function addClientFileCommands(client: Command, terminal: Terminal): void
       const items = await allClients(options, terminal, { issuer: options.issuer });
       const document = { clients: items.toReversed().map((item) => exported({ ...item })) };
       terminal.out(options.json ? JSON.stringify(document) : stringify(document).trimEnd());
+    });
+}
+
+async function carryOutAll(plans: readonly Plan[], report: Report, options: ApplyOptions, terminal: Terminal) {
+  const secrets: Shown[] = [];
+  const arrived = async (done: number, step?: Shown) => {
+    const failure = await terminal.unwritten?.();
+    // A reader that needed no more (`| head`) takes nothing away where all is done and no secret was among it.
+    if (failure === undefined || (done === plans.length && secrets.length === 0 && failure.code === 'EPIPE')) return;
+    throw unshown(failure, lossesOf(failure, secrets, step), `${done} of ${plans.length} were done`);
+  };
+  for (const [done, plan] of plans.entries()) {
+    // That a reader went with the last secret (`| head -1`) is known only when more is written: before the next one is made.
+    if (plan.present === undefined && secrets.length > 0) report.pause();
+    await arrived(done);
+    try {
+      const step = await carryOut(plan, options, terminal);
+      if (step.client_secret !== undefined) secrets.push(step);
+      report.add(step);
+      await arrived(done + 1, step);
+    } catch (error) {
+      report.end(plan);
+      throw error instanceof Unshown ? error : explained(error, plan, done, plans.length);
+    }
+  }
+  report.end();
+  await arrived(plans.length);
+}
+
+/** Standard output takes no more. */
+class Unshown extends CliError {}
+
+function unshown(failure: NodeJS.ErrnoException, losses: readonly string[], done: string): Unshown {
+  const lines = [outputFailure(failure), ...losses, `${done}; apply the file again when this is put right`];
+  return new Unshown('failure', lines.join('\n'), { cause: failure });
+}
+
+/** Secrets that nobody may have seen: that of `step`, and all others where the reader has gone without a word. */
+function lossesOf({ code }: NodeJS.ErrnoException, secrets: readonly Shown[], step: Shown | undefined): string[] {
+  return secrets
+    .filter((one) => one === step || code === 'EPIPE')
+    .map((one) => {
+      const loss = one === step ? 'could not be written' : 'may not have been read';
+      const remedy = `doorward client secret add ${one.client_id} makes another`;
+      return `${one.client_id} (${one.name}) was made, and its secret ${loss}: ${remedy}`;
     });
 }
 
@@ -62,6 +101,8 @@ async function carryOut({ wanted, present, shown }: Plan, options: AdminOptions,
 interface Report {
   begin(): void;
   add(step: Shown): void;
+  /** Writes something that says nothing. */
+  pause(): void;
   /** `failed`: the step that ended it. */
   end(failed?: Plan): void;
 }
@@ -74,6 +115,7 @@ function textReport(terminal: Terminal): Report {
       for (const { field, from, to } of changes) terminal.out(`    ${field}: ${from} -> ${to}`);
       if (client_secret !== undefined) terminal.out(`    secret, shown only now: ${client_secret}`);
     },
+    pause: () => terminal.out(''),
     end() {},
   };
 }
@@ -87,6 +129,7 @@ function jsonReport({ dryRun = false }: ApplyOptions, terminal: Terminal): Repor
       terminal.out(`${separator}${JSON.stringify(step)}`);
       separator = ',';
     },
+    pause: () => terminal.out(''),
     end: (failed) => terminal.out(failed === undefined ? ']}' : `],"failed":${JSON.stringify(failed.wanted.place)}}`),
   };
 }

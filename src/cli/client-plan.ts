@@ -52,6 +52,8 @@ export interface Plan {
   readonly shown: Shown;
   /** Issuer and id, or name where the id is given later: two entries of one identity contradict each other. */
   readonly identity: string;
+  /** Where it is, or is going to be; undefined where nothing says. */
+  readonly issuer: string | undefined;
 }
 
 /**
@@ -71,7 +73,7 @@ export async function planned(
     if (Array.isArray(found)) problems.push(...found);
     else plans.push(found as Plan);
   }
-  const twice = doubles(plans);
+  const twice = [...doubles(plans), ...namesakes(plans)];
   if (problems.length + twice.length === 0) return plans;
   const code = problems.length > 0 ? 'refused_by_sidecar' : 'usage';
   throw new CliError(code, [...problems, ...twice, 'nothing was changed'].join('\n'));
@@ -90,6 +92,16 @@ function doubles(plans: readonly Plan[]): string[] {
   return [...first.values()]
     .filter((group) => group.length > 1)
     .map((group) => `${group.map(({ wanted }) => wanted.place).join(' and ')} mean the same client`);
+}
+
+/** Entries by name alone that a namesake of the same file makes ambiguous: the file could not be applied a second time. */
+function namesakes(plans: readonly Plan[]): string[] {
+  const named = plans.filter(({ wanted }) => wanted.client_id === undefined);
+  return named.flatMap(({ wanted, shown, issuer, identity }) =>
+    plans
+      .filter((other) => other.identity !== identity && other.issuer === issuer && other.shown.name === shown.name)
+      .map((other) => `${wanted.place} needs client_id: ${other.wanted.place} is going to have the same name`),
+  );
 }
 
 /** What the sidecar says of a call that it did not carry out. */
@@ -120,8 +132,9 @@ class Judge {
     const judged = await this.#judge('POST', '/v1/clients?dry_run=true', body);
     const changes = Object.entries(fields).map(([field, to]) => ({ field, from: '-', to: JSON.stringify(to) }));
     const shown = { action: 'add' as const, name: name ?? client_id ?? '', ...(client_id && { client_id }), changes };
-    const identity = JSON.stringify([judged?.issuer ?? issuer, client_id ?? null, client_id === undefined && name]);
-    return { wanted, present: undefined, shown, identity };
+    const home = judged?.issuer ?? issuer;
+    const identity = JSON.stringify([home, client_id ?? null, client_id === undefined && name]);
+    return { wanted, present: undefined, shown, identity, issuer: home };
   }
 
   async #knownOne(wanted: WantedClient, present: ClientAnswer): Promise<Plan> {
@@ -140,7 +153,7 @@ class Judge {
     }));
     const action = changes.length > 0 ? 'change' : 'keep';
     const shown = { action, name: wanted.name ?? present.name, client_id, changes } as const;
-    return { wanted, present, shown, identity: JSON.stringify([issuer, client_id, false]) };
+    return { wanted, present, shown, identity: JSON.stringify([issuer, client_id, false]), issuer };
   }
 
   /** By id, or by name where only one client has it. */

@@ -34,14 +34,17 @@ const VERBS: Readonly<Record<string, string>> = {
   spawn: 'started',
 };
 
-/** `PATH cannot be opened: no such file or directory (ENOENT)`; undefined for what the operating system did not say. */
-export function systemFailure(error: unknown): string | undefined {
+/**
+ * `PATH cannot be opened: no such file or directory (ENOENT)`; undefined for what the operating system did not say. `subject`:
+ * what to call it where the failure does not know.
+ */
+export function systemFailure(error: unknown, subject?: string): string | undefined {
   if (!(error instanceof Error)) return undefined;
   const { code, errno, syscall } = error as NodeJS.ErrnoException;
   if (syscall === undefined || code === undefined || !/^E[A-Z0-9_]+$/.test(code)) return undefined;
   const [verb = ''] = syscall.split(' ');
   const why = errno === undefined ? code : `${getSystemErrorMessage(errno) ?? 'unknown'} (${code})`;
-  return `${subjectOf(error)} cannot be ${VERBS[verb] ?? 'used'}: ${why}`;
+  return `${subject ?? subjectOf(error)} cannot be ${VERBS[verb] ?? 'used'}: ${why}`;
 }
 
 function subjectOf(error: NodeJS.ErrnoException): string {

@@ -2,7 +2,8 @@
 // tests without a process.
 import { readFileSync } from 'node:fs';
 import { text } from 'node:stream/consumers';
-import { CliError } from './exit-codes.ts';
+import { CliError, exitCodes } from './exit-codes.ts';
+import { systemFailure } from './failure.ts';
 
 /** The outside of a command. */
 export interface Terminal {
@@ -12,18 +13,45 @@ export interface Terminal {
   err(line: string): void;
   /** Everything on standard input. */
   readInput(): Promise<string>;
+  /** Why results do not arrive, known once all so far were tried; absent where they always do. */
+  unwritten?(): Promise<NodeJS.ErrnoException | undefined>;
   readonly env: Readonly<Record<string, string | undefined>>;
 }
 
-/** The process' own streams. A reader that has gone (`doorward audit list | head`) is no failure: the rest stays unsaid. */
+/**
+ * The process' own streams. A reader that has gone (`doorward audit list | head`) is no failure: the rest stays unsaid. Any
+ * other loss of results (a full disk) is one, whatever the command itself makes of it.
+ */
 export function processTerminal(env: Terminal['env']): Terminal {
-  for (const stream of [process.stdout, process.stderr]) stream.on('error', unlessGone);
+  let failed: NodeJS.ErrnoException | undefined;
+  let written = Promise.resolve();
+  const note = (error: Error | null | undefined) => {
+    failed ??= error ?? undefined;
+  };
+  process.stdout.on('error', note);
+  process.stderr.on('error', unlessGone);
+  process.once('exit', (code) => {
+    if (code !== exitCodes.ok || failed === undefined || failed.code === 'EPIPE') return;
+    process.stderr.write(`${outputFailure(failed)}\n`);
+    process.exitCode = exitCodes.failure;
+  });
   return {
-    out: (line) => void process.stdout.write(`${line}\n`),
+    out: (line) => {
+      written = new Promise((resolve) => {
+        process.stdout.write(`${line}\n`, (error) => resolve(note(error)));
+      });
+    },
+    unwritten: () => written.then(() => failed),
     err: (line) => void process.stderr.write(`${line}\n`),
     readInput: () => text(process.stdin),
     env,
   };
+}
+
+/** The sentence for results that did not arrive. */
+export function outputFailure(error: NodeJS.ErrnoException): string {
+  if (error.code === 'EPIPE') return 'the reader of standard output has gone';
+  return systemFailure(error, 'standard output') ?? `standard output cannot be written: ${error.message}`;
 }
 
 function unlessGone(error: NodeJS.ErrnoException): void {

@@ -1,17 +1,20 @@
 // `doorward client` against a running sidecar with PostgreSQL.
 import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
+import { text } from 'node:stream/consumers';
 import { test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { request } from 'undici';
 import { isPrefixedSecret } from '../../src/core/prefixed-secret.ts';
 import { type AdminSidecar, startAdminSidecar } from '../admin/admin-sidecar.ts';
 import { mintKey } from '../support/minting.ts';
 import { openTestDatabase, postgresConfig } from '../support/postgres-server.ts';
-import { runHere } from './processes.ts';
+import { type Ended, runHere } from './processes.ts';
 
 async function world() {
   const database = await openTestDatabase();
@@ -240,6 +243,72 @@ for (const json of [[], ['--json']])
       ['keep', 'keep', 'add'],
     );
   });
+
+const MAIN = resolve(import.meta.dirname, '../../src/main.ts');
+
+/** Runs `client apply FILE` with its output led as the shell is told; `code` is the program's own. */
+async function applied(it: AdminSidecar, file: string, more: readonly string[], led: string): Promise<Ended> {
+  const line = `"$@" ${led}\nexit "\${PIPESTATUS[0]}"`;
+  const command = [process.execPath, MAIN, 'client', 'apply', file, '--config', it.file, ...more];
+  const child = spawn('bash', ['-c', line, 'bash', ...command], { stdio: ['ignore', 'pipe', 'pipe'] });
+  const [out, err, [code]] = await Promise.all([text(child.stdout), text(child.stderr), once(child, 'close')]);
+  return { code, out, err };
+}
+
+for (const [led, why, loss] of [
+  ['| head -1', /^the reader of standard output has gone\n/, /(could not be written|may not have been read)/],
+  ['> /dev/full', /^standard output cannot be written: no space left on device \(ENOSPC\)\n/, /could not be written/],
+] as const)
+  for (const json of [[], ['--json']])
+    test(`client apply ${led} stops, and names the clients whose secrets were lost ${json}`, async () => {
+      await using w = await world();
+      const names = ['a', 'b', 'c', 'd', 'e', 'f'];
+      const file = w.write('clients.json', { clients: names.map((name) => ({ name })) });
+      // Slow enough for head to be gone before the last one is made.
+      await using front = await adminFront(w.it, () => sleep(300));
+      const ended = await applied(w.it, file, [...front.options, ...json], led);
+      assert.equal(ended.code, 1, ended.err);
+      assert.match(ended.err, why);
+      assert.doesNotMatch(ended.err, /^ {4}at /m);
+      const { items } = await w.json('list');
+      assert.ok(items.length < names.length, `${items.length} were made`);
+      for (const { client_id: id, name } of items) {
+        const line = ended.err.split('\n').find((one) => one.startsWith(`${id} (${name}) was made, and its secret `));
+        assert.match(line ?? ended.err, loss);
+        assert.match(line ?? '', new RegExp(`: doorward client secret add ${id} makes another$`));
+        assert.ok(isPrefixedSecret('dws', (await w.run('secret', 'add', id)).out));
+      }
+      assert.ok(ended.err.endsWith(`\n${items.length} of 6 were done; apply the file again when this is put right\n`));
+    });
+
+test('client apply | head with nothing lost is no failure', async () => {
+  await using w = await world();
+  const file = w.write('clients.json', { clients: [{ name: 'billing' }] });
+  assert.equal((await w.run('apply', file)).code, 0);
+  assert.deepEqual(await applied(w.it, file, ['--dry-run'], '| true'), { code: 0, out: '', err: '' });
+});
+
+test('client apply refuses an entry by name beside one that is going to have the same name', async () => {
+  await using w = await world();
+  const entries = [{ client_id: 'x-two', name: 'a1' }, { name: 'a1' }];
+  for (const clients of [entries, entries.toReversed()]) {
+    const file = w.write('clients.json', { clients });
+    const refused = await w.run('apply', file);
+    assert.deepEqual([refused.code, refused.out], [2, '']);
+    assert.equal(
+      refused.err,
+      `${file}:1 (a1) needs client_id: ${file}:1 (a1) is going to have the same name\nnothing was changed`,
+    );
+  }
+  assert.deepEqual((await w.json('list')).items, []);
+  await w.json('add', 'a1');
+  const renamed = w.write('renamed.json', { clients: [{ client_id: 'x-two', name: 'a1' }, { name: 'a1' }] });
+  assert.equal((await w.run('apply', renamed)).code, 2, 'the one by name is there already');
+  const foreign = w.write('foreign.json', {
+    clients: [{ client_id: 'a1', issuer: 'corp', name: 'a1' }, { name: 'a1' }],
+  });
+  for (let times = 0; times < 2; times += 1) assert.equal((await w.run('apply', foreign)).code, 0);
+});
 
 test('client apply twice is as good as once, however rates and lives of secrets are spelled', async () => {
   await using w = await world();

@@ -1,9 +1,12 @@
 // What a command says when the world is not as it was told: one sentence with the path or address, never a stack.
 import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdirSync, writeFileSync } from 'node:fs';
+import { closeSync, mkdirSync, openSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { resolve } from 'node:path';
+import { text } from 'node:stream/consumers';
 import { test } from 'node:test';
 import { stringify } from 'yaml';
 import { asCliError } from '../../src/cli/failure.ts';
@@ -56,6 +59,19 @@ for (const [line, code, says] of cases)
     assert.match(ended.err.trim(), says);
     assert.doesNotMatch(ended.err, /^ {4}at /m);
   });
+
+test('results that cannot be written end a command with a sentence and exit code 1', async () => {
+  using folder = world();
+  const full = openSync('/dev/full', 'w');
+  const child = spawn(process.execPath, [resolve(import.meta.dirname, '../../src/main.ts'), '--help'], {
+    cwd: folder.path,
+    stdio: ['ignore', full, 'pipe'],
+  });
+  closeSync(full);
+  assert.ok(child.stderr);
+  const [err, [code]] = await Promise.all([text(child.stderr), once(child, 'close')]);
+  assert.deepEqual([code, err], [1, 'standard output cannot be written: no space left on device (ENOSPC)\n']);
+});
 
 test('doorward demo in a folder that cannot be written: a sentence, before anything is started', async () => {
   const ended = await run(['demo'], { cwd: '/proc' });
