@@ -210,7 +210,7 @@ class Replica implements Sidecar {
     const held = { holder: this.#holder, log: this.#log, metrics: this.#metrics, pool: this.#pool };
     const steps = { compile: this.#compile.bind(this), switchTo: this.#switch.bind(this) };
     this.#reloading = this.#closing.use(new Reloading({ ...held, ...steps }));
-    this.#followRelaxed(first);
+    this.#followRelaxed();
     if (seat !== undefined) return this.#serveSeat(seat, observed, knownClients);
     if (this.#pool === undefined) await this.#listen();
     await this.#openAdmin(observed, { revoker, announcer });
@@ -402,11 +402,12 @@ class Replica implements Sidecar {
     return compiled;
   }
 
-  #followRelaxed(first: LoadedConfig): void {
+  #followRelaxed(): void {
     const again = () => this.#switch(this.#compile(this.#holder.current()));
     const says = this.#options.seat === undefined;
     this.#relaxed = this.#closing.use(new Relaxed({ clock: this.#clock, log: this.#log, says, again }));
-    this.#relaxed.follow(first);
+    // Not what the file says: a date may have passed since this was compiled.
+    this.#relaxed.follow(this.#current.loaded);
   }
 
   /** From here on requests see it. */

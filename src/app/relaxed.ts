@@ -4,7 +4,7 @@
 import type { LoadedConfig } from '../config/loaded.ts';
 import { formatProblem } from '../config/problem.ts';
 import { relaxations } from '../config/relaxations.ts';
-import { nextShadowEnd, overdue } from '../config/shadow.ts';
+import { enforcedSince, nextShadowEnd } from '../config/shadow.ts';
 import type { Clock } from '../core/clock.ts';
 import type { Log } from '../telemetry/log.ts';
 
@@ -34,10 +34,10 @@ export class Relaxed implements Disposable {
     this.#parts = parts;
   }
 
-  /** A configuration has come into force: says what it relaxes (`relaxed`) and what is over (`shadow_ended`), where that is new. */
+  /** A configuration has come into force, as it was compiled: says what it relaxes (`relaxed`) and what is over (`shadow_ended`), where that is new. */
   follow(loaded: LoadedConfig): void {
     const nowMs = this.#parts.clock.nowMs();
-    this.#endMs = nextShadowEnd(loaded.config, nowMs);
+    this.#endMs = nextShadowEnd(loaded.config);
     this.#failed = false;
     if (this.#parts.says) this.#sayRelaxed(loaded, nowMs);
     this.#sayEnded(loaded, nowMs);
@@ -57,7 +57,7 @@ export class Relaxed implements Disposable {
   }
 
   #sayEnded({ config }: LoadedConfig, nowMs: number): void {
-    const enforced = overdue(config, nowMs);
+    const enforced = enforcedSince(config, nowMs);
     const ended = enforced.join(' ');
     if (ended !== this.#ended && ended !== '') this.#parts.log.warn({ enforced }, 'shadow_ended');
     this.#ended = ended;

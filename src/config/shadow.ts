@@ -25,22 +25,26 @@ export function shadowed({ routes, limits }: SidecarConfig): { readonly path: Pa
   );
 }
 
-/** The paths of routes and limits whose shadow mode is over, such as `routes.api`. */
-export function overdue(config: SidecarConfig, nowMs: number): readonly string[] {
-  return shadowed(config).flatMap(({ path, block }) => (isOverdue(block, nowMs) ? [formatPath(path)] : []));
+/** The paths of routes and limits that enforce because their shadow mode is over, such as `routes.api`. */
+export function enforcedSince(config: SidecarConfig, nowMs: number): readonly string[] {
+  return shadowed(config).flatMap(({ path, block }) =>
+    block.mode === 'enforce' && isOverdue(block, nowMs) ? [formatPath(path)] : [],
+  );
 }
 
-/** When the next shadow mode ends, in ms since the epoch; undefined when none will. */
-export function nextShadowEnd(config: SidecarConfig, nowMs: number): number | undefined {
-  const ends = shadowed(config).flatMap(({ block: { shadow_until: until } }) => until ?? []);
-  const coming = ends.filter((until) => until > nowMs);
-  return coming.length === 0 ? undefined : Math.min(...coming);
+/**
+ * When the next shadow mode ends, in ms since the epoch; undefined when none will. In the past for one whose date came after
+ * this was compiled: it is still to end.
+ */
+export function nextShadowEnd(config: SidecarConfig): number | undefined {
+  const ends = shadowed(config).flatMap(({ block }) => (block.mode === 'shadow' ? (block.shadow_until ?? []) : []));
+  return ends.length === 0 ? undefined : Math.min(...ends);
 }
 
 /** The configuration as it holds at `nowMs`: what is overdue enforces. The same object where nothing is. */
 export function enforceOverdue(loaded: LoadedConfig, nowMs: number): LoadedConfig {
   const { config } = loaded;
-  if (overdue(config, nowMs).length === 0) return loaded;
+  if (!shadowed(config).some(({ block }) => isOverdue(block, nowMs))) return loaded;
   const settled = <T extends Shadowable>(blocks: Readonly<Record<string, T>>): Record<string, T> =>
     Object.fromEntries(
       Object.entries(blocks).map(([name, block]) => [

@@ -1,7 +1,14 @@
 // Relaxations are said when they come into force; shadow mode ends at `shadow_until`, without a reload or a restart.
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { test } from 'node:test';
+import { Relaxed } from '../../src/app/relaxed.ts';
+import { loadConfig } from '../../src/config/load.ts';
+import { enforceOverdue } from '../../src/config/shadow.ts';
 import { systemClock } from '../../src/core/clock.ts';
+import { openLog } from '../../src/telemetry/log.ts';
 import { recordingUpstream } from '../support/recording-upstream.ts';
 import { configFor, startSidecar, type TestSidecar } from '../support/sidecar.ts';
 import { eventually, several } from './several.ts';
@@ -55,6 +62,45 @@ test('a date that has passed at the start or at a reload enforces at once, and i
   assert.ok((await sidecar.reload()).ok);
   assert.equal(await status(sidecar), 401);
   assert.deepEqual(ended(sidecar), [['routes.all'], ['routes.all']]);
+});
+
+test('a date that passes between compiling and coming into force is not missed', async () => {
+  await using upstream = await recordingUpstream();
+  const clock = movable();
+  // Keys are fetched between the two at the start.
+  const keys = createServer((_, response) => {
+    clock.aheadMs = 1.5 * DAY_MS;
+    response.end('{"keys":[]}');
+  }).listen(0, '127.0.0.1');
+  await once(keys, 'listening');
+  try {
+    const url = `http://127.0.0.1:${(keys.address() as AddressInfo).port}/jwks`;
+    const issuers = { slow: { issuer: 'https://slow.test/', audience: ['api'], keys: { url } } };
+    await using sidecar = await startSidecar(upstream.url, { ...SHADOWED, issuers }, {}, clock);
+    assert.equal(clock.aheadMs, 1.5 * DAY_MS);
+    await eventually(async () => (await status(sidecar)) === 401, 'the route enforces');
+    assert.deepEqual(ended(sidecar), [['routes.all']]);
+  } finally {
+    keys.close();
+    keys.closeAllConnections();
+  }
+});
+
+test('what was compiled before its date and comes into force after it is compiled again, and not said to enforce until then', async () => {
+  await using upstream = await recordingUpstream();
+  const clock = movable();
+  await using sidecar = await startSidecar(upstream.url, SHADOWED);
+  const loaded = loadConfig({ file: sidecar.file, env: {} });
+  const said: unknown[] = [];
+  const log = openLog('info', { write: (line) => void said.push(JSON.parse(line).event) });
+  const again = Promise.withResolvers<void>();
+  using relaxed = new Relaxed({ clock, log, says: true, again: again.resolve });
+  clock.aheadMs = 1.5 * DAY_MS;
+  relaxed.follow(loaded);
+  assert.ok(!said.includes('shadow_ended'));
+  await again.promise;
+  relaxed.follow(enforceOverdue(loaded, clock.nowMs()));
+  assert.equal(said.filter((event) => event === 'shadow_ended').length, 1);
 });
 
 test('a stream that only shadow mode let in ends with it', async () => {
