@@ -20,6 +20,9 @@ const FINAL: ReadonlySet<Reason> = new Set<Reason>([
   'token_expired',
 ]);
 
+// By how much this replica's clock may be ahead of another's: a token that expired here less long ago may be served there.
+const CLOCK_DOUBT_MS = 86_400_000;
+
 /** Reads a leaked token. Rejects only for defects. */
 export async function readLeakedToken(
   token: string,
@@ -33,9 +36,16 @@ export async function readLeakedToken(
     return { draft: { kind: 'token', issuer: iss, id, untilMs, reason } };
   } catch (error) {
     if (!(error instanceof SidecarError)) throw error;
-    if (FINAL.has(error.reason)) return { harmless: error.reason };
+    if (FINAL.has(error.reason) && !expiredLately(error.reason, token, nowMs)) return { harmless: error.reason };
     return unverifiedDraft(token, tokens, reason, nowMs);
   }
+}
+
+/** An entry too many costs nothing; one too few leaves a leaked token to the replicas whose clocks are right. */
+function expiredLately(reason: Reason, token: string, nowMs: number): boolean {
+  if (reason !== 'token_expired') return false;
+  const { exp } = parseAccessToken(token).claims;
+  return typeof exp === 'number' && exp * 1000 > nowMs - CLOCK_DOUBT_MS;
 }
 
 const toleranceOf = (tokens: TokenDesk, iss: string) =>
@@ -64,7 +74,9 @@ function unverifiedDraft(token: string, tokens: TokenDesk, reason: string, nowMs
 function lastMoment(exp: unknown, issuer: AdminIssuer, nowMs: number): number {
   const latestMs = nowMs + longestLife(issuer);
   if (typeof exp !== 'number' || !Number.isFinite(exp)) return latestMs;
-  return Math.min(Math.max(exp * 1000 + issuer.clockToleranceMs, nowMs), latestMs);
+  const endMs = exp * 1000 + issuer.clockToleranceMs;
+  // Expired by this clock, which is in doubt then: an entry that ends now would be gone here when the clock is put right.
+  return endMs <= nowMs ? latestMs : Math.min(endMs, latestMs);
 }
 
 /** As token/claims.ts names it: `jti`, else the digest of `header.payload`. */
