@@ -1,6 +1,7 @@
 // The time by which revocations count, apart from the machine's clock, which may be set while tokens are revoked. Set ahead, it
 // would have entries expire that are needed when it is right again; set back, it would have tokens live again whose entries expired.
 import { type Clock, steadyWall } from '../core/clock.ts';
+import { KEPT_AFTER_MS } from '../stores/contracts/revocations.ts';
 
 /** One replica's time of entries and of the tokens that are held against them. */
 export class EntryTime {
@@ -28,17 +29,18 @@ export class EntryTime {
     return this.#forgottenMs > this.#clock.nowMs();
   }
 
-  /** Entries that have expired by {@link steadyMs} leave now. Answers by how much time went back since it was asked last, in ms. */
-  sweep(): { readonly nowMs: number; readonly setBackMs: number } {
+  /** Entries that expired before `forgetMs` leave now; `setBackMs`: by how much time went back since it was asked last. */
+  sweep(): { readonly forgetMs: number; readonly setBackMs: number } {
     const nowMs = this.steadyMs();
     const setBackMs = Math.max(0, this.#sweptMs - nowMs);
     this.#sweptMs = nowMs;
-    this.#forgottenMs = Math.max(this.#forgottenMs, nowMs);
-    return { nowMs, setBackMs };
+    const forgetMs = nowMs - KEPT_AFTER_MS;
+    this.#forgottenMs = Math.max(this.#forgottenMs, forgetMs);
+    return { forgetMs, setBackMs };
   }
 
   /** Everything has been read anew from a log that forgets by `logMs`: what expires later is in the index again. */
   reread(logMs: number): void {
-    this.#forgottenMs = Math.min(this.#forgottenMs, Math.max(logMs, this.#sweptMs));
+    this.#forgottenMs = Math.min(this.#forgottenMs, Math.max(logMs, this.#sweptMs) - KEPT_AFTER_MS);
   }
 }

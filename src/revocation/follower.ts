@@ -407,8 +407,8 @@ export class RevocationFollower implements AsyncDisposable {
 
   /** A clock that was ahead since the start and is set right: what has left the index meanwhile may have to come back. */
   async #sweep(): Promise<void> {
-    const { nowMs, setBackMs } = this.time.sweep();
-    this.#index.sweep(nowMs);
+    const { forgetMs, setBackMs } = this.time.sweep();
+    this.#index.sweep(forgetMs);
     if (setBackMs > 0) {
       this.#options.onSetBack?.(setBackMs);
       this.refresh();

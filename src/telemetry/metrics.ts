@@ -169,7 +169,7 @@ function revocationInstruments({ counter, gauge, seconds }: Makers) {
   return {
     revocationEntries: gauge(
       'revocation_entries',
-      'Revocations in force that this replica holds in memory.',
+      'Revocations that this replica holds in memory: those in force, and those that expired in the last two hours.',
       [],
       'max',
     ),

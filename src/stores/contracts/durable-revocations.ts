@@ -39,6 +39,6 @@ export interface DurableRevocations {
   adopt(entries: readonly RevocationEntry[]): Promise<readonly string[]>;
   /** The same for an entry that was taken back; nothing happens when it is not the one remembered. */
   adoptUndo(entry: RevocationEntry, nowMs: number): Promise<void>;
-  /** Deletes some of what has expired, and undone entries after 30 days; answers how many. */
+  /** Deletes some of what has expired a while ago (KEPT_AFTER_MS of revocations.ts), and undone entries after 30 days; answers how many. */
   expire(nowMs: number): Promise<number>;
 }

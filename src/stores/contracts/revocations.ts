@@ -69,6 +69,12 @@ export interface RebuiltLog {
   readonly listeners: number;
 }
 
+/**
+ * How long entries are kept after they have expired, in ms. They refuse nobody by a clock that is right; one that was ahead for a while
+ * (that of a store, or of a machine before it learned the time) must not have dropped what is needed when it is right again.
+ */
+export const KEPT_AFTER_MS = 2 * 3_600_000;
+
 /** Beyond this a head is none: a new log begins at 0 again. Far below 2 ** 48, so that no arithmetic on a seq ever rounds. */
 export const MAX_SEQ = 1e14;
 
@@ -102,7 +108,7 @@ export interface RevocationLog {
    * `store_unavailable`, since what remains would pass for a whole log.
    */
   rebuild(entries: EntryBatches, last: RevocationHead | undefined, onto?: RevocationHead): Promise<RebuiltLog>;
-  /** The time by which the log forgets entries, in ms since the epoch. Rejects with `store_unavailable`. */
+  /** The latest time by which the log has dropped entries, {@link KEPT_AFTER_MS} later than they expired, in ms since the epoch. Rejects with `store_unavailable`. */
   timeMs(): Promise<number>;
   /** Calls back soon after any append, undo, rebuild or limit reset by any replica, also without traffic. */
   watch(onNotice: (notice: StoreNotice) => void): Promise<AsyncDisposable>;

@@ -6,6 +6,7 @@ import { randomId } from '../../core/ids.ts';
 import { revocationEntryId } from '../contracts/entry-id.ts';
 import {
   type EntryBatches,
+  KEPT_AFTER_MS,
   MAX_SEQ,
   type RebuiltLog,
   type RevocationDraft,
@@ -94,7 +95,7 @@ export class MemoryRevocations implements RevocationLog {
 
   async timeMs(): Promise<number> {
     this.sweep();
-    return this.#forgottenMs;
+    return this.#forgottenMs + KEPT_AFTER_MS;
   }
 
   async watch(onNotice: (notice: StoreNotice) => void): Promise<AsyncDisposable> {
@@ -107,10 +108,10 @@ export class MemoryRevocations implements RevocationLog {
     for (const watcher of this.#watchers) watcher(notice);
   }
 
-  /** Removes what has expired; answers how many left. */
+  /** Removes what has expired a while ago; answers how many left. */
   sweep(): number {
     const before = this.#entries.size;
-    const nowMs = this.#forgetByMs();
+    const nowMs = this.#forgetByMs() - KEPT_AFTER_MS;
     this.#forgottenMs = Math.max(this.#forgottenMs, nowMs);
     for (const [entryId, { untilMs }] of this.#entries) {
       if (untilMs !== 'forever' && untilMs <= nowMs) this.#entries.delete(entryId);

@@ -1,7 +1,12 @@
 // The durable copy of the revocation log in PostgreSQL (contract: stores/contracts/durable-revocations.ts). Migration 0002.
 import type { DurableRevocation, DurableRevocations } from '../contracts/durable-revocations.ts';
 import { revocationEntryId } from '../contracts/entry-id.ts';
-import type { RevocationDraft, RevocationEntry, RevocationKind } from '../contracts/revocations.ts';
+import {
+  KEPT_AFTER_MS,
+  type RevocationDraft,
+  type RevocationEntry,
+  type RevocationKind,
+} from '../contracts/revocations.ts';
 import type { Postgres } from './pool.ts';
 
 interface Row {
@@ -137,7 +142,7 @@ export class PostgresRevocations implements DurableRevocations {
       (sql) => sql`
         delete from revocation where entry_id in (
           select entry_id from revocation
-          where until <= ${timeOf(nowMs)} or (undone_at <= ${timeOf(nowMs - UNDONE_KEPT_MS)} and not unsent)
+          where until <= ${timeOf(nowMs - KEPT_AFTER_MS)} or (undone_at <= ${timeOf(nowMs - UNDONE_KEPT_MS)} and not unsent)
           limit ${EXPIRE_COUNT} for update skip locked)`,
     );
     return gone.count;

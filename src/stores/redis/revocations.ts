@@ -15,7 +15,7 @@ import type {
   RevocationSnapshot,
   StoreNotice,
 } from '../contracts/revocations.ts';
-import { MAX_SEQ } from '../contracts/revocations.ts';
+import { KEPT_AFTER_MS, MAX_SEQ } from '../contracts/revocations.ts';
 import { decodeEntry, encodeDraft, encodeUntil, makeEntry } from './entries.ts';
 import { badReply } from './errors.ts';
 import { parseHead } from './head.ts';
@@ -77,7 +77,7 @@ export class RedisRevocations implements RevocationLog {
     const seen = [this.#seen?.epoch ?? '', this.#seen?.seq ?? 0];
     const args = [this.#now(), channel, EVENTS_KEPT, ...seen, entry.entryId, encodeUntil(draft.untilMs)];
     const keys = [head, entries, expiry, log];
-    const rest = [encodeDraft(draft), MAX_SEQ];
+    const rest = [encodeDraft(draft), MAX_SEQ, KEPT_AFTER_MS];
     const reply = await this.#slow.replicatedScript(this.#scripts.append, keys, [...args, ...rest]);
     if (reply === null) throw storeUnavailable('there is no revocation log, or it lost its end');
     const [seq, revokedAtMs, epoch] = Array.isArray(reply) ? (reply as unknown[]) : [];
@@ -165,7 +165,7 @@ export class RedisRevocations implements RevocationLog {
   /** Removes expired entries; answers how many left. One call may leave some for the next. */
   async sweep(): Promise<number> {
     const keys = [this.#names.entries, this.#names.expiry];
-    return Number(await this.#slow.script(this.#scripts.sweep, keys, [this.#now(), SWEEP_COUNT]));
+    return Number(await this.#slow.script(this.#scripts.sweep, keys, [this.#now(), SWEEP_COUNT, KEPT_AFTER_MS]));
   }
 
   /**

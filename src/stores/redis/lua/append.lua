@@ -3,7 +3,8 @@
 --   being rebuilt, and where the log is behind what the caller has seen (data was lost).
 -- KEYS: 1 head; 2 entries; 3 expiry; 4 log.
 -- ARGV: 1 time in ms or ''; 2 channel; 3 events kept; 4 epoch and 5 seq the caller has seen ('' and 0 for none);
---   6 entry id; 7 until in ms or '' for ever; 8 entry as JSON; 9 seq from which on a head is none.
+--   6 entry id; 7 until in ms or '' for ever; 8 entry as JSON; 9 seq from which on a head is none;
+--   10 ms for which entries are kept after they have expired.
 -- Reply: {seq, revoked at in ms, epoch}, or nil when refused.
 local now = tonumber(ARGV[1])
 if not now then
@@ -15,7 +16,7 @@ local epoch, seq = string.match(type(stored) == 'string' and stored or '', '^([%
 seq = tonumber(seq)
 if not epoch or seq >= tonumber(ARGV[9]) or (epoch == ARGV[4] and seq < tonumber(ARGV[5])) then return false end
 
-for _, gone in ipairs(redis.call('ZRANGEBYSCORE', KEYS[3], '-inf', string.format('%.0f', now), 'LIMIT', 0, 100)) do
+for _, gone in ipairs(redis.call('ZRANGEBYSCORE', KEYS[3], '-inf', string.format('%.0f', now - ARGV[10]), 'LIMIT', 0, 100)) do
   redis.call('HDEL', KEYS[2], gone)
   redis.call('ZREM', KEYS[3], gone)
 end

@@ -1,4 +1,4 @@
--- Purpose: the time by which the revocation log forgets.
+-- Purpose: the clock of the revocation log.
 -- Guarantee: that of the server which holds the head; a Cluster asks it by the key.
 -- KEYS: 1 head.
 -- Reply: ms since the epoch.
