@@ -77,8 +77,8 @@ function lossesOf({ code }: NodeJS.ErrnoException, secrets: readonly Shown[], st
     .filter((one) => one === step || code === 'EPIPE')
     .map((one) => {
       const loss = one === step ? 'could not be written' : 'may not have been read';
-      const remedy = `doorward client secret add ${one.client_id} makes another`;
-      return `${one.client_id} (${one.name}) was made, and its secret ${loss}: ${remedy}`;
+      const remedy = `another is made by: doorward client secret add ${one.client_id}`;
+      return `${one.client_id} (${one.name}) was made, and its secret ${loss}; ${remedy}`;
     });
 }
 

@@ -275,7 +275,7 @@ for (const [led, why, loss] of [
       for (const { client_id: id, name } of items) {
         const line = ended.err.split('\n').find((one) => one.startsWith(`${id} (${name}) was made, and its secret `));
         assert.match(line ?? ended.err, loss);
-        assert.match(line ?? '', new RegExp(`: doorward client secret add ${id} makes another$`));
+        assert.match(line ?? '', new RegExp(`; another is made by: doorward client secret add ${id}$`));
         assert.ok(isPrefixedSecret('dws', (await w.run('secret', 'add', id)).out));
       }
       assert.ok(ended.err.endsWith(`\n${items.length} of 6 were done; apply the file again when this is put right\n`));
