@@ -133,7 +133,7 @@ test('K20: cleanup removes what has expired, and only that, and counts it in ans
   }
   const code = await operationCalls.mintCode?.success(it);
   await post('/v1/codes', code?.body as object);
-  await sql`update revocation set until = now() - interval '1 hour' where revoked_id = 'gone'`;
+  await sql`update revocation set until = now() - interval '3 hours' where revoked_id = 'gone'`;
   await sql`update initial_access_token set expires_at = now() - interval '1 hour' where uses_left = 1`;
   await sql`update idempotency_key set until = now() - interval '1 hour'
     where ctid in (select ctid from idempotency_key order by created_at desc limit 2)`;

@@ -40,7 +40,8 @@ export async function runBlocks(
   writeFileSync(script, [PRELUDE, world, `printf '${MARK}'`, ...steps, `printf '${MARK}end\\n'`, ''].join('\n'));
   const { code, output } = await inNamespaces(script, folder, env);
   const parts = output.split(MARK);
-  if (code !== 0 || parts.at(-1) !== 'end\n') throw new Error(`ended with ${code}: ${shown(parts.at(-1), blocks)}`);
+  if (code !== 0 || !parts.at(-1)?.startsWith('end\n'))
+    throw new Error(`ended with ${code}: ${shown(parts.at(-1), blocks)}`);
   const printed = parts.slice(-1 - blocks.length, -1);
   return blocks.map((block, number) => ({ block, output: (printed[number] as string).slice(`${number}\n`.length) }));
 }
@@ -54,7 +55,9 @@ function shown(part: string | undefined, blocks: readonly CommandBlock[]): strin
 // Words in capitals that a page leaves to the reader (REQUEST_ID) are filled from the variables of that name. What stays in the
 // foreground gets SIGINT with its whole group, as a terminal sends it; with 130 a program says that this ended it. `npm ci` says what it
 // would do, so that package.json and package-lock.json agree, and gives the dependencies of the tests; .ci/run begins with the real one.
-const PRELUDE = `set -eo pipefail
+// Both streams are one pipe: of two, a busy machine reads the end of one before the beginning of the other.
+const PRELUDE = `exec 2>&1
+set -eo pipefail
 ip link set lo up
 PLACEHOLDERS=''
 fill() {
