@@ -40,6 +40,7 @@ export async function runBlocks(
   writeFileSync(script, [PRELUDE, world, `printf '${MARK}'`, ...steps, `printf '${MARK}end\\n'`, ''].join('\n'));
   const { code, output } = await inNamespaces(script, folder, env);
   const parts = output.split(MARK);
+  // What came by the other stream may be read after the end.
   if (code !== 0 || !parts.at(-1)?.startsWith('end\n'))
     throw new Error(`ended with ${code}: ${shown(parts.at(-1), blocks)}`);
   const printed = parts.slice(-1 - blocks.length, -1);
@@ -55,9 +56,7 @@ function shown(part: string | undefined, blocks: readonly CommandBlock[]): strin
 // Words in capitals that a page leaves to the reader (REQUEST_ID) are filled from the variables of that name. What stays in the
 // foreground gets SIGINT with its whole group, as a terminal sends it; with 130 a program says that this ended it. `npm ci` says what it
 // would do, so that package.json and package-lock.json agree, and gives the dependencies of the tests; .ci/run begins with the real one.
-// Both streams are one pipe: of two, a busy machine reads the end of one before the beginning of the other.
-const PRELUDE = `exec 2>&1
-set -eo pipefail
+const PRELUDE = `set -eo pipefail
 ip link set lo up
 PLACEHOLDERS=''
 fill() {
