@@ -133,7 +133,7 @@ async function allItems(caller: Caller, path: string): Promise<Record<string, st
 
 /** Every acknowledged fact, as a replica that just started tells it. */
 async function compare(caller: Caller, proxyUrl: string, ledger: Ledger): Promise<void> {
-  const operators = new Set((await allItems(caller, '/v1/operators')).map(({ name }) => name as string));
+  const operators = new Set((await allItems(caller, '/v1/operators?limit=200')).map(({ name }) => name as string));
   for (const [name, fact] of ledger.operators)
     if (fact !== 'unknown') assert.equal(operators.has(name) ? 'present' : 'absent', fact, `operator ${name}`);
   const listed = await allItems(caller, '/v1/revocations?limit=200');
