@@ -23,6 +23,6 @@ export function probeUpstream(
   };
   socket.setTimeout(upstream.connect_timeout, () => end(false, 'does not accept in connect_timeout'));
   socket.once(readyEvent(tls), () => end(true, 'accepts connections'));
-  socket.once('error', ({ message }) => end(false, message));
+  socket.on('error', ({ message }) => end(false, message));
   return promise;
 }

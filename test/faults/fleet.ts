@@ -134,8 +134,16 @@ export async function startFleets(redis: object): Promise<Fleets> {
     });
   const [known, deny] = await Promise.all([start('known', 'known'), start('deny', 'deny')]);
   const both = [known, deny];
-  for (const fleet of both) for (let n = 0; n < 3; n += 1) assert.equal(await fleet.revoke(), 'all');
-  await Promise.all(both.map((fleet) => fleet.served(100)));
+  const end = async () => void (await Promise.all(both.map((fleet) => fleet[Symbol.asyncDispose]())));
+  try {
+    // Sentinels that have just changed a server's role end its connections: whatever was under way is pending then.
+    for (const fleet of both)
+      for (let n = 0; n < 3; n += 1) await until(async () => (await fleet.revoke()) === 'all', 30_000);
+    await Promise.all(both.map((fleet) => fleet.served(100)));
+  } catch (error) {
+    await end();
+    throw error;
+  }
   return {
     async endure(fault) {
       let over = false;
@@ -173,8 +181,6 @@ export async function startFleets(redis: object): Promise<Fleets> {
         [],
       );
     },
-    async [Symbol.asyncDispose]() {
-      await Promise.all(both.map((fleet) => fleet[Symbol.asyncDispose]()));
-    },
+    [Symbol.asyncDispose]: end,
   };
 }

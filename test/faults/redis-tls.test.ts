@@ -5,6 +5,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
+import { setTimeout } from 'node:timers/promises';
 import { Redis } from 'ioredis';
 import { openRedis } from '../../src/stores/redis/backend.ts';
 import type { RedisSettings } from '../../src/stores/redis/settings.ts';
@@ -40,7 +41,7 @@ async function isUp(port: number): Promise<boolean> {
     .connect()
     .then(() => redis.ping())
     .then(() => true);
-  return Promise.race([ponged, new Promise<boolean>((resolve) => setTimeout(resolve, 500, false))])
+  return Promise.race([ponged, setTimeout(500, false)])
     .catch(() => false)
     .finally(() => redis.disconnect());
 }
@@ -71,6 +72,19 @@ test('one server: its certificate must be of the CA and bear the name', async ()
   await works({ ...shared, url, tls: trusted });
   await isRefused({ ...shared, url, tls: { ca: trusted.ca } });
   await isRefused({ ...shared, url, tls: { serverName: trusted.serverName } });
+});
+
+test('a connection closed in the midst of a refused handshake leaves no error that nobody hears', async () => {
+  await using server = await launch();
+  const url = `rediss://127.0.0.1:${server.port}`;
+  // Whatever nobody hears is an uncaught exception, and fails the test.
+  const close = async (_: unknown, at: number) => {
+    const backend = openRedis({ ...shared, url, tls: { ca: trusted.ca } });
+    await setTimeout(at / 4);
+    await backend[Symbol.asyncDispose]();
+  };
+  await Promise.all(Array.from({ length: 200 }, close));
+  await setTimeout(300);
 });
 
 test('Sentinels and what they name are both held to it', async () => {

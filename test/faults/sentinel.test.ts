@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { after, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
+import type { Redis } from 'ioredis';
 import { systemClock } from '../../src/core/clock.ts';
 import { RevocationFollower } from '../../src/revocation/follower.ts';
 import { RevocationIndex } from '../../src/revocation/index.ts';
@@ -12,6 +13,7 @@ import { draft } from '../conformance/revocations.ts';
 import { until } from '../revocation/until.ts';
 import { ask, masterName, startSentinels } from '../support/redis-sentinel.ts';
 import type { RedisServer } from '../support/redis-server.ts';
+import { startRelay } from '../support/relay.ts';
 import { startFleets } from './fleet.ts';
 
 const deployment = await startSentinels();
@@ -72,6 +74,23 @@ test('all three Sentinels killed under load: everything goes on and is served, a
   assert.notEqual(await master(), old);
   await fleets.judge();
   await followers();
+});
+
+test('Sentinels that stall while their connections are made anew leave no error that nobody hears', async () => {
+  const relays = await Promise.all(deployment.nodes.map((node) => startRelay(node)));
+  const through = relays.map(({ port }) => ({ host: '127.0.0.1', port }));
+  await using backend = openRedis({ sentinel: { name: masterName, nodes: through }, prefix: 't', timeoutMs: 1000 });
+  assert.equal(await backend.ready(10_000), true);
+  const subscribers = (redis: Redis) => redis.call('CLIENT', 'LIST', 'TYPE', 'pubsub');
+  for (const sentinel of deployment.sentinels)
+    await until(async () => String(await ask(sentinel, subscribers)).includes('cmd=subscribe'));
+  for (const relay of relays) {
+    relay.stall();
+    relay.reset();
+  }
+  // Longer than a Sentinel has for its answer. Whatever nobody hears is an uncaught exception, and fails the test.
+  await sleep(3000);
+  for (const relay of relays) await relay[Symbol.asyncDispose]();
 });
 
 test('attack 110: a limit keeps its count over a failover and a master without its script: no false deny, nothing charged twice', async () => {

@@ -22,7 +22,7 @@ export interface SentinelDeployment extends AsyncDisposable {
   master(): Promise<RedisServer>;
   /** `SENTINEL FAILOVER`, and waits until another server is named; replicas are there for it. */
   failover(): Promise<void>;
-  /** Resolves once the Sentinels name another master than `old`, and it has a replica that follows. */
+  /** Resolves once all Sentinels are done with making another the master than `old`, and it has a replica that follows. */
   replaced(old: RedisServer): Promise<void>;
 }
 
@@ -53,7 +53,9 @@ export async function startSentinels(...extra: string[]): Promise<SentinelDeploy
     replaced: (old: RedisServer) =>
       until(async () => {
         const now = await named(sentinels, servers);
-        return now !== old && (await goodReplicas(now)) >= 1;
+        if (now === old || !(await Promise.all(sentinels.map((sentinel) => hasSwitched(sentinel, now)))).every(Boolean))
+          return false;
+        return (await goodReplicas(now)) >= 1;
       }),
     async [Symbol.asyncDispose]() {
       await Promise.all([...sentinels, ...servers].map((server) => server[Symbol.asyncDispose]()));
@@ -104,6 +106,15 @@ async function named(sentinels: readonly RedisServer[], servers: readonly RedisS
   const server = servers.find((one) => one.port === Number(port));
   if (server === undefined) throw new Error('the Sentinels name a server that is not ours');
   return server;
+}
+
+/**
+ * True when its failover to `now` is over: it names a new master before that, and only then tells its subscribers (+switch-master),
+ * who connect anew.
+ */
+async function hasSwitched(sentinel: RedisServer, now: RedisServer): Promise<boolean> {
+  const info = await ask(sentinel, (redis) => redis.info('sentinel'));
+  return new RegExp(`status=ok,address=127\\.0\\.0\\.1:${now.port},`).test(info);
 }
 
 /** True when it sees both replicas and both other Sentinels: before that a failover would find nobody to agree with. */

@@ -2,6 +2,7 @@
 // twice and never waits in a queue: a lost answer is an error for the caller's fail mode, not a second charge.
 import { Redis, type RedisOptions } from 'ioredis';
 import { redisCode } from './errors.ts';
+import { hearLateErrors } from './late-errors.ts';
 import { sentinelOptions, tlsOptions } from './sentinel.ts';
 import type { NodeAddress, RedisSettings } from './settings.ts';
 
@@ -45,7 +46,7 @@ export function connect(
     return retryDelay(attempt);
   };
   const options = { ...placeOptions(settings), ...next(), ...sharedOptions(settings, purpose), retryStrategy: retry };
-  const redis = 'url' in settings ? new Redis(settings.url, options) : new Redis(options);
+  const redis = hearLateErrors('url' in settings ? new Redis(settings.url, options) : new Redis(options));
   // Without a listener ioredis prints to the console; the state is read from `status`, errors come from commands. One of a
   // connection that stands is an answer that nobody asked for: which answer belongs to which command is then anybody's guess.
   redis.on('error', () => void (redis.status === 'ready' && redis.stream?.destroy()));
@@ -53,6 +54,7 @@ export function connect(
   redis.on('close', () => forgetSilence(redis));
   keepTrying(redis);
   if (purpose === 'subscriber') keepAsking(redis);
+  void redis.connect().catch(() => undefined);
   return redis;
 }
 
@@ -65,6 +67,8 @@ function sharedOptions(settings: RedisSettings, purpose: Purpose): RedisOptions 
   const timeout = timeoutOf(settings, purpose);
   const { user, password, tls } = settings;
   return {
+    // Dialled at the end of connect(), when every listener is there.
+    lazyConnect: true,
     autoResendUnfulfilledCommands: false,
     enableOfflineQueue: false,
     // 0 flushes what is under way at the first disconnect; the default of 20 would keep it for 20 reconnects.

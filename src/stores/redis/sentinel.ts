@@ -2,6 +2,7 @@
 // replica that follows it: a master cut off from its replicas may have been replaced long ago (design 5), and answering from
 // it would accept what was revoked at the new one.
 import { type Redis, type RedisOptions, type SentinelConnectionOptions, SentinelConnector } from 'ioredis';
+import { hearLateErrors } from './late-errors.ts';
 import type { SentinelSettings, TlsSettings } from './settings.ts';
 
 /** True when INFO says that no replica follows closely enough for `min-replicas-to-write`. */
@@ -9,7 +10,7 @@ export const isIsolated = (info: Readonly<Record<string, unknown>>): boolean => 
 
 /** A connection to a Sentinel, as the connector makes it. */
 interface SentinelDialler {
-  connectToSentinel(...given: unknown[]): Redis;
+  connectToSentinel(sentinel: unknown, options?: RedisOptions): Redis;
 }
 
 /** Asks the next Sentinel when the one before named a replica or an isolated master. */
@@ -19,7 +20,11 @@ class TrustedMaster extends SentinelConnector {
     // ioredis prints the errors of connections that nobody listens to, stack and all, as often as a Sentinel that is away is tried.
     const own = this as unknown as SentinelDialler;
     const dial = own.connectToSentinel.bind(this);
-    own.connectToSentinel = (...given) => dial(...given).on('error', () => undefined);
+    own.connectToSentinel = (sentinel, options) =>
+      hearLateErrors(dial(sentinel, { ...options, lazyConnect: true, disableClientInfo: true })).on(
+        'error',
+        () => undefined,
+      );
   }
 
   override check(info: Readonly<Record<string, unknown>>): boolean {
