@@ -107,6 +107,41 @@ export function checkStoreConformance(backend: string, open: () => Promise<Opene
       assert.equal((await hit(store, [a], at + 120_001))[0], 2, 'free again on the right clock');
     });
 
+    it(`attack 105: ${algorithm}: a clock that was ahead and is set right keeps nobody out for longer than two windows`, async ({
+      store,
+    }) => {
+      const WINDOW_MS = 60_000;
+      const a = charge(3, WINDOW_MS, { algorithm });
+      const b = charge(10, WINDOW_MS, { algorithm });
+      const ahead = START + 3_600_000;
+      for (const aside of [-10_000, 10_000]) await hit(store, [a], ahead + aside);
+      for (let n = 0; n < 5; n += 1) await hit(store, [b], ahead + n);
+      const at = START + 10_000;
+      assert.equal((await hit(store, [a], at))[0], 0, 'what was counted counts from now on');
+      let [left, resetMs] = (await hit(store, [a], at)) as [number, number];
+      assert.equal(left, -1);
+      // Asking on, once a second, charges nothing and puts nothing off.
+      const until = at + resetMs;
+      for (let now = at + 1000; now < until; now += 1000) [left] = (await hit(store, [a], now)) as [number];
+      assert.equal(left, -1, 'refused until then');
+      [left, resetMs] = (await hit(store, [a], until)) as [number, number];
+      assert.notEqual(left, -1, 'served then');
+      assert.ok(until - at <= 2 * WINDOW_MS, `${until - at} ms`);
+      // Who stays below a limit is never refused after it, while time goes on.
+      for (let now = at; now < at + 10 * WINDOW_MS; now += WINDOW_MS / 2)
+        assert.notEqual((await hit(store, [b], now))[0], -1, `at ${now - at}`);
+    });
+
+    it(`attack 105: ${algorithm}: what is only looked at after a step back is told alike and not moved`, async ({
+      store,
+    }) => {
+      const a = charge(3, 60_000, { algorithm });
+      const ahead = START + 3_600_000;
+      await hit(store, [a], ahead);
+      assert.equal((await store.peek(a, START))[0], 2);
+      assert.equal((await store.peek(a, ahead + 1))[0], 2);
+    });
+
     it(`${algorithm}: resetMs is exact: then a request passes, and one ms earlier none does`, async ({ store }) => {
       const property = fc.asyncProperty(
         fc.integer({ min: 1, max: 12 }),

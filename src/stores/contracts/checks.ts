@@ -38,8 +38,8 @@ export interface CheckReply {
  * - all or nothing: a request refused by any enforced rate charges none of its rates, shadow ones included; a shadow
  *   charge that is over any of its own rates is not charged and refuses nobody. Over a Cluster each limit is exact on its own,
  *   and what other lanes charged to a refused request is given back a moment later, best effort;
- * - a window index never goes back and elapsed time is clamped to the window, so a failover to a skewed clock neither
- *   frees nor blocks;
+ * - a clock that is behind frees nobody, and keeps nobody out for longer than two windows: within a window it stands still, and by
+ *   one that is farther behind all that was counted counts from now on (a failover to a skewed clock, attack 105);
  * - nothing is kept longer than twice its window;
  * - a store that can be read but not written (full, read-only) still answers the head: each charged request is an Error;
  * - rejects with `store_unavailable` within the configured timeout when the store is away.

@@ -68,8 +68,9 @@ export class MemoryChecks implements CheckStore {
   #charge(charges: readonly Charge[], nowMs: number): RateStates {
     const over = charges.map((charge) => this.#isOver(charge, nowMs));
     const refused = charges.some((charge, at) => over[at] === true && !charge.shadow);
-    if (!refused) {
-      for (const [at, charge] of charges.entries()) if (over[at] === false) this.#hit(charge, nowMs);
+    for (const [at, charge] of charges.entries()) {
+      if (!refused && over[at] === false) this.#hit(charge, nowMs);
+      else this.#followBack(charge, nowMs);
     }
     return this.#states(charges, nowMs, over);
   }
@@ -88,8 +89,20 @@ export class MemoryChecks implements CheckStore {
       const counter = this.#counter(charge, rate, nowMs);
       if (counter.sliding) counter.sliding.cur += 1;
       counter.hits?.push(Math.max(nowMs, counter.hits.at(-1) ?? 0));
-      counter.expiresAtMs = nowMs + (counter.sliding ? 2 : 1) * rate.windowMs;
+      counter.expiresAtMs = nowMs + lifetime(counter, rate);
       this.#counters.set(counterKey(charge, rate), counter);
+    }
+  }
+
+  /** Where the clock went back far, hits count from now on: said once, or who goes on asking would be refused for ever. */
+  #followBack(charge: Charge, nowMs: number): void {
+    for (const rate of charge.rates) {
+      const key = counterKey(charge, rate);
+      const kept = this.#counters.get(key);
+      const counter = this.#counter(charge, rate, nowMs);
+      if (kept === undefined || !wentBack(kept, counter)) continue;
+      counter.expiresAtMs = nowMs + lifetime(counter, rate);
+      this.#counters.set(key, counter);
     }
   }
 
@@ -124,6 +137,15 @@ export class MemoryChecks implements CheckStore {
 }
 
 const counterKey = (charge: Charge, rate: Rate) => `${charge.key}:${charge.algorithm}:${rate.windowMs}`;
+
+/** Ms for which a counter is kept after a hit. */
+const lifetime = ({ sliding }: Counter, { windowMs }: Rate) => (sliding ? 2 : 1) * windowMs;
+
+/** True when the clock is so far behind that a counter counts from now on. */
+const wentBack = (before: Counter, after: Counter) =>
+  after.sliding !== undefined
+    ? after.sliding.index < (before.sliding as SlidingState).index
+    : (after.hits?.at(-1) ?? Infinity) < (before.hits?.at(-1) ?? 0);
 
 function emptyCounter(charge: Charge, rate: Rate, nowMs: number): Counter {
   return charge.algorithm === 'log'

@@ -9,12 +9,19 @@ export interface SlidingState {
 }
 
 /**
- * Moves a counter to the window of `nowMs`. The index never goes back: a clock that steps back stays at the start of the
- * stored window, so a failover to a slow clock frees nothing.
+ * Moves a counter to the window of `nowMs`. A clock that is a little behind stays at the start of the stored window; by one that
+ * is farther behind all hits count from now on. So a failover to a slow clock frees nothing, and a clock that was ahead and is
+ * set right keeps nobody out for longer than two windows.
  */
 export function roll(state: SlidingState, nowMs: number, windowMs: number): void {
   const index = Math.floor(nowMs / windowMs);
-  if (index <= state.index) return;
+  if (index === state.index || index === state.index - 1) return;
+  if (index < state.index) {
+    state.cur += state.prev;
+    state.prev = 0;
+    state.index = index;
+    return;
+  }
   state.prev = index === state.index + 1 ? state.cur : 0;
   state.cur = 0;
   state.index = index;
@@ -64,9 +71,14 @@ export function slidingEnd(state: SlidingState, nowMs: number, windowMs: number)
   return Math.min(2 * windowMs, (state.index + 1) * windowMs - nowMs);
 }
 
-/** What of a `log` is in (now - window, now]; a clock that steps back stays at the newest hit. Hits are ascending. */
+/**
+ * What of a `log` is in (now - window, now]; a clock that is behind stays at the newest hit, and by one that is behind by more than
+ * a window all hits count from now on. Hits are ascending.
+ */
 export function currentHits(hits: number[], nowMs: number, windowMs: number): number[] {
-  const from = Math.max(nowMs, hits.at(-1) ?? 0) - windowMs;
+  const newest = hits.at(-1) ?? 0;
+  if (newest > nowMs + windowMs) return hits.map(() => nowMs);
+  const from = Math.max(nowMs, newest) - windowMs;
   let gone = 0;
   while (gone < hits.length && (hits[gone] as number) <= from) gone += 1;
   return hits.slice(gone);

@@ -5,6 +5,7 @@
 --   A master that Sentinels named must take writes, or the call is an error: without replicas (NOREPLICAS) or demoted
 --   (READONLY) it may have been replaced, and its head is an old one.
 --   When Redis refuses writes (OOM, MISCONF, NOREPLICAS, READONLY) nothing is charged and the head is still answered.
+--   A clock that is set back by more than a window frees nobody: what was counted counts from now on, once.
 --   Arithmetic as in stores/memory/window.ts, operation by operation, so that both answer alike.
 -- KEYS: 1 head (none for a lane); then one counter per rate, in the order of requests, charges, rates.
 -- ARGV: 1 time in ms or '' for Redis' own; 2 '1' to charge, '0' only to look, '3' and '2' the same for a lane, '5' and '4' the
@@ -51,12 +52,14 @@ end
 local loaded, dirty = {}, {}
 
 local function load_sliding(key, window)
-  local index, cur, prev, fresh = floor(now / window), 0, 0, true
+  local index, cur, prev, fresh, moved = floor(now / window), 0, 0, true, false
   local raw = call('GET', key)
   if raw then
     if #raw ~= BYTES then error('counter malformed') end
     local stored, stored_cur, stored_prev = unpack_bytes(FORMAT, raw)
-    if index <= stored then
+    if index < stored - 1 then
+      cur, moved = stored_cur + stored_prev, true
+    elseif index <= stored then
       index, cur, prev, fresh = stored, stored_cur, stored_prev, false
     elseif index == stored + 1 then
       prev = stored_cur
@@ -64,7 +67,7 @@ local function load_sliding(key, window)
   end
   local since = now - index * window
   return {
-    index = index, cur = cur, prev = prev, fresh = fresh, hits = 0, window = window,
+    index = index, cur = cur, prev = prev, fresh = fresh, moved = moved, hits = 0, window = window,
     elapsed = max(0, since), ahead = max(0, -since)
   }
 end
@@ -73,6 +76,10 @@ local function load_log(key, window)
   local at = { log = true, key = key, len = 0, gone = 0, time = now, hits = 0, window = window }
   local newest = call('LINDEX', key, -1)
   if not newest then return at end
+  if tonumber(newest) > now + window then
+    at.moved, at.len = true, call('LLEN', key)
+    return at
+  end
   at.time = max(now, tonumber(newest))
   local hit = call('LINDEX', key, 0)
   while hit and tonumber(hit) <= at.time - window do
@@ -92,6 +99,8 @@ local function load(key, rate)
   if not at then
     at = rate.log and load_log(key, rate.window) or load_sliding(key, rate.window)
     loaded[key] = at
+    -- Written even where nothing is charged: who is refused would else be counted from "now" at every call, for ever.
+    if at.moved and charging then dirty[#dirty + 1] = key end
   end
   return at
 end
@@ -161,7 +170,7 @@ local function decide(rates, first_key)
     for r = 1, #rates do
       local at = counters[r]
       if not over[rates[r].group] then
-        if at.hits == 0 then dirty[#dirty + 1] = KEYS[first_key + r - 1] end
+        if at.hits == 0 and not at.moved then dirty[#dirty + 1] = KEYS[first_key + r - 1] end
         at.hits = at.hits + 1
         if not at.log then at.cur = at.cur + 1 end
       end
@@ -193,7 +202,12 @@ end
 local function write(name)
   local at = loaded[name]
   if at.log then
-    for _ = 1, at.hits do call('RPUSH', name, string.format('%.0f', at.time)) end
+    local hits = at.hits
+    if at.moved then
+      call('DEL', name)
+      hits = at.len + hits
+    end
+    for _ = 1, hits do call('RPUSH', name, string.format('%.0f', at.time)) end
     -- From the newest hit on: a clock that is behind would let Redis drop the hits of before at once when it is set right.
     call('PEXPIRE', name, at.time - now + at.window)
   elseif at.fresh then
