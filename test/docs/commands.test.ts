@@ -85,6 +85,7 @@ before(async () => {
   for (const [name, flag, from] of [
     ['unshare', '--version', 'util-linux'],
     ['ip', '-V', 'iproute2'],
+    ['mount', '--version', 'mount'],
     ['curl', '--version', 'curl'],
     ['jq', '--version', 'jq'],
     ['nginx', '-v', 'nginx'],

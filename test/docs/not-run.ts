@@ -13,12 +13,6 @@ export const notRun: readonly (readonly [page: string, reason: string, firstLine
     'changes your files, or takes minutes',
     'npm run format                          # what lint would complain about',
   ],
-  ['README.md', 'asks your issuer and your Redis', 'doorward check --online --production'],
-  [
-    'docs/attack.md',
-    'takes a minute, at a system of yours',
-    'doorward attack --url https://app.example.com --path /api/orders --open-path /healthz --token-file token',
-  ],
   ['docs/deploy/compose.md', 'needs a container engine', 'docker compose up --build --detach --wait'],
   ['docs/deploy/image.md', 'needs a container engine', 'docker build -f deploy/image/Dockerfile -t doorward:0.1.0 .'],
   [
