@@ -44,6 +44,5 @@ export const notRun: readonly (readonly [page: string, reason: string, firstLine
   ],
   ['docs/runbook.md', 'needs a cluster', 'kubectl logs --previous POD --container doorward'],
   ['docs/runbook.md', 'needs a cluster', 'kubectl describe pod POD'],
-  ['docs/runbook.md', 'ends the replica', 'doorward drain --wait'],
   ['docs/runbook.md', 'needs a cluster', 'kubectl top pod POD --containers'],
 ];
