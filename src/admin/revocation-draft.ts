@@ -1,6 +1,7 @@
 // From what an operator writes to an entry of the revocation log: whose id, until when. An entry lives as long as what it
 // refuses can live (design 5), so the defaults come from the issuer's longest lifetime.
 import { z } from 'zod';
+import { isStorable } from '../core/encoding.ts';
 import { parseDuration } from '../core/units.ts';
 import { type RevocationDraft, type RevocationKind, revocationKinds } from '../stores/contracts/revocations.ts';
 import type { AdminIssuer } from './dependencies.ts';
@@ -23,7 +24,7 @@ export const namedRevocation = z.strictObject({
   kind: z.enum(revocationKinds as [RevocationKind, ...RevocationKind[]]),
   /** Name of an issuer block, or its `iss`; default: the only one. */
   issuer: z.string().min(1).optional(),
-  id: z.string().min(1).max(1024),
+  id: z.string().min(1).max(1024).refine(isStorable, 'must not hold a NUL'),
   /** A time, a duration from now, or `forever`. */
   until: moment.optional(),
   /** Refuse only what was issued before: a time, or `now`. */

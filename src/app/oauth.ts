@@ -3,6 +3,7 @@
 import type { GrantDesk } from '../admin/grant-desk.ts';
 import type { ClientAnnouncer } from '../clients/announcer.ts';
 import type { Clock } from '../core/clock.ts';
+import { isStorable } from '../core/encoding.ts';
 import { HeldClientKeys } from '../identity/oauth/client-keys.ts';
 import { mintCode } from '../identity/oauth/codes.ts';
 import type { OAuthDependencies, OAuthSettings } from '../identity/oauth/dependencies.ts';
@@ -129,6 +130,8 @@ export async function endGrantsOf(
 ): Promise<EndedGrants | undefined> {
   const { kind, issuer, id, notBeforeMs } = draft;
   if (kind === 'token' || kind === 'key') return undefined;
+  // No grant has such a name, and PostgreSQL cannot even be asked.
+  if (![issuer, id].every(isStorable)) return undefined;
   const filter: GrantFilter = { issuer, [KINDS[kind]]: id, begunBeforeMs: notBeforeMs };
   return grants.endAll(filter, kind === 'client' ? 'client' : 'revoked', nowMs);
 }

@@ -27,6 +27,8 @@ const MAX_LIST = 100;
 const MAX_KEYS = 10;
 /** RFC 6749 3.3. */
 const SCOPE = /^[\x21\x23-\x5b\x5d-\x7e]{1,128}$/;
+/** RFC 3986: what a URL is parsed from is what is kept of it. */
+const VISIBLE = /^[\x21-\x7e]+$/;
 const TEXT = /^[^\p{Cc}]{1,200}$/u;
 /** Members of a JWK that only its owner may have (RFC 7518 6). */
 const PRIVATE_MEMBERS = ['d', 'p', 'q', 'dp', 'dq', 'qi', 'oth', 'k'];
@@ -97,7 +99,7 @@ function jwksProblem(jwks: NonNullable<ClientProperties['jwks']>): string | unde
 }
 
 function isFetchable(text: string): boolean {
-  const url = URL.parse(text);
+  const url = VISIBLE.test(text) ? URL.parse(text) : null;
   if (url === null || text.length > 2000 || url.hash !== '' || url.username !== '' || url.password !== '') return false;
   return (
     url.protocol === 'https:' || (url.protocol === 'http:' && /^(?:localhost|127\..*|\[::1\])$/.test(url.hostname))

@@ -24,6 +24,9 @@ export function isCanonicalBase64url(text: string): boolean {
   }
 }
 
+/** True for a text that PostgreSQL can hold and that reads the same in UTF-8: no NUL, no lone surrogate. */
+export const isStorable = (text: string): boolean => !text.includes('\0') && text.isWellFormed();
+
 /** SHA-256 of the UTF-8 text, as 43 base64url characters. */
 export function digest(text: string): string {
   return hash('sha256', text, 'base64url');

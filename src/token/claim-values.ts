@@ -32,10 +32,11 @@ export function firstClaim(claims: Claims, paths: readonly ClaimPath[]): unknown
   return undefined;
 }
 
-/** An identifier: a string of 1 to 1024 characters, or undefined when absent. */
+/** An identifier: a string of 1 to 1024 characters without NUL, which nothing durable could name; undefined when absent. */
 export function identifier(value: unknown): string | undefined {
   if (value === undefined) return undefined;
-  if (typeof value !== 'string' || value === '' || value.length > MAX_ID_LENGTH) throw claimsInvalid;
+  if (typeof value !== 'string' || value === '' || value.length > MAX_ID_LENGTH || value.includes('\0'))
+    throw claimsInvalid;
   return value;
 }
 

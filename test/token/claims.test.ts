@@ -52,10 +52,10 @@ test('client is client_id, then azp; scopes are scope, then scp; both as configu
   assert.deepEqual([found.client, found.scopes], ['b', ['p']]);
 });
 
-test('identifiers are non-empty strings of at most 1024 characters', async () => {
+test('identifiers are non-empty strings of at most 1024 characters without NUL', async () => {
   const at = setup();
   for (const name of ['sub', 'jti', 'client_id', 'sid', 'tenant']) {
-    for (const value of ['', 7, null, {}, [], ['a'], true, 'x'.repeat(1025)]) {
+    for (const value of ['', 7, null, {}, [], ['a'], true, 'a\0b', 'x'.repeat(1025)]) {
       const said = await at.say(at.mint({ claims: { [name]: value } }));
       assert.equal(said, 'token_claims_invalid', `${name} ${JSON.stringify(value).slice(0, 20)}`);
     }

@@ -6,7 +6,8 @@ import { invalidRequest, type OAuthError } from './errors.ts';
 export const MAX_FORM_BYTES = 16 * 1024;
 const BODY_TIMEOUT_MS = 10_000;
 const FORM_TYPE = /^application\/x-www-form-urlencoded\s*(?:;\s*charset="?utf-8"?\s*)?$/i;
-const BAD_PERCENT = /%(?![0-9A-Fa-f]{2})/;
+/** A NUL too: nothing of ours is named with one, and PostgreSQL could not be asked. */
+const BAD_PERCENT = /%(?![0-9A-Fa-f]{2})|%00/;
 
 /** Parameters of a form by name; those without a value are left out, as RFC 6749 section 3.2 says. */
 export type Form = ReadonlyMap<string, string>;
@@ -40,7 +41,7 @@ export function parseForm(text: string): Form {
   return fields;
 }
 
-/** One name or value of application/x-www-form-urlencoded; undefined when it is not well encoded UTF-8. */
+/** One name or value of application/x-www-form-urlencoded; undefined when it is not well encoded UTF-8, or holds a NUL. */
 export function decodeFormWord(word: string): string | undefined {
   if (BAD_PERCENT.test(word) || /[^\x21-\x7e]/.test(word)) return undefined;
   try {

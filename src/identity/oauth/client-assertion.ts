@@ -1,5 +1,6 @@
 // `private_key_jwt`: a client signs who it is, for us alone, for minutes, once (RFC 7523 section 3, OpenID Connect Core 9).
 import { assertionAlgorithms } from '../../clients/properties.ts';
+import { isStorable } from '../../core/encoding.ts';
 import { SidecarError } from '../../core/errors.ts';
 import type { Client } from '../../stores/contracts/clients.ts';
 import { type CompactJws, type ParsedToken, parseAccessToken } from '../../token/parse.ts';
@@ -28,7 +29,7 @@ export function readAssertion(text: string): ParsedToken {
 
 /** Whom an assertion speaks of; not proved yet. */
 export function assertedClient({ claims }: ParsedToken): string | undefined {
-  return typeof claims.sub === 'string' ? claims.sub : undefined;
+  return typeof claims.sub === 'string' && isStorable(claims.sub) ? claims.sub : undefined;
 }
 
 /** Resolves when the client signed the assertion for us and nobody has used it; else OAuthError `invalid_client`. */

@@ -1,5 +1,5 @@
 // Turns what the driver and PostgreSQL throw into our errors: trouble with the server is `store_unavailable`, a broken
-// constraint is for the aggregate to name, anything else is a defect. Messages of PostgreSQL quote values, which may be
+// constraint is for the aggregate to name, a NUL is `malformed`, anything else is a defect. Messages of PostgreSQL quote values, which may be
 // personal or secret, so none of them is kept beyond the words that name objects of the schema.
 import postgres from 'postgres';
 import { SidecarError, storeUnavailable } from '../../core/errors.ts';
@@ -40,6 +40,8 @@ export function isStaleStatement(error: unknown): boolean {
  * transactions that the server ended, no such database, a database that takes no connections.
  */
 const UNAVAILABLE = /^(?:08|28|40|53|57|58)...$|^(?:55000|55P03|25006|25P03|3D000)$/;
+/** A NUL in a text, or escaped in JSON: whoever sent it can be told, and no outage and no defect comes of it. */
+const UNSTORABLE = new Set(['22021', '22P05']);
 /** The driver's own words for calls that were wrong; every other code without SQLSTATE is trouble with the connection. */
 const MISUSE = new Set([
   'COPY_IN_PROGRESS',
@@ -75,6 +77,7 @@ export function storeError(error: unknown): Error {
 function serverError(error: postgres.PostgresError): Error {
   const { code } = error;
   if (code.startsWith('23')) return new ConstraintViolation(error.constraint_name ?? '', error.table_name ?? '');
+  if (UNSTORABLE.has(code)) return new SidecarError('malformed', 'request_malformed', 'a text holds a NUL');
   if (UNAVAILABLE.test(code)) return storeUnavailable(`PostgreSQL refused: ${code}`);
   // Class 42 speaks of tables, columns and permissions, never of values.
   return new Error(`PostgreSQL refused: ${code}${code.startsWith('42') ? ` ${error.message}` : ''}`);

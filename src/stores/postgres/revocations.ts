@@ -1,4 +1,5 @@
 // The durable copy of the revocation log in PostgreSQL (contract: stores/contracts/durable-revocations.ts). Migration 0002.
+import { isStorable } from '../../core/encoding.ts';
 import type { DurableRevocation, DurableRevocations } from '../contracts/durable-revocations.ts';
 import { revocationEntryId } from '../contracts/entry-id.ts';
 import {
@@ -104,7 +105,7 @@ export class PostgresRevocations implements DurableRevocations {
   }
 
   async adopt(entries: readonly RevocationEntry[]): Promise<readonly string[]> {
-    const rows = new Map(entries.filter(isStorable).map((entry) => [entry.entryId, adoptedRow(entry)]));
+    const rows = new Map(entries.filter(isRemembered).map((entry) => [entry.entryId, adoptedRow(entry)]));
     if (rows.size === 0) return [];
     // A row that waits to be sent is newer than the log; one that the log has at this time or later is this very entry.
     const adopted = await this.#postgres.run(
@@ -150,9 +151,8 @@ export class PostgresRevocations implements DurableRevocations {
 }
 
 /** Whoever writes to the shared log must not keep others from being remembered: text of ours cannot hold all that JSON can. */
-const isStorable = ({ kind, issuer, id, reason, untilMs }: RevocationEntry) =>
-  [issuer, id, reason].every((text) => !text.includes('\0') && text.isWellFormed()) &&
-  (untilMs !== 'forever' || FOREVER_KINDS.has(kind));
+const isRemembered = ({ kind, issuer, id, reason, untilMs }: RevocationEntry) =>
+  [issuer, id, reason].every(isStorable) && (untilMs !== 'forever' || FOREVER_KINDS.has(kind));
 
 function adoptedRow({ entryId, kind, issuer, id, untilMs, notBeforeMs, reason, revokedAtMs }: RevocationEntry) {
   return {
