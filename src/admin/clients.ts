@@ -36,7 +36,7 @@ import type { AdminDependencies, AdminIssuer } from './dependencies.ts';
 import { type AdminAnswer, type AdminCall, endpoint, FieldsError } from './endpoint.ts';
 import { pageQuery } from './pages.ts';
 import { pageShape } from './shapes.ts';
-import { refuseFields, requireOwnTenant } from './tenant.ts';
+import { refuseFields, refusePrivateKeys, requireOwnTenant } from './tenant.ts';
 
 const OWN_ID = /^[A-Za-z0-9][A-Za-z0-9._-]{2,63}$/;
 const EXTERNAL_ID = /^[^\p{Cc}]{1,255}$/u;
@@ -60,6 +60,7 @@ export const addClient = endpoint({
   summary: 'Register a client; its secret is shown once. With dry_run=true it is judged only.',
   handler: async (dependencies, { body, query, operator }) => {
     refuseFields({ operator }, body, ['client_id', ...COMMERCIAL]);
+    refusePrivateKeys({ operator }, body.jwks_uri);
     const desk = clientDeskOf(dependencies);
     const issuer = issuerNamed(dependencies, body.issuer);
     const { client, secret } = newClientOf(dependencies, issuer, body);
@@ -217,6 +218,7 @@ export const replaceClient = endpoint({
   handler: async (dependencies, call) => {
     const { path, query, body, ifMatch } = call;
     refuseFields(call, body, COMMERCIAL);
+    refusePrivateKeys(call, body.jwks_uri);
     const foreign = query.issuer === undefined ? undefined : foreignIssuer(dependencies, query.issuer);
     if (foreign !== undefined && ifMatch === undefined) {
       return putExternal(dependencies, externalOf(foreign, path.id, body, dependencies.clock.nowMs()));
@@ -267,6 +269,7 @@ export const changeClient = endpoint({
     'Change some properties of a client; disabling refuses its tokens at once, everywhere. With dry_run=true it is judged only.',
   handler: async (dependencies, call) => {
     refuseFields(call, call.body, COMMERCIAL);
+    refusePrivateKeys(call, call.body.jwks_uri);
     const client = await clientNamed(dependencies, call.path.id as string, call.query.issuer);
     const beyond = client.external ? Object.keys(call.body).filter((name) => !externalFields.has(name)) : [];
     if (beyond.length > 0) {

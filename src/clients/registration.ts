@@ -166,7 +166,9 @@ function jwksOf({ jwks }: Metadata): ClientProperties['jwks'] {
 
 const PRIVATE_NETWORKS = addressMatcher([
   ...['0.0.0.0/8', '10.0.0.0/8', '100.64.0.0/10', '127.0.0.0/8', '169.254.0.0/16', '172.16.0.0/12', '192.0.0.0/24'],
-  ...['192.168.0.0/16', '198.18.0.0/15', '224.0.0.0/3', '::/127', '64:ff9b::/96', 'fc00::/7', 'fe80::/10', 'ff00::/8'],
+  ...['192.168.0.0/16', '198.18.0.0/15', '224.0.0.0/3', 'fc00::/7', 'fe80::/9', 'ff00::/8'],
+  // With an IPv4 address inside: compatible, translated (NAT64, SIIT), 6to4, Teredo.
+  ...['::/96', '64:ff9b::/96', '64:ff9b:1::/48', '::ffff:0:0:0/96', '2002::/16', '2001::/32'],
 ]);
 
 /** True for an address that strangers may not have us call (attack 124: metadata services, neighbours, ourselves). */
@@ -174,7 +176,7 @@ export const isPrivateAddress = (address: string): boolean =>
   readAddress(address) === undefined || PRIVATE_NETWORKS(address);
 
 /** True for an https URL that does not name a private address or local name; what its name resolves to shows at the fetch. */
-function isPublicHttps(text: string): boolean {
+export function isPublicHttps(text: string): boolean {
   const url = URL.parse(text);
   if (url === null || url.protocol !== 'https:') return false;
   const host = url.hostname.replace(/^\[|\]$/g, '').replace(/\.$/, '');

@@ -7,6 +7,7 @@ import type { Clock } from '../core/clock.ts';
 import { SidecarError } from '../core/errors.ts';
 import { randomId } from '../core/ids.ts';
 import { isJsonObject } from '../core/strict-json.ts';
+import { firstClaim } from './claim-values.ts';
 import { misconfigured } from './refusal.ts';
 import { type ClaimPath, rulesOf } from './rules.ts';
 import type { SigningKey } from './signing-key.ts';
@@ -101,10 +102,12 @@ function put(claims: Record<string, unknown>, path: ClaimPath, value: unknown): 
 }
 
 function refuseReserved(claims: Readonly<Record<string, unknown>>): void {
-  const reserved = Object.keys(claims).find((name) => RESERVED.has(name));
-  if (reserved === undefined) return;
-  throw new SidecarError('malformed', 'request_malformed', `the claim ${reserved} cannot be asked for`);
+  const found = Object.keys(claims).find((name) => RESERVED.has(name));
+  if (found !== undefined) throw reserved(found);
 }
+
+const reserved = (name: string) =>
+  new SidecarError('malformed', 'request_malformed', `the claim ${name} cannot be asked for`);
 
 /**
  * The signer of an issuer block with `sign`. Claims are put where the block's `claims` says they are read, so that what we
@@ -118,6 +121,8 @@ export function createSigner(config: IssuerConfig, keys: SigningKeySource, clock
 
   const claimsOf = (request: AccessTokenRequest): Record<string, unknown> => {
     refuseReserved(request.claims ?? {});
+    // Whoever judged the scopes that are asked for has not seen these.
+    if (firstClaim(request.claims ?? {}, rules.scopes) !== undefined) throw reserved(scopePath.join('.'));
     const claims: Record<string, unknown> = { ...request.claims };
     const audience = request.audience ?? config.audience;
     put(claims, [config.audience_claim], audience.length === 1 ? audience[0] : audience);

@@ -285,3 +285,39 @@ test('K16: a release that knows no tenants sees an operator of one without any p
   assert.deepEqual(row, { role: null, permissions: [] });
   await assert.rejects(w.database.sql`update operator set permissions = array['*'] where id = ${w.operatorId}`);
 });
+
+test('K16: a client of a tenant with the scope `introspect` asks about tokens of its tenant alone', async () => {
+  await using w = await tenancyWorld();
+  const { json } = await w.call('POST', '/v1/clients', { body: { name: 'acme-gateway', scopes: ['introspect'] } });
+  const active = async (token: string) => {
+    const answer = await fetch(`${w.it.sidecar.proxyUrl}/.doorward/oauth/introspect`, {
+      method: 'POST',
+      headers: {
+        authorization: `Basic ${Buffer.from(`${json.client_id}:${json.client_secret}`).toString('base64')}`,
+      },
+      body: new URLSearchParams({ token }),
+    });
+    return ((await answer.json()) as { active: boolean }).active;
+  };
+  assert.equal(await active(w.acme.accessToken), true);
+  assert.equal(await active(w.beta.accessToken), false, 'of another tenant');
+  assert.equal(await active(await w.it.issue({ subject: 'root', client: 'web' })), false, 'of none');
+});
+
+test('K16 attack 124: an operator of a tenant has us fetch keys from public hosts only', async () => {
+  await using w = await tenancyWorld();
+  const method = { token_endpoint_auth_method: 'private_key_jwt', grant_types: ['client_credentials'] };
+  for (const jwks_uri of ['http://127.0.0.1:9901/', 'https://169.254.169.254/', 'https://vault.internal/keys']) {
+    for (const [verb, path] of [
+      ['POST', '/v1/clients'],
+      ['POST', '/v1/clients?dry_run=true'],
+      ['PATCH', `/v1/clients/${w.acme.client}`],
+      ['PUT', `/v1/clients/${w.acme.client}`],
+    ] as const) {
+      const answer = await w.call(verb, path, { body: { name: 'n', ...method, redirect_uris: [], jwks_uri } });
+      assert.deepEqual([answer.status, answer.json.errors[0]?.path], [422, 'jwks_uri'], `${verb} ${path}`);
+    }
+  }
+  const jwks_uri = 'https://keys.example.com/jwks';
+  assert.equal(await status(w, 'POST', '/v1/clients', { name: 'n', ...method, jwks_uri }), 201);
+});

@@ -214,6 +214,12 @@ test('attack 124: private addresses in every spelling are told from public ones'
     'fc00::1',
     '100.64.0.1',
     '0.0.0.0',
+    '::7f00:1',
+    '::ffff:0:127.0.0.1',
+    '64:ff9b:1::7f00:1',
+    '2002:7f00:1::',
+    '2001:0:7f00:1::1',
+    'fec0::1',
     'x',
   ])
     assert.ok(isPrivateAddress(address), address);

@@ -115,6 +115,16 @@ test('claims that make a token something else cannot be asked for', async () => 
   }
 });
 
+test('claims cannot speak where the issuer block reads scopes, whether any are asked for or not', async () => {
+  const key = signingKeyFromPem(pemOf('ES256'), 'ES256', 'test');
+  const { signer, verifier } = own(key, { claims: { scopes: ['ext', 'perms'] } });
+  const asked = { subject: 'a', client: 'c', claims: { ext: { perms: 'admin', tier: 'gold' } } };
+  await assert.rejects(signer.issueAccessToken(asked), { kind: 'malformed' });
+  await assert.rejects(signer.issueAccessToken({ ...asked, scopes: ['read'] }), { kind: 'malformed' });
+  const { token } = await signer.issueAccessToken({ ...asked, claims: { ext: { tier: 'gold' } } });
+  assert.deepEqual((await verifier.verify(token, ['self'])).principal.scopes, []);
+});
+
 test('attack 85: no private member of a signing key is ever published', () => {
   for (const algorithm of ['ES256', 'RS256', 'EdDSA'] as const) {
     const key = signingKeyFromPem(pemOf(algorithm), algorithm, 'test');

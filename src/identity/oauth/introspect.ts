@@ -80,12 +80,13 @@ async function introspectRefresh(
   return { status: 200, body, headers: json() };
 }
 
-/** Its own, one meant for it, or any with the scope `introspect`. */
-function mayKnow({ settings }: OAuthExchange, caller: Client, { client, claims }: Principal): boolean {
+/** Its own, one meant for it, or any with the scope `introspect`; for a client of a tenant any of the tenant. */
+function mayKnow({ settings }: OAuthExchange, caller: Client, { client, claims, tenant }: Principal): boolean {
   const audience = Array.isArray(claims.aud) ? claims.aud : [claims.aud];
-  return (
-    client === caller.clientId || audience.includes(caller.clientId) || settings.scopesOf(caller).includes('introspect')
-  );
+  if (client === caller.clientId || audience.includes(caller.clientId)) return true;
+  // Operators of a tenant choose the scopes of its clients.
+  const isWithin = caller.tenant === undefined || caller.tenant === tenant;
+  return isWithin && settings.scopesOf(caller).includes('introspect');
 }
 
 async function isDisabled({ parts, settings }: OAuthExchange, caller: Client, clientId?: string): Promise<boolean> {
