@@ -1,6 +1,7 @@
 // Envoy's clusters as upstreams: those that routes lead to. What only serves key sets is not needed, and others are said.
-import type { Path } from '../config/places.ts';
+import { formatPath, type Path } from '../config/places.ts';
 import { type Block, type Draft, durationOf, type SourceTree } from './convert-draft.ts';
+import { kindAt } from './convert-envoy-kinds.ts';
 
 /** Takes clusters and writes `upstreams`, under the names that `used` gives. */
 export function takeClusters(
@@ -30,7 +31,7 @@ export function takeClusters(
 
 function upstreamBlock(source: SourceTree, draft: Draft, at: Path): Block {
   for (const key of ['name', 'type', 'lb_policy', 'dns_lookup_family']) source.take([...at, key]);
-  const tls = takeTls(source, [...at, 'transport_socket']);
+  const tls = takeTls(source, draft, [...at, 'transport_socket']);
   const urls = takeEndpoints(source, draft, at, tls === undefined ? 'http' : 'https');
   const timeout = durationOf(source.take([...at, 'connect_timeout']));
   const isHttp2 = takeProtocol(source, at);
@@ -61,13 +62,17 @@ function takeEndpoints(source: SourceTree, draft: Draft, at: Path, scheme: strin
   return ['http://127.0.0.1:1'];
 }
 
-function takeTls(source: SourceTree, at: Path): Block | undefined {
-  if (source.look([...at, 'name']) !== 'envoy.transport_sockets.tls') return undefined;
+function takeTls(source: SourceTree, draft: Draft, at: Path): Block | undefined {
+  if (kindAt(source, at) !== 'envoy.transport_sockets.tls') return undefined;
   source.take([...at, 'name']);
   const config = [...at, 'typed_config'];
   source.take([...config, '@type']);
   const name = source.take([...config, 'sni']);
   const ca = source.take([...config, 'common_tls_context', 'validation_context', 'trusted_ca', 'filename']);
+  if (source.look([...config, 'common_tls_context', 'validation_context']) === undefined)
+    draft.note(
+      `${formatPath(at)}: Envoy compared its certificate with nothing; here it is verified, see \`upstreams.<name>.tls.ca\``,
+    );
   return {
     // Node's own authorities are what a file of the system holds anyway.
     ...(typeof ca === 'string' && !/^\/etc\/ssl\/certs\/ca-certificates\.crt$/.test(ca) && { ca: { file: ca } }),
@@ -79,7 +84,8 @@ function takeProtocol(source: SourceTree, at: Path): boolean {
   const options = [...at, 'typed_extension_protocol_options', 'envoy.extensions.upstreams.http.v3.HttpProtocolOptions'];
   const isHttp2 = source.look([...options, 'explicit_http_config', 'http2_protocol_options']) !== undefined;
   if (isHttp2) source.take(options);
-  return isHttp2;
+  // As it was written before that.
+  return source.take([...at, 'http2_protocol_options']) !== undefined || isHttp2;
 }
 
 function takeHealth(source: SourceTree, at: Path): Block | undefined {

@@ -1,6 +1,7 @@
 // The http_filters of Envoy: the providers and rules of jwt_authn; every other filter is left out and said.
 import type { Path } from '../config/places.ts';
 import { type Block, type Draft, durationOf, IDENTITY_HEADERS, namer, type SourceTree } from './convert-draft.ts';
+import { kindAt } from './convert-envoy-kinds.ts';
 import { type Matcher, readMatcher } from './convert-envoy-match.ts';
 import { CliError } from './exit-codes.ts';
 
@@ -13,6 +14,10 @@ export interface Need {
 
 /** What the filters make of requests. */
 export interface Filters {
+  /** What the jwt_authn filter is called, and routes call it. */
+  readonly name: string;
+  /** Preflights need no token. */
+  readonly bypassesPreflights: boolean;
   /** In Envoy's order: the first that matches counts, and where none does, no token is asked for. */
   readonly rules: readonly { readonly matcher: Matcher; readonly need: Need }[];
   /** The need of a name in requirement_map. */
@@ -41,28 +46,37 @@ const HARMLESS =
 /** Takes them, and writes the issuer blocks. */
 export function takeFilters(source: SourceTree, draft: Draft, path: Path): Filters {
   const keyClusters = new Set<string>();
-  let found: Path | undefined;
+  let [name, found]: [string, Path | undefined] = [JWT, undefined];
   for (const filter of source.elements(path)) {
-    const name = source.look([...filter, 'name']);
-    const isFirst = name === JWT && found === undefined;
-    if (name === 'envoy.filters.http.router') source.take(filter);
+    const kind = kindAt(source, filter);
+    const isFirst = kind === JWT && found === undefined;
+    if (kind === 'envoy.filters.http.router') source.take(filter);
     else if (isFirst) {
-      source.take([...filter, 'name']);
+      name = String(source.take([...filter, 'name']));
       found = [...filter, 'typed_config'];
     } else {
       source.take(filter);
       draft.leave(
         filter,
-        `the filter ${name} has no counterpart that could be made from it${hintFor(String(name))}`,
-        !HARMLESS.test(String(name)),
+        `the filter ${kind} has no counterpart that could be made from it${hintFor(kind)}`,
+        !HARMLESS.test(kind),
       );
     }
   }
+  const shared = { name, keyClusters };
   if (found === undefined)
-    return { rules: [], named: () => undefined, isPartial: false, providers: new Map(), keyClusters };
+    return {
+      ...shared,
+      rules: [],
+      named: () => undefined,
+      isPartial: false,
+      providers: new Map(),
+      bypassesPreflights: false,
+    };
   source.take([...found, '@type']);
   const providers = takeProviders(source, draft, [...found, 'providers'], keyClusters);
-  return { ...takeRules(source, draft, found, [...providers.keys()]), providers, keyClusters };
+  const bypassesPreflights = source.take([...found, 'bypass_cors_preflight']) === true;
+  return { ...takeRules(source, draft, found, [...providers.keys()]), ...shared, providers, bypassesPreflights };
 }
 
 function hintFor(name: string): string {
@@ -201,8 +215,6 @@ function takeRules(source: SourceTree, draft: Draft, at: Path, all: readonly str
       draft.leave([...rule, 'match'], matcher, need.auth !== 'none');
     } else rules.push({ matcher, need });
   }
-  if (source.take([...at, 'bypass_cors_preflight']) === true)
-    draft.leave([...at, 'bypass_cors_preflight'], 'see `routes.<name>.cors: pass`');
   return { rules, named: (name: string) => needs.get(name), isPartial };
 }
 
@@ -224,8 +236,9 @@ function readNeed(source: SourceTree, draft: Draft, path: Path, all: readonly st
     return { auth: 'required', providers: [String(source.take([...at, 'provider_name']))] };
   }
   if (kind === 'requires_any') return anyOf(source, draft, [...at, 'requirements'], all);
+  if (kind === 'requires_all') return allOf(source, draft, [...at, 'requirements'], all);
   source.take(path);
-  draft.leave(path, `${kind}: one request carries one token here; all issuers are accepted instead`, true);
+  draft.leave(path, `${kind} is not known; all issuers are accepted instead`, true);
   return undefined;
 }
 
@@ -238,4 +251,16 @@ function anyOf(source: SourceTree, draft: Draft, path: Path, all: readonly strin
     auth: needs.some(({ auth }) => auth !== 'required') ? 'optional' : 'required',
     providers: [...new Set(demanded.length > 0 ? demanded : all)],
   };
+}
+
+/** One request carries one token here: where several are demanded, one of them will do. */
+function allOf(source: SourceTree, draft: Draft, path: Path, all: readonly string[]): Need | undefined {
+  const needs = source.elements(path).map((each) => readNeed(source, draft, each, all));
+  if (needs.some((need) => need === undefined)) return undefined;
+  const demanded = (needs as Need[]).filter(({ auth }) => auth === 'required');
+  if (demanded.length > 1)
+    draft.leave(path, 'several tokens were needed at once; a request carries one here, and one of them will do', true);
+  if (demanded.length > 0)
+    return { auth: 'required', providers: [...new Set(demanded.flatMap(({ providers }) => providers))] };
+  return needs.some((need) => need?.auth === 'optional') ? { auth: 'optional', providers: all } : OPEN;
 }

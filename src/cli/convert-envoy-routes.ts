@@ -10,7 +10,6 @@ import { type Matcher, readMatcher, takes } from './convert-envoy-match.ts';
 const METHODS = ['GET', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS'];
 /** No path of a configuration ends so: stands for anything below a prefix. */
 const PROBE = '~any';
-const JWT = 'envoy.filters.http.jwt_authn';
 
 interface EnvoyRoute {
   readonly matcher: Matcher;
@@ -81,18 +80,34 @@ function readRoute(source: SourceTree, draft: Draft, path: Path, filters: Filter
     source.take([...path, own]);
     draft.leave([...path, own], 'is answered by Envoy itself; here the path goes where the one around it goes', true);
   }
-  const need = readOverride(source, draft, [...path, 'typed_per_filter_config', JWT], filters);
+  const need = readOverride(source, draft, [...path, 'typed_per_filter_config', filters.name], filters);
   if (typeof matcher === 'string') {
     source.take(path);
     draft.leave([...path, 'match'], matcher, need === undefined || need.auth !== 'none');
     return [];
   }
-  const cluster = source.take([...path, 'route', 'cluster']) as string | undefined;
+  const cluster = readCluster(source, draft, [...path, 'route']);
+  source.take([...path, 'route', 'upgrade_configs']);
   const timeout = durationOf(source.take([...path, 'route', 'timeout']));
   if (timeout === '0s')
     draft.leave([...path, 'route', 'timeout'], 'no bound cannot be said; see `routes.<name>.stream`');
-  if (cluster === undefined && own === undefined) draft.leave([...path, 'route'], 'names no cluster', false);
+  if (cluster === undefined && own === undefined)
+    draft.leave([...path, 'route'], 'names no cluster; here the path goes where the one around it goes', true);
   return [{ matcher, cluster, timeout: timeout === '0s' ? undefined : timeout, need }];
+}
+
+/** One cluster; of several with weights the heaviest. */
+function readCluster(source: SourceTree, draft: Draft, path: Path): string | undefined {
+  const [one, several] = [source.take([...path, 'cluster']), [...path, 'weighted_clusters']];
+  const shares = source
+    .elements([...several, 'clusters'])
+    .map((each) => [String(source.look([...each, 'name'])), Number(source.look([...each, 'weight']) ?? 0)] as const)
+    .sort(([, a], [, b]) => b - a);
+  const [heaviest] = shares;
+  if (typeof one === 'string' || heaviest === undefined) return one as string | undefined;
+  source.take(several);
+  draft.leave(several, `requests are not divided here: all go to ${heaviest[0]}`);
+  return heaviest[0];
 }
 
 function readOverride(source: SourceTree, draft: Draft, path: Path, { named }: Filters): Need | undefined {
@@ -203,7 +218,7 @@ function routeBlock(
   match: Block,
   hosts: readonly string[],
   { cluster, timeout, need }: Outcome,
-  { providers, isPartial }: Filters,
+  { providers, isPartial, bypassesPreflights }: Filters,
   upstreams: ReadonlyMap<string, string>,
 ): Block {
   const all = [...providers.keys()];
@@ -216,6 +231,7 @@ function routeBlock(
   };
   if (timeout !== undefined) block.response_timeout = timeout;
   if (auth === 'none') return block;
+  if (bypassesPreflights) block.cors = 'pass';
   const trusted = named.flatMap((name) => providers.get(name) ?? []);
   block.issuers = trusted.map(({ issuer }) => issuer);
   const credentials = [

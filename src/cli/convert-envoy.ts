@@ -5,6 +5,7 @@ import { formatPath, type Path } from '../config/places.ts';
 import { Draft, SourceTree } from './convert-draft.ts';
 import { takeClusters } from './convert-envoy-clusters.ts';
 import { takeFilters } from './convert-envoy-filters.ts';
+import { hintFor, kindAt } from './convert-envoy-kinds.ts';
 import { takeRoutes } from './convert-envoy-routes.ts';
 import { CliError } from './exit-codes.ts';
 
@@ -28,8 +29,10 @@ export function convertEnvoy(text: string): Draft {
   takeClusters(source, draft, used, filters.keyClusters);
   ignore(source, manager);
   for (const { path, value } of source.untouched()) {
-    const within = `${path.replace(formatPath(manager.config), '')} ${JSON.stringify(value)}`;
-    draft.leave(path, 'has no counterpart here', !path.startsWith('static_resources.clusters') && GUARDS.test(within));
+    // Names of providers are somebody's choice, and may be words of guards.
+    const place = path.replace(formatPath(manager.config), '').replace(/\.providers\.[^.]+/, '');
+    const within = `${place} ${JSON.stringify(value)}`;
+    draft.leave(path, hintFor(path), !path.startsWith('static_resources.clusters') && GUARDS.test(within));
   }
   return draft;
 }
@@ -46,8 +49,7 @@ function findManager(source: SourceTree): Manager | undefined {
   for (const listener of source.elements(['static_resources', 'listeners']))
     for (const chain of source.elements([...listener, 'filter_chains']))
       for (const filter of source.elements([...chain, 'filters']))
-        if (source.look([...filter, 'name']) === HTTP)
-          return { listener, chain, filter, config: [...filter, 'typed_config'] };
+        if (kindAt(source, filter) === HTTP) return { listener, chain, filter, config: [...filter, 'typed_config'] };
   return undefined;
 }
 
@@ -57,8 +59,8 @@ function takeListener(source: SourceTree, draft: Draft, { listener, chain, confi
   const proxy: Record<string, unknown> = {};
   if (typeof host === 'string' && typeof port === 'number')
     proxy.listen = host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`;
-  const tls = [...chain, 'transport_socket', 'typed_config', 'common_tls_context', 'tls_certificates'];
-  const certificates = source.elements(tls).map((each) => ({
+  const tls = [...chain, 'transport_socket', 'typed_config', 'common_tls_context'];
+  const certificates = source.elements([...tls, 'tls_certificates']).map((each) => ({
     certificate: { file: source.take([...each, 'certificate_chain', 'filename']) },
     key: { file: source.take([...each, 'private_key', 'filename']) },
   }));
@@ -66,6 +68,8 @@ function takeListener(source: SourceTree, draft: Draft, { listener, chain, confi
     source.take([...chain, 'transport_socket', 'name']);
     source.take([...chain, 'transport_socket', 'typed_config', '@type']);
     proxy.tls = { certificates };
+    const protocols = source.take([...tls, 'alpn_protocols']);
+    if (Array.isArray(protocols) && protocols.includes('h2')) proxy.http2 = true;
   }
   if (source.look([...config, 'use_remote_address']) === true) source.take([...config, 'use_remote_address']);
   if (Object.keys(proxy).length > 0) draft.tree.proxy = proxy;
@@ -86,5 +90,6 @@ function ignore(source: SourceTree, { listener, filter, config }: Manager): void
   for (const key of dull) source.take([...config, key]);
   source.take([...filter, 'name']);
   source.take([...listener, 'name']);
+  source.take([...listener, 'address', 'socket_address', 'protocol']);
   for (const key of ['admin', 'node', 'layered_runtime', 'stats_sinks', 'stats_config']) source.take([key]);
 }

@@ -94,6 +94,149 @@ test('what Envoy has and Doorward has not is a comment with its path, exit code 
   );
 });
 
+/** A bootstrap file with one listener; `http` is the typed_config of its connection manager. */
+const bootstrap = (http: object, clusters: object[] = []) => {
+  const type = 'type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager';
+  const filters = [{ name: 'in', typed_config: { '@type': type, ...http } }];
+  return { static_resources: { listeners: [{ filter_chains: [{ filters }] }], clusters } };
+};
+
+const jwtFilter = (settings: object, name = 'tokens') => ({
+  name,
+  typed_config: {
+    '@type': 'type.googleapis.com/envoy.extensions.filters.http.jwt_authn.v3.JwtAuthentication',
+    providers: Object.fromEntries(
+      ['auth0', 'other'].map((each) => [
+        each,
+        {
+          issuer: `https://${each}.test/`,
+          audiences: ['api'],
+          remote_jwks: { http_uri: { uri: `https://${each}.test/k`, cluster: 'k' } },
+        },
+      ]),
+    ),
+    ...settings,
+  },
+});
+
+async function converted(source: object) {
+  using folder = scratchFolder();
+  writeFileSync(folder.file('envoy.yaml'), stringify(source));
+  const { code, out, err } = await runHere(['convert', 'envoy', folder.file('envoy.yaml')]);
+  const { config } = parseConfig({ bytes: Buffer.from(out), file: 'sidecar.yaml', env: {} });
+  return { code, out, err, config };
+}
+
+test('filters of Envoy are known by their type, whatever they are called, and routes call them by that name', async () => {
+  const { code, out, config } = await converted(
+    bootstrap(
+      {
+        http_filters: [
+          jwtFilter({ rules: [{ match: { prefix: '/' }, requires: { provider_name: 'auth0' } }] }),
+          {
+            name: 'envoy.filters.http.cors',
+            typed_config: { '@type': 'type.googleapis.com/envoy.extensions.filters.http.rbac.v3.RBAC' },
+          },
+        ],
+        route_config: {
+          virtual_hosts: [
+            {
+              domains: ['*'],
+              routes: [
+                {
+                  match: { prefix: '/open' },
+                  route: { cluster: 'app' },
+                  typed_per_filter_config: { tokens: { disabled: true } },
+                },
+                { match: { prefix: '/' }, route: { cluster: 'app' } },
+              ],
+            },
+          ],
+        },
+      },
+      [{ name: 'app', http2_protocol_options: {} }],
+    ),
+  );
+  assert.deepEqual(routesOf(config), [
+    ['* /…', 'required', 'auth0', 'app'],
+    ['* /open…', 'none', '', 'app'],
+  ]);
+  assert.equal(config.upstreams.app?.protocol, 'http2');
+  assert.equal(code, 2);
+  const [, opening = ''] = out.split(/^# (?:NOT CONVERTED, AND IT KEPT SOMEBODY OUT|Not converted):$/m);
+  assert.match(opening, /envoy\.filters\.http\.rbac has no counterpart/);
+  assert.doesNotMatch(opening, /providers/);
+});
+
+test('requires_all of one provider and the missing is that provider; of two providers one will do, which is said', async () => {
+  const all = (...requirements: object[]) => ({ requires_all: { requirements } });
+  const { out, config } = await converted(
+    bootstrap({
+      http_filters: [
+        jwtFilter({
+          bypass_cors_preflight: true,
+          rules: [
+            { match: { prefix: '/health' } },
+            { match: { prefix: '/one' }, requires: all({ provider_name: 'other' }, { allow_missing: {} }) },
+            { match: { prefix: '/two' }, requires: all({ provider_name: 'auth0' }, { provider_name: 'other' }) },
+            { match: { prefix: '/' }, requires: { provider_name: 'auth0' } },
+          ],
+        }),
+      ],
+      route_config: {
+        virtual_hosts: [{ domains: ['*'], routes: [{ match: { prefix: '/' }, route: { cluster: 'a' } }] }],
+      },
+    }),
+  );
+  assert.deepEqual(
+    Object.values(config.routes).map(({ match, auth, issuers, cors }) => [match.prefix, auth, issuers?.join(), cors]),
+    [
+      ['/', 'required', 'auth0', 'pass'],
+      ['/one', 'required', 'other', 'pass'],
+      ['/two', 'required', 'auth0,other', 'pass'],
+      ['/health', 'none', undefined, 'off'],
+    ],
+  );
+  assert.equal(out.match(/one of them will do/g)?.length, 1);
+});
+
+test('of clusters with weights the heaviest serves; a route whose cluster cannot be said kept somebody out', async () => {
+  const { out, config } = await converted(
+    bootstrap({
+      http_filters: [jwtFilter({ rules: [{ match: { prefix: '/split' }, requires: { provider_name: 'auth0' } }] })],
+      route_config: {
+        virtual_hosts: [
+          {
+            domains: ['*'],
+            routes: [
+              {
+                match: { prefix: '/split' },
+                route: {
+                  weighted_clusters: {
+                    clusters: [
+                      { name: 'new', weight: 10 },
+                      { name: 'app', weight: 90 },
+                    ],
+                  },
+                },
+              },
+              { match: { prefix: '/named' }, route: { cluster_header: 'x-cluster' } },
+              { match: { prefix: '/' }, route: { cluster: 'front' } },
+            ],
+          },
+        ],
+      },
+    }),
+  );
+  assert.deepEqual(routesOf(config), [
+    ['* /…', 'none', '', 'front'],
+    ['* /split…', 'required', 'auth0', 'app'],
+  ]);
+  const [, opening = ''] = out.split(/^# (?:NOT CONVERTED, AND IT KEPT SOMEBODY OUT|Not converted):$/m);
+  assert.match(opening, /routes\[1\]\.route: names no cluster/);
+  assert.match(out, /weighted_clusters: requests are not divided here: all go to app/);
+});
+
 /** What Envoy asks of a request: its first route, then its first rule. */
 function askedByEnvoy(routes: readonly Entry[], rules: readonly Entry[], path: string): string {
   const takes = ({ prefix, exact }: Entry) => (prefix === undefined ? path === exact : path.startsWith(prefix));
