@@ -61,6 +61,8 @@ const BATCH = 200;
 const LINGER_MS = 20;
 const RETRY_MS = [100, 200, 500, 1000, 2000, 5000];
 const LAST_FLUSH_MS = 2000;
+/** For everything that a closing trail wants of PostgreSQL: the statements themselves may take a minute to fail. */
+const LAST_CALLS_MS = 5000;
 /** What `requireRoom` let through still has a place. */
 const HEADROOM_BYTES = 1024 * 1024;
 
@@ -86,6 +88,8 @@ export class DurableTrail implements AuditTrail, AsyncDisposable {
   /** The last event of ours that PostgreSQL took. */
   #stored: AuditRecord | undefined;
   #closed = false;
+  /** The spool is closed: what PostgreSQL takes from now on it takes once more from the next process. */
+  #ended = false;
   readonly #troubles = new Set<AuditTrouble>();
 
   /** Opens the spool; throws the system's error. Nothing is sent before {@link DurableTrail.start}. */
@@ -161,20 +165,28 @@ export class DurableTrail implements AuditTrail, AsyncDisposable {
     return this.#keys;
   }
 
-  /** Gives PostgreSQL two seconds to take what waits; the rest stays in the spool for the next start. */
+  /**
+   * Gives PostgreSQL two seconds to take what waits and five to sign for it as well; the rest stays in the spool for the next
+   * start. Whoever ends us kills us after half a minute, and a server that says nothing must not use that up.
+   */
   async [Symbol.asyncDispose](): Promise<void> {
     if (this.#closed) return;
     clearInterval(this.#timer);
-    if (await this.flushed(LAST_FLUSH_MS)) {
-      // One that is being signed may have looked before the last events came.
-      await this.#signing;
-      await this.checkpoint();
-    }
+    const deadlineMs = performance.now() + LAST_CALLS_MS;
+    if (await this.flushed(LAST_FLUSH_MS)) await by(deadlineMs, this.#signLast());
     this.#closed = true;
     clearTimeout(this.#retry);
     clearTimeout(this.#lingering);
-    await Promise.all([this.#writing, this.#flushing, this.#adopting, this.#signing]);
+    await this.#writing;
+    await by(deadlineMs, Promise.all([this.#flushing, this.#adopting, this.#signing]));
+    this.#ended = true;
     this.#spool[Symbol.dispose]();
+  }
+
+  async #signLast(): Promise<void> {
+    // One that is being signed may have looked before the last events came.
+    await this.#signing;
+    await this.checkpoint();
   }
 
   /** Everything that came meanwhile goes to the disk with one write and one fdatasync. */
@@ -252,6 +264,7 @@ export class DurableTrail implements AuditTrail, AsyncDisposable {
     for (const trouble of ['store_away', 'store_refuses', 'spool_full'] as const) this.#troubles.delete(trouble);
     // A disk that refused is tried again by the next event.
     if (this.#queue.length === 0) this.#troubles.delete('spool_failing');
+    if (this.#ended) return;
     const oldest = this.#queue.find(({ segment }) => segment !== undefined && segment >= 0)?.segment;
     this.#spool.forget(oldest ?? this.#spool.segment, this.#queue.length === 0);
     this.#sinceCheckpoint += batch.length;
@@ -324,6 +337,17 @@ export class DurableTrail implements AuditTrail, AsyncDisposable {
     if (this.#troubles.has(trouble)) return;
     this.#troubles.add(trouble);
     this.#parts.onTrouble(trouble, error);
+  }
+}
+
+/** Resolves with `work`, or at the time, whichever is first. */
+async function by(deadlineMs: number, work: Promise<unknown>): Promise<void> {
+  const { promise: late, resolve } = Promise.withResolvers<void>();
+  const timer = setTimeout(resolve, Math.max(0, deadlineMs - performance.now()));
+  try {
+    await Promise.race([work, late]);
+  } finally {
+    clearTimeout(timer);
   }
 }
 
