@@ -5,7 +5,7 @@ import { SidecarError } from '../core/errors.ts';
 import type { Reason } from '../core/reasons.ts';
 import type { RevocationDraft } from '../stores/contracts/revocations.ts';
 import { type ParsedToken, parseAccessToken } from '../token/parse.ts';
-import type { AdminIssuer, TokenDesk } from './dependencies.ts';
+import type { TokenDesk } from './dependencies.ts';
 import { longestLife } from './revocation-draft.ts';
 
 /** What to do about a leaked token: an entry, or nothing, because no replica accepts it anyway. */
@@ -52,12 +52,12 @@ const toleranceOf = (tokens: TokenDesk, iss: string) =>
   tokens.issuers().find(({ issuer }) => issuer === iss)?.clockToleranceMs ?? 0;
 
 /**
- * The token may be accepted later, though it is not now: its claims are taken at their word, since the operator vouches
- * for where it came from. Its `exp` is bounded, so that a crafted one cannot fill the log for ever.
+ * The token may be accepted later, though it is not now: `iss` and `jti` are taken at their word, since the operator vouches
+ * for where it came from. Not `exp`: a crafted one could fill the log for ever, or end the entry of the token whose id it bears.
  */
 function unverifiedDraft(token: string, tokens: TokenDesk, reason: string, nowMs: number): LeakedToken {
   const parsed = parseAccessToken(token);
-  const { iss, exp } = parsed.claims;
+  const { iss } = parsed.claims;
   const issuer = tokens.issuers().find((candidate) => candidate.issuer === iss);
   if (issuer === undefined) return { harmless: 'token_issuer_unknown' };
   return {
@@ -65,18 +65,10 @@ function unverifiedDraft(token: string, tokens: TokenDesk, reason: string, nowMs
       kind: 'token',
       issuer: issuer.issuer,
       id: tokenIdOf(parsed),
-      untilMs: lastMoment(exp, issuer, nowMs),
+      untilMs: nowMs + longestLife(issuer),
       reason,
     },
   };
-}
-
-function lastMoment(exp: unknown, issuer: AdminIssuer, nowMs: number): number {
-  const latestMs = nowMs + longestLife(issuer);
-  if (typeof exp !== 'number' || !Number.isFinite(exp)) return latestMs;
-  const endMs = exp * 1000 + issuer.clockToleranceMs;
-  // Expired by this clock, which is in doubt then: an entry that ends now would be gone here when the clock is put right.
-  return endMs <= nowMs ? latestMs : Math.min(endMs, latestMs);
 }
 
 /** As token/claims.ts names it: `jti`, else the digest of `header.payload`. */

@@ -1,6 +1,7 @@
 // From what an operator writes to an entry of the revocation log: whose id, until when. An entry lives as long as what it
 // refuses can live (design 5), so the defaults come from the issuer's longest lifetime.
 import { z } from 'zod';
+import { recordReasons } from '../clients/announcer.ts';
 import { isStorable } from '../core/encoding.ts';
 import { parseDuration } from '../core/units.ts';
 import { type RevocationDraft, type RevocationKind, revocationKinds } from '../stores/contracts/revocations.ts';
@@ -55,6 +56,10 @@ export function draftOf(
 ): RevocationDraft {
   const issuer = issuerOf(body.issuer, issuers);
   const { kind, id, reason } = body;
+  // By these the control plane knows its own entries, and takes them back when the client may go on.
+  if (kind === 'client' && Object.values<string>(recordReasons).includes(reason)) {
+    throw new FieldsError([{ path: 'reason', problem: 'is a word of the control plane: say it otherwise' }]);
+  }
   const notBeforeMs = body.not_before === 'now' ? nowMs : body.not_before && Date.parse(body.not_before);
   const untilMs = untilOf(body.until, kind, issuer, nowMs);
   if (untilMs === 'forever' && !FOREVER_KINDS.includes(kind)) {

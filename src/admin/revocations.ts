@@ -58,9 +58,16 @@ export const revoke = endpoint({
       const answer = { id: null, until: null, applied: 'all', harmless: read.harmless };
       return { status: 200, body: answer, audit: { kind: 'token', harmless: read.harmless } };
     }
-    return leaked.dry_run ? dryRun(dependencies, read.draft) : apply(dependencies, read.draft);
+    const draft = noShorter(read.draft, dependencies.revocations.held(read.draft));
+    return leaked.dry_run ? dryRun(dependencies, draft) : apply(dependencies, draft);
   },
 });
+
+/** What somebody said of an id by name stands, whatever a token says that bears it. */
+function noShorter(draft: RevocationDraft, held: RevocationEntry | undefined): RevocationDraft {
+  if (held === undefined || draft.untilMs === 'forever' || held.untilMs === 'forever') return draft;
+  return { ...draft, untilMs: Math.max(draft.untilMs, held.untilMs) };
+}
 
 async function apply({ revocations, metrics }: AdminDependencies, draft: RevocationDraft): Promise<AdminAnswer> {
   const { entry, applied } = await revocations.revoke(draft);

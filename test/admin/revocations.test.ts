@@ -91,6 +91,32 @@ test('a token whose issuer cannot be reached is revoked by what it says, for no 
   assert.ok(Date.parse(String(json.until)) < Date.now() + 25 * 3_600_000);
 });
 
+test('attack 87: a forged token that bears the id of a revoked one cannot shorten its revocation', async () => {
+  await using it = await startAdminSidecar();
+  const { json: issued } = await it.admin('POST', '/v1/tokens', {
+    body: { subject: 'a', client: 'b', lifetime: '1h' },
+  });
+  const { json: revoked } = await it.admin('POST', '/v1/revocations', { body: { token: issued.token } });
+  const soon = Math.floor(Date.now() / 1000) + 5;
+  const forged = mintToken(mintKey('ES256'), String(issued.issuer), Date.now(), {
+    header: { typ: 'other+jwt' },
+    claims: { jti: issued.token_id, exp: soon },
+  });
+  const { status, json } = await it.admin('POST', '/v1/revocations', { body: { token: forged } });
+  assert.deepEqual([status, json.id], [201, revoked.id]);
+  const { json: shown } = await it.admin('GET', `/v1/revocations/${revoked.id}`);
+  assert.ok(Date.parse(String(shown.until)) >= Date.parse(String(revoked.until)), `${shown.until} < ${revoked.until}`);
+});
+
+test('the words of the control plane cannot be the reason for which an operator revokes a client', async () => {
+  await using it = await startAdminSidecar();
+  for (const reason of ['client_disabled', 'client_disabled_after_revocation', 'client_removed']) {
+    const body = { kind: 'client', issuer: 'self', id: 'web', reason };
+    const { status, json } = await it.admin('POST', '/v1/revocations', { body });
+    assert.deepEqual([status, json.errors?.[0]?.path], [422, 'reason']);
+  }
+});
+
 test('a revocation that is taken back lets the token pass again, and is not there a second time', async () => {
   await using it = await startAdminSidecar();
   const token = await it.issue();
