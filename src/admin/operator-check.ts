@@ -72,7 +72,8 @@ function tableLookup(parts: OperatorCheckParts, table: OperatorStore) {
       // A figure for people: not worth refusing a call for.
       table.used(record.id, nowMs).catch(() => undefined);
     }
-    return { id: record.id, permissions: permissionsOf(record.role, record.permissions), tenant: record.tenant };
+    const { id, role, tenant, expiresAtMs } = record;
+    return { id, permissions: permissionsOf(role, record.permissions), tenant, expiresAtMs };
   };
   return async ({ token, certificate }: PresentedCredentials, address: string): Promise<Operator | undefined> => {
     // What has not our form and checksum is no token of ours: refused without asking anybody.

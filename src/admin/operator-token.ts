@@ -16,6 +16,8 @@ export interface Operator {
   readonly permissions: readonly string[];
   /** The one tenant that it reaches; undefined: everything. */
   readonly tenant?: string | undefined;
+  /** Undefined: it may for as long as nobody removes it. */
+  readonly expiresAtMs?: number | undefined;
 }
 
 /** Caller on the Unix socket: the same uid, which could read the token file anyway. */

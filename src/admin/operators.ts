@@ -1,4 +1,4 @@
-// Adding, listing and removing operators. Nobody grants or takes away what it does not have itself, and the last one who can
+// Adding, listing and removing operators. Nobody grants or takes away what it does not have itself, nor for longer, and the last one who can
 // manage the others stays.
 import { z } from 'zod';
 import { SidecarError } from '../core/errors.ts';
@@ -68,8 +68,12 @@ export const addOperator = endpoint({
     const granted = permissionsOf(body.role, body.permissions);
     if (granted.length === 0) throw new FieldsError([{ path: 'role', problem: 'needs a role or permissions' }]);
     if (!covers(operator.permissions, granted)) throw exceeded('an operator cannot grant what it does not have');
-    const token = body.certificate === undefined ? mintOperatorToken() : undefined;
     const nowMs = dependencies.clock.nowMs();
+    const expiresAtMs = body.expires === undefined ? undefined : nowMs + (parseDuration(body.expires) as number);
+    if ((expiresAtMs ?? Number.POSITIVE_INFINITY) > (operator.expiresAtMs ?? Number.POSITIVE_INFINITY)) {
+      throw exceeded('an operator cannot grant for longer than it may itself');
+    }
+    const token = body.certificate === undefined ? mintOperatorToken() : undefined;
     const record: OperatorRecord = {
       id: `op_${randomId()}`,
       name: body.name,
@@ -81,7 +85,7 @@ export const addOperator = endpoint({
       tenant: body.tenant,
       createdAtMs: nowMs,
       createdBy: operator.id,
-      expiresAtMs: body.expires === undefined ? undefined : nowMs + (parseDuration(body.expires) as number),
+      expiresAtMs,
       lastUsedAtMs: undefined,
     };
     // The operator of the state folder goes first: found second, its token would be retired.

@@ -39,6 +39,19 @@ const audited = async (it: AdminSidecar, query: string) =>
     reason,
   ]);
 
+test('who may do something for a while grants it for no longer', async () => {
+  await using at = await world();
+  await using it = await at.start();
+  const { token } = await add(it, { name: 'guest', role: 'admin', expires: '1h' });
+  const grant = (body: object) =>
+    it.admin('POST', '/v1/operators', { token, body: { name: 'friend', role: 'viewer', ...body } });
+  for (const body of [{}, { expires: '61m' }, { expires: '90d' }]) {
+    const { status, json } = await grant(body);
+    assert.deepEqual([status, json.code], [403, 'forbidden'], JSON.stringify(body));
+  }
+  assert.equal((await grant({ expires: '30m' })).status, 201);
+});
+
 test('every permission of an endpoint is in the closed list, and every write says what its audit event is', () => {
   assert.deepEqual(
     endpoints.filter(({ permission }) => !permissionNames.includes(permission)),

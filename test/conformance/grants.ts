@@ -133,6 +133,14 @@ export function grantsConformance(backend: string, open: () => Promise<OpenedGra
     assert.deepEqual(await store.rotate(familyId, 0, AT), { outcome: 'dead' }, 'told once');
   });
 
+  it('H8: a clock that was set back makes no grace longer', async ({ store, other }) => {
+    const { familyId } = await begin(store);
+    await store.rotate(familyId, 0, AT);
+    const near = await other.rotate(familyId, 0, { ...AT, nowMs: NOW - 9999 });
+    assert.equal(near.outcome, 'repeated', 'clocks of replicas differ');
+    assert.equal((await store.rotate(familyId, 0, { ...AT, nowMs: NOW - 10_000 })).outcome, 'reused');
+  });
+
   it('H8: a token before the last one is reuse at once, grace or not', async ({ store }) => {
     const { familyId } = await begin(store);
     await store.rotate(familyId, 0, AT);

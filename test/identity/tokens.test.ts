@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { decodeJwt } from 'jose';
+import { openRedis } from '../../src/stores/redis/backend.ts';
 import { startRedis } from '../support/redis-server.ts';
 import { get, type OAuthWorld, openOAuthWorld, type TestClient } from './world.ts';
 
@@ -171,6 +172,21 @@ test('H10 attack 86: what is revoked on one replica is refused by another from t
   const { jti, exp } = decodeJwt(token);
   assert.equal(entry?.jti, jti);
   assert.equal(Date.parse(entry?.until ?? ''), (exp as number) * 1000 + 60_000, 'exp and the clock tolerance');
+});
+
+test('attack 94: a refresh token is not active once its subject is revoked on a replica that has no PostgreSQL', async () => {
+  await using redis = await startRedis();
+  const stores = { redis: { url: { value: redis.url }, timeout: '5s' } };
+  await using world = await openOAuthWorld(stores);
+  const client = await world.addClient();
+  const { json } = await world.login(client);
+  await using elsewhere = openRedis({ url: redis.url, prefix: 'doorward', timeoutMs: 5000 });
+  assert.ok(await elsewhere.ready(10_000));
+  const asked = async () => (await world.as(client, 'introspect', { token: json.refresh_token })).json.active;
+  assert.equal(await asked(), true);
+  const named = { kind: 'subject', issuer: world.issuer, id: 'alice' } as const;
+  await elsewhere.revocations.append({ ...named, untilMs: 'forever', reason: 'elsewhere' });
+  assert.equal(await asked(), false);
 });
 
 test('attack 118: reuse on one replica refuses the access tokens of the family on another', async () => {

@@ -118,15 +118,15 @@ export async function endFamily(
 }
 
 /**
- * Throws OAuthError `invalid_grant` when what the grant rests on was revoked after it began. Replicas without PostgreSQL can
- * revoke and cannot end families, so the revocations are asked too, and not only the row.
+ * True when what the grant rests on was revoked after it began. Replicas without PostgreSQL can revoke and cannot end families,
+ * so the revocations are asked too, and not only the row.
  */
-export function refuseRevoked(
+export function isRevoked(
   holder: GrantHolder & { readonly createdAtMs: number },
   familyId: string | undefined,
   { revocations }: Pick<Parts, 'revocations'>,
   { issuerName }: OAuthSettings,
-): void {
+): boolean {
   const principal: Principal = {
     ...{ issuerName, issuer: holder.issuer, subject: holder.subject, client: holder.client },
     ...{ tenant: holder.tenant, session: holder.session, scopes: holder.scopes, roles: [] },
@@ -134,5 +134,10 @@ export function refuseRevoked(
     issuedAtMs: holder.createdAtMs,
     expiresAtMs: Number.MAX_SAFE_INTEGER,
   };
-  if (revocations.refuses(principal) !== undefined) throw invalidGrant('revoked');
+  return revocations.refuses(principal) !== undefined;
+}
+
+/** Throws OAuthError `invalid_grant` where {@link isRevoked}. */
+export function refuseRevoked(...asked: Parameters<typeof isRevoked>): void {
+  if (isRevoked(...asked)) throw invalidGrant('revoked');
 }

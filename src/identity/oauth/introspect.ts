@@ -6,7 +6,7 @@ import { readForm } from './body.ts';
 import { authenticateClient } from './client-authentication.ts';
 import { invalidRequest } from './errors.ts';
 import type { OAuthExchange } from './exchange.ts';
-import { type GenuineToken, isLive } from './families.ts';
+import { type GenuineToken, isLive, isRevoked } from './families.ts';
 import { unavailable } from './limits.ts';
 import { readPresented } from './presented-token.ts';
 import type { OAuthAnswer } from './send.ts';
@@ -64,8 +64,11 @@ async function introspectRefresh(
   caller: Client,
   { family, counter }: GenuineToken,
 ): Promise<OAuthAnswer> {
-  const { clock } = exchange.parts;
-  const isNext = counter === family.counter && isLive(family, clock.nowMs());
+  const { parts, settings } = exchange;
+  const isNext =
+    counter === family.counter &&
+    isLive(family, parts.clock.nowMs()) &&
+    !isRevoked(family, family.familyId, parts, settings);
   if (!isNext || family.client !== caller.clientId) return INACTIVE;
   const body = {
     active: true,

@@ -153,7 +153,7 @@ export class PostgresGrants implements Grants, TenantGrants {
       const [row] = await sql<FamilyRow[]>`select * from token_family where family_id = ${familyId} for update`;
       if (row === undefined || row.ended_at !== null || row.idle_until <= now) return { outcome: 'dead' };
       const family = familyOf(row);
-      if (family.counter === counter + 1 && nowMs - (family.rotatedAtMs ?? 0) < graceMs) {
+      if (family.counter === counter + 1 && Math.abs(nowMs - (family.rotatedAtMs ?? 0)) < graceMs) {
         return { outcome: 'repeated', family };
       }
       const ended = await endRow(sql, familyId, 'reuse', now, undefined);
