@@ -1,7 +1,8 @@
-// From an oauth2-proxy.cfg (TOML): its issuer, upstreams, open paths, groups and headers. oauth2-proxy logs browsers in; Doorward
+// From an oauth2-proxy.cfg (TOML), with or without its structured configuration (YAML): its issuer, upstreams, open paths, groups and headers. oauth2-proxy logs browsers in; Doorward
 // takes bearer tokens, so all that belongs to logging in is left out and said.
 import { parse } from 'smol-toml';
 import { type Block, Draft, durationOf, IDENTITY_HEADERS, SourceTree } from './convert-draft.ts';
+import { readAlpha } from './convert-oauth2-proxy-alpha.ts';
 import { takeAuthority } from './convert-oauth2-proxy-issuers.ts';
 import { takeOpenPaths } from './convert-oauth2-proxy-paths.ts';
 import { takeUpstreams } from './convert-oauth2-proxy-upstreams.ts';
@@ -16,16 +17,20 @@ const DULL =
 const GUARDS =
   /^(?:authenticated_emails_file|email_domains?|azure_|github_|gitlab_|bitbucket_|google_|keycloak_|allowed_roles|org$|team$)/;
 
-/** Converts the text of an oauth2-proxy.cfg. Throws CliError `usage` for a text that is no TOML. */
-export function convertOauth2Proxy(text: string): Draft {
-  let settings: unknown;
+/** Converts the text of an oauth2-proxy.cfg, and of what stands beside it. Throws CliError `usage` for a text that is no TOML, or no YAML. */
+export function convertOauth2Proxy(text: string, alpha?: string): Draft {
+  let settings: Record<string, unknown>;
   try {
     settings = parse(text);
   } catch (cause) {
-    throw new CliError('usage', `no TOML: ${(cause as Error).message.split('\n')[0]}`, { cause });
+    throw new CliError(
+      'usage',
+      `no TOML: ${(cause as Error).message.split('\n')[0]}; the structured configuration (YAML) goes to --alpha-config`,
+      { cause },
+    );
   }
-  const source = new SourceTree(settings);
   const draft = new Draft();
+  const source = new SourceTree({ ...settings, ...(alpha !== undefined && readAlpha(alpha, draft)) });
   takeListeners(source, draft);
   const upstreams = takeUpstreams(source, draft);
   const { issuers, roles } = takeAuthority(source, draft);

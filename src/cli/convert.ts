@@ -9,10 +9,11 @@ import { readText, type Terminal } from './terminal.ts';
 interface ConvertOptions {
   readonly out?: string;
   readonly force?: boolean;
+  readonly alphaConfig?: string;
 }
 
 const converters: Readonly<
-  Record<string, { readonly what: string; readonly convert: (text: string) => Promise<Draft> }>
+  Record<string, { readonly what: string; readonly convert: (text: string, options: ConvertOptions) => Promise<Draft> }>
 > = {
   envoy: {
     what: 'an Envoy configuration (YAML or JSON) with jwt_authn',
@@ -20,7 +21,8 @@ const converters: Readonly<
   },
   'oauth2-proxy': {
     what: 'an oauth2-proxy.cfg',
-    convert: async (text) => (await import('./convert-oauth2-proxy.ts')).convertOauth2Proxy(text),
+    convert: async (text, { alphaConfig }) =>
+      (await import('./convert-oauth2-proxy.ts')).convertOauth2Proxy(text, alphaConfig && readText(alphaConfig)),
   },
 };
 
@@ -28,13 +30,15 @@ const converters: Readonly<
 export function addConvert(program: Command, terminal: Terminal): void {
   const convert = program.command('convert').description('make a sidecar.yaml from the configuration of another proxy');
   for (const [from, { what, convert: read }] of Object.entries(converters)) {
-    convert
-      .command(from)
+    const verb = convert.command(from);
+    if (from === 'oauth2-proxy')
+      verb.option('--alpha-config <file>', 'its structured configuration (YAML), beside the file');
+    verb
       .description(`from ${what}; exit code 2 when not everything could be converted`)
       .argument('<file>', 'configuration to read')
       .option('--out <file>', 'file to write (default: standard output)')
       .option('--force', 'overwrite what is there')
-      .action((file: string, options: ConvertOptions) => run(file, read, options, terminal));
+      .action((file: string, options: ConvertOptions) => run(file, (text) => read(text, options), options, terminal));
   }
 }
 

@@ -4,24 +4,11 @@ import assert from 'node:assert/strict';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { parse, stringify } from 'yaml';
+import { stringify } from 'yaml';
 import { loadConfig, parseConfig } from '../../src/config/load.ts';
 import type { SidecarConfig } from '../../src/config/schema.ts';
-import { recordingUpstream, type SeenRequest } from '../support/recording-upstream.ts';
-import { startSidecar, tokenFor } from '../support/sidecar.ts';
+import { fixture, routesOf } from './converted.ts';
 import { runHere, scratchFolder } from './processes.ts';
-
-const fixture = (name: string) => new URL(`../fixtures/convert/${name}`, import.meta.url).pathname;
-
-/** The routes of a configuration in short. */
-function routesOf({ routes }: SidecarConfig) {
-  return Object.values(routes).map(({ match, auth, issuers, upstream }) => [
-    `${match.methods?.join(',') ?? '*'} ${match.path ?? `${match.prefix}…`}`,
-    auth,
-    issuers?.join(',') ?? '',
-    upstream,
-  ]);
-}
 
 test('an Envoy file with providers, rules, routes and clusters becomes a file that holds', async () => {
   using folder = scratchFolder();
@@ -330,62 +317,6 @@ function envoyWith(routes: readonly Entry[], rules: readonly Entry[]) {
   const filters = [{ name: 'envoy.filters.network.http_connection_manager', typed_config }];
   return { static_resources: { listeners: [{ filter_chains: [{ filters }] }] } };
 }
-
-test('an oauth2-proxy file for bearer tokens becomes a file that holds; one method open leaves the others guarded', async () => {
-  const { code, out, err } = await runHere(['convert', 'oauth2-proxy', fixture('oauth2-proxy-api.cfg')]);
-  assert.deepEqual([code, err], [0, '']);
-  const { config } = parseConfig({ bytes: Buffer.from(out), file: 'sidecar.yaml', env: {} });
-  const both = 'oidc,ci_example_com';
-  assert.deepEqual(routesOf(config), [
-    ['GET /healthz', 'none', '', 'app'],
-    ['POST,PUT,PATCH,DELETE,OPTIONS /healthz', 'required', both, 'app'],
-    ['* /public…', 'none', '', 'app'],
-    ['* /static…', 'none', '', 'app'],
-    ['POST /hooks/git-hub', 'none', '', 'app'],
-    ['GET,PUT,PATCH,DELETE,OPTIONS /hooks/git-hub', 'required', both, 'app'],
-    ['* /public', 'required', both, 'app'],
-    ['* /static', 'required', both, 'app'],
-    ['* /…', 'required', both, 'app'],
-    ['* /admin…', 'required', both, 'app_2'],
-  ]);
-  assert.deepEqual(config.proxy.trusted_proxies, ['10.0.0.0/8', '192.0.2.7/32']);
-  assert.deepEqual(config.issuers.oidc?.audience, ['shop-api', 'shop-admin']);
-  assert.deepEqual(config.routes.all?.require?.roles, { any: ['staff', 'admins'] });
-  assert.equal(config.observe.listen, '127.0.0.1:44180');
-});
-
-test('applications that read X-Forwarded-User go on, and clients cannot set it', async () => {
-  const { out } = await runHere(['convert', 'oauth2-proxy', fixture('oauth2-proxy-api.cfg')]);
-  await using upstream = await recordingUpstream();
-  await using sidecar = await startSidecar(upstream.url, { identity_headers: parse(out).identity_headers });
-  const spoofed = { 'X-Forwarded-User': 'root', X_Forwarded_Email: 'root@example.com', 'X-Forwarded-Groups': 'admins' };
-  const authorization = `Bearer ${tokenFor({ sub: 'ann', email: 'ann@example.com' })}`;
-  assert.equal((await fetch(`${sidecar.proxyUrl}/`, { headers: { authorization, ...spoofed } })).status, 200);
-  const { headers } = upstream.seen[0] as SeenRequest;
-  const told = Object.entries(headers).filter(([name]) => /forwarded[-_](?:user|email|groups)/i.test(name));
-  assert.deepEqual(told, [
-    ['x-forwarded-user', 'ann'],
-    ['x-forwarded-email', 'ann@example.com'],
-  ]);
-});
-
-test('an oauth2-proxy file for browsers says what is missing, and repeats no secret', async () => {
-  const { code, out, err } = await runHere(['convert', 'oauth2-proxy', fixture('oauth2-proxy-browser.cfg')]);
-  assert.deepEqual([code, err], [2, '17 not converted, 3 of them kept somebody out: the comments say which']);
-  for (const name of [
-    'github_org',
-    'email_domains',
-    'authenticated_emails_file',
-    'client_secret',
-    'cookie_secret',
-    'upstreams[1]',
-    'skip_auth_regex[1]',
-  ])
-    assert.ok(out.includes(`# - ${name}: `), name);
-  assert.doesNotMatch(out + err, /not-be-printed|not-to-print/);
-  const { config } = parseConfig({ bytes: Buffer.from(out), file: 'sidecar.yaml', env: {} });
-  assert.deepEqual(routesOf(config), [['* /…', 'required', 'github', 'app']]);
-});
 
 test('paths that no route may have are left out and said, and the file holds', async () => {
   using folder = scratchFolder();
