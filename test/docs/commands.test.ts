@@ -86,6 +86,7 @@ before(async () => {
     ['unshare', '--version', 'util-linux'],
     ['ip', '-V', 'iproute2'],
     ['mount', '--version', 'mount'],
+    ['systemd-analyze', '--version', 'systemd'],
     ['curl', '--version', 'curl'],
     ['jq', '--version', 'jq'],
     ['nginx', '-v', 'nginx'],

@@ -31,11 +31,10 @@ export const notRun: readonly (readonly [page: string, reason: string, firstLine
     'kubectl create secret generic doorward-publishing --from-file=publish.key=./publishing/publish.key --from-file=publish.pub=./publishing/publish.pub',
   ],
   ['docs/deploy/kubernetes.md', 'needs helm', 'helm lint deploy/helm/doorward'],
-  ['docs/deploy/systemd.md', 'getting started runs the same', 'npm ci && npm run build'],
   [
     'docs/deploy/systemd.md',
     'needs systemd as process 1',
-    'install -d /opt/doorward/bin && cp -R dist node_modules package.json README.md /opt/doorward/',
+    'systemctl daemon-reload && systemctl enable --now doorward',
   ],
   [
     'docs/operate/capacity.md',

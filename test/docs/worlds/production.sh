@@ -1,5 +1,4 @@
-# A file of the reader's own that is fit for production, in a clone that has been built.
-ln -s ~/.local/lib/node_modules/doorward/dist dist
+# A file of the reader's own that is fit for production, in a clone.
 openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out signing-key.pem
 cat > sidecar.yaml <<'YAML'
 version: 1
