@@ -1,6 +1,7 @@
 // Revoking and taking back, for operators. The log and its index are revocation/; what an entry means is written in
 // stores/contracts/revocations.ts.
 import { z } from 'zod';
+import { recordReasons } from '../clients/announcer.ts';
 import { revocationEntryId } from '../stores/contracts/entry-id.ts';
 import { type RevocationDraft, type RevocationEntry, revocationKinds } from '../stores/contracts/revocations.ts';
 import type { AdminDependencies } from './dependencies.ts';
@@ -50,7 +51,8 @@ export const revoke = endpoint({
     if (!Object.hasOwn(body, 'token')) {
       const named = validated(namedRevocation, body) as z.output<typeof namedRevocation>;
       const draft = draftOf(named, tokens.issuers(), clock.nowMs());
-      return named.dry_run ? dryRun(dependencies, draft) : apply(dependencies, draft);
+      const kept = besideDisabled(draft, dependencies.revocations.held(draft));
+      return named.dry_run ? dryRun(dependencies, kept) : apply(dependencies, kept, draft.reason);
     }
     const leaked = validated(tokenRevocation, body) as z.output<typeof tokenRevocation>;
     const read = await readLeakedToken(leaked.token, tokens, leaked.reason, clock.nowMs());
@@ -63,16 +65,30 @@ export const revoke = endpoint({
   },
 });
 
+/** There is one entry per client: revoking one that is disabled must not end what disabling it refuses. */
+function besideDisabled(draft: RevocationDraft, held: RevocationEntry | undefined): RevocationDraft {
+  const { disabled, disabledOver } = recordReasons;
+  if (held === undefined || (held.reason !== disabled && held.reason !== disabledOver)) return draft;
+  const { notBeforeMs, untilMs, ...named } = draft;
+  if (untilMs === 'forever' && notBeforeMs === undefined) return draft;
+  return { ...named, untilMs: 'forever', reason: disabledOver };
+}
+
 /** What somebody said of an id by name stands, whatever a token says that bears it. */
 function noShorter(draft: RevocationDraft, held: RevocationEntry | undefined): RevocationDraft {
   if (held === undefined || draft.untilMs === 'forever' || held.untilMs === 'forever') return draft;
   return { ...draft, untilMs: Math.max(draft.untilMs, held.untilMs) };
 }
 
-async function apply({ revocations, metrics }: AdminDependencies, draft: RevocationDraft): Promise<AdminAnswer> {
+/** `reason`: as the operator gave it. */
+async function apply(
+  { revocations, metrics }: AdminDependencies,
+  draft: RevocationDraft,
+  reason = draft.reason,
+): Promise<AdminAnswer> {
   const { entry, applied } = await revocations.revoke(draft);
   metrics.tokenOperations.labels('revoke').inc();
-  const { kind, issuer, id, reason } = draft;
+  const { kind, issuer, id } = draft;
   return {
     status: 201,
     body: { id: entry.entryId, until: timeOf(entry.untilMs), applied },

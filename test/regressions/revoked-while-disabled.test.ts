@@ -1,0 +1,35 @@
+// Disabling a client refuses its tokens for ever, by an entry of the revocation log. Whoever revoked the client besides (until the
+// last token ends, as it is by default) took that entry's place: replicas that know clients by the log alone let it in afterwards.
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { openOAuthWorld } from '../identity/world.ts';
+
+test('a client that is revoked while it is disabled stays refused for ever, and nothing revoked comes back with it', async () => {
+  await using world = await openOAuthWorld();
+  const client = await world.addClient();
+  const { access_token: token } = (await world.as(client, 'token', { grant_type: 'client_credentials' })).json;
+  assert.equal(await world.call(token), 200);
+  const path = `/v1/clients/${client.id}`;
+  const entry = async () => {
+    const { body } = await world.admin('GET', '/v1/revocations?kind=client');
+    // biome-ignore lint/suspicious/noExplicitAny: whatever was answered
+    const [found] = (body as any).items;
+    return [found?.until, found?.not_before !== undefined];
+  };
+  assert.equal((await world.admin('PATCH', path, { disabled: true })).status, 200);
+  assert.deepEqual(await entry(), ['forever', false]);
+  const revoked = { kind: 'client', id: client.id, reason: 'leaked' };
+  for (const weaker of [{}, { until: '1h' }, { until: 'forever', not_before: 'now' }]) {
+    const { status, body } = await world.admin('POST', '/v1/revocations', { ...revoked, ...weaker });
+    assert.deepEqual([status, (body as { until: string }).until], [201, 'forever']);
+    assert.deepEqual(await entry(), ['forever', false], JSON.stringify(weaker));
+  }
+  assert.equal((await world.admin('PATCH', path, { disabled: false })).status, 200);
+  assert.deepEqual(await entry(), ['forever', true]);
+  assert.equal(await world.call(token), 401, 'what an operator revoked does not come back');
+  const forever = { ...revoked, until: 'forever' };
+  assert.equal((await world.admin('PATCH', path, { disabled: true })).status, 200);
+  assert.equal((await world.admin('POST', '/v1/revocations', forever)).status, 201);
+  assert.equal((await world.admin('PATCH', path, { disabled: false })).status, 200);
+  assert.deepEqual(await entry(), ['forever', false], 'what an operator refused for ever stays so');
+});
