@@ -32,6 +32,8 @@ export interface Fleet extends AsyncDisposable {
 }
 
 const PERIOD_MS = 5;
+/** Longest that a fleet for `known` may serve nobody: far above any timeout here, and far below what a request that hangs takes. */
+const PAUSE_MS = 10_000;
 const GOOD = 4;
 
 /** Starts two sidecars with `config` and the traffic. */
@@ -62,6 +64,7 @@ export async function startFleet(config: Readonly<Record<string, unknown>>): Pro
         if (running) tally.odd.push(String(error));
         return 0;
       });
+      if (bad === undefined && (status === 401 || status === 429)) tally.odd.push(`${status} for a good token`);
       if (status === 200 && bad !== undefined) tally.wronglyAllowed.push(`revoked token ${revoked.indexOf(bad)}`);
       if (status === 200) {
         tally.longestPauseMs = Math.max(tally.longestPauseMs, performance.now() - allowedAtMs);
@@ -134,6 +137,7 @@ export async function startFleets(redis: object): Promise<Fleets> {
     });
   const [known, deny] = await Promise.all([start('known', 'known'), start('deny', 'deny')]);
   const both = [known, deny];
+  const allowed = () => known.tally.statuses.get(200) ?? 0;
   const end = async () => void (await Promise.all(both.map((fleet) => fleet[Symbol.asyncDispose]())));
   try {
     // Sentinels that have just changed a server's role end its connections: whatever was under way is pending then.
@@ -151,7 +155,9 @@ export async function startFleets(redis: object): Promise<Fleets> {
         while (!over) await deny.revoke();
       })();
       try {
+        const before = allowed();
         await fault();
+        assert.ok(allowed() > before, 'served while it was broken, by what was known');
         await Promise.all(both.map((fleet) => fleet.served(200)));
       } finally {
         over = true;
@@ -176,6 +182,7 @@ export async function startFleets(redis: object): Promise<Fleets> {
         assert.deepEqual(fleet.tally.odd, []);
       }
       assert.deepEqual([...known.tally.statuses.keys()].sort(), [200, 401], 'served throughout');
+      assert.ok(known.tally.longestPauseMs < PAUSE_MS, `nobody was served for ${known.tally.longestPauseMs} ms`);
       assert.deepEqual(
         [...deny.tally.statuses.keys()].filter((status) => ![200, 401, 503].includes(status)),
         [],
