@@ -33,6 +33,8 @@ const everything = {
   tolerations: [{ key: 'dedicated', operator: 'Exists' }],
   affinity: { nodeAffinity: {} },
   podAnnotations: { 'example.com/owner': 'identity' },
+  serviceAccount: { annotations: { 'eks.amazonaws.com/role-arn': 'arn:aws:iam::111122223333:role/doorward' } },
+  env: [{ name: 'NODE_EXTRA_CA_CERTS', value: '/run/secrets/doorward/ca.pem' }],
 };
 
 test('the control plane renders to what is committed, plain and with every switch turned, and the API server takes it', async () => {
@@ -57,6 +59,14 @@ test('every switch can be turned off, and what it made is gone', () => {
     ['ConfigMap', 'Deployment', 'ServiceAccount', 'Service', 'Service'],
   );
   assert.equal(podOf(manifests, 'auth').initContainers, undefined);
+});
+
+test('variables reach the sidecar of the library, and nothing is there where none is asked for', () => {
+  const env = [{ name: 'NODE_OPTIONS', value: '--max-semi-space-size=4' }];
+  const sidecarOf = (values: object) =>
+    podOf(renderer.render('example', 'shop-api', values).manifests, 'shop-api').initContainers[0];
+  assert.deepEqual(sidecarOf({ 'doorward-sidecar': { env } }).env, env);
+  assert.ok(!('env' in sidecarOf({})));
 });
 
 test('a Secret without a name is an error of the rendering, and so is a value that does not exist', () => {
@@ -88,6 +98,8 @@ test('values.schema.json takes what the chart ships and what the tests set, and 
     { secrets: { kek: 'in-clear' } },
     { networkPolicy: { enabled: true, monitoring: [] } },
     { migrate: { databaseUrl: { name: 'x' } } },
+    { env: [{ value: 'without a name' }] },
+    { serviceAccount: { name: 'x' } },
   ])
     assert.ok(!validate({ ...values, ...wrong }), JSON.stringify(wrong));
 });

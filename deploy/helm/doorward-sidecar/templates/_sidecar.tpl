@@ -24,6 +24,9 @@ doorward.dev/sidecar: "true"
   imagePullPolicy: {{ $values.imagePullPolicy }}
   restartPolicy: Always
   args: [run, {{ if $values.production }}--production, {{ end }}--config, /etc/doorward/sidecar.yaml]
+  {{- with $values.env }}
+  env: {{- toYaml . | nindent 4 }}
+  {{- end }}
   ports:
     - {name: proxy, containerPort: 8080}
     - {name: doorward-observe, containerPort: 9902}
