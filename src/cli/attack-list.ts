@@ -77,6 +77,17 @@ const spoofing: Attack['shots'] = (target) => {
   }));
 };
 
+/** With a good token, so that only the size is wrong; the body is announced and never sent. */
+const oversized: Attack['shots'] = (target) => {
+  const { token } = target;
+  if (token === undefined) return [];
+  const beyond = (what: string, field: string) => ({ what, bytes: withToken(target, token, [field]) });
+  return [
+    beyond('a head of 1 MiB', `X-Fill: ${'a'.repeat(1024 * 1024)}`),
+    beyond('a body of 1 TiB', 'Content-Length: 1099511627776'),
+  ];
+};
+
 const wireAttacks: readonly Attack[] = [
   {
     id: 1,
@@ -269,6 +280,12 @@ const wireAttacks: readonly Attack[] = [
     name: 'CONNECT',
     wants: 'refused',
     shots: (target) => [{ what: 'CONNECT', bytes: head(target, 'CONNECT internal.invalid:80') }],
+  },
+  {
+    id: 54,
+    name: 'a head and a body beyond any bound, with a good token',
+    wants: 'refused',
+    shots: oversized,
   },
   {
     id: 76,

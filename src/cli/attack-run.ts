@@ -116,7 +116,7 @@ function judgeAnswer({ statuses, type }: Echo): Verdict {
   if (status === 429) return 'limited';
   if (status === undefined || type === 'application/problem+json') return 'refused';
   // Said by a server in front of the sidecar, or by the application: only the first group is a refusal for sure.
-  return [400, 401, 403, 405, 417, 431, 501].includes(status) ? 'refused' : 'unclear';
+  return [400, 401, 403, 405, 413, 414, 417, 431, 501].includes(status) ? 'refused' : 'unclear';
 }
 
 /** Asks for the target with its token; true when it was accepted. */
