@@ -211,6 +211,53 @@ test('attack 120: another client, a wider scope, a forged number or MAC are refu
   assert.equal(decodeJwt(whole.json.id_token).nonce, undefined);
 });
 
+test('attack 120: what is taken from a client, its old grants and codes do not give it either', async () => {
+  await using world = await openOAuthWorld();
+  const client = await world.addClient({ audience: ['api', 'payments'], tenant: 'acme' });
+  const change = async (body: object) =>
+    assert.equal((await world.admin('PATCH', `/v1/clients/${client.id}`, body)).status, 200);
+  let { json } = await world.login(client);
+  const refresh = async () => {
+    const form = { grant_type: 'refresh_token', refresh_token: json.refresh_token };
+    const reply = await world.as(client, 'token', form);
+    if (reply.status === 200) json = reply.json;
+    return reply.status === 200 ? decodeJwt(json.access_token) : reply.json.error;
+  };
+  const redeem = async ({ code, verifier }: { readonly code: string; readonly verifier: string }) => {
+    const form = { grant_type: 'authorization_code', code, redirect_uri: REDIRECT, code_verifier: verifier };
+    const reply = await world.as(client, 'token', form);
+    return reply.status === 200 ? decodeJwt(reply.json.access_token) : reply.json.error;
+  };
+  const minted = [await world.code(client), await world.code(client), await world.code(client)] as const;
+  assert.deepEqual((await refresh()).aud, ['api', 'payments']);
+  await change({ audience: ['api'], scopes: ['read'] });
+  for (const claims of [await refresh(), await redeem(minted[0])])
+    assert.deepEqual([claims.aud, claims.scope], ['api', 'read']);
+  await change({ audience: ['other'] });
+  assert.deepEqual([await refresh(), await redeem(minted[1])], ['invalid_grant', 'invalid_grant']);
+  await change({ audience: ['api'], tenant: 'beta' });
+  assert.deepEqual([await refresh(), await redeem(minted[2])], ['invalid_grant', 'invalid_grant']);
+  await change({ tenant: 'acme' });
+  assert.equal((await refresh()).aud, 'api', 'nothing was spent');
+});
+
+test('resource narrows the token of a grant too (RFC 8707 2.2), and not the grant', async () => {
+  await using world = await openOAuthWorld();
+  const client = await world.addClient({ audience: ['api', 'payments'] });
+  const { code, verifier } = await world.code(client);
+  const form = { grant_type: 'authorization_code', code, redirect_uri: REDIRECT, code_verifier: verifier };
+  const foreign = await world.as(client, 'token', { ...form, resource: 'elsewhere' });
+  assert.equal(foreign.json.error, 'invalid_target');
+  const { json } = await world.as(client, 'token', { ...form, resource: 'payments' });
+  assert.equal(decodeJwt(json.access_token).aud, 'payments');
+  const again = { grant_type: 'refresh_token', refresh_token: json.refresh_token };
+  assert.equal((await world.as(client, 'token', { ...again, resource: 'elsewhere' })).json.error, 'invalid_target');
+  const narrowed = await world.as(client, 'token', { ...again, resource: 'api' });
+  assert.equal(decodeJwt(narrowed.json.access_token).aud, 'api');
+  const whole = await world.as(client, 'token', { ...again, refresh_token: narrowed.json.refresh_token });
+  assert.deepEqual(decodeJwt(whole.json.access_token).aud, ['api', 'payments']);
+});
+
 test('attack 120: a grant ends at its absolute time however often it is refreshed, and when it is idle', async () => {
   await using world = await openOAuthWorld({ oauth: { refresh_lifetime: '3s', refresh_idle: '1s' } });
   const client = await world.addClient();

@@ -2,7 +2,8 @@
 import type { Client } from '../../stores/contracts/clients.ts';
 import type { GrantHolder } from '../../stores/contracts/grants.ts';
 import type { IssuedToken } from '../../token/issue.ts';
-import { OAuthError } from './errors.ts';
+import { audienceOf } from './codes.ts';
+import { invalidGrant, OAuthError } from './errors.ts';
 import type { OAuthExchange } from './exchange.ts';
 import type { PersonContent } from './refresh-token.ts';
 import type { OAuthAnswer } from './send.ts';
@@ -13,17 +14,39 @@ export interface Access {
   readonly scopes: readonly string[];
 }
 
+/** What a token may say beyond who it is for. */
+export type Extent = Pick<GrantHolder, 'scopes' | 'audience'>;
+
+/**
+ * What of a code or grant its client may have now: what was taken from the client since, an old grant does not give it either.
+ * Throws OAuthError `invalid_grant` where no audience is left, or the client has gone to another tenant.
+ */
+export function extentNow({ settings }: OAuthExchange, client: Client, holder: GrantHolder): Extent {
+  if (client.tenant !== undefined && client.tenant !== holder.tenant) throw invalidGrant('tenant_changed');
+  const [scopes, audiences] = [settings.scopesOf(client), audienceOf(client, settings)];
+  const audience = holder.audience.filter((one) => audiences.includes(one));
+  if (audience.length === 0) throw invalidGrant('audience_gone');
+  return { scopes: holder.scopes.filter((scope) => scopes.includes(scope)), audience };
+}
+
+/** One of the audiences, as `resource` of RFC 8707 names it; all without one. Throws OAuthError `invalid_target`. */
+export function audienceAsked(resource: string | undefined, allowed: readonly string[]): readonly string[] {
+  if (resource === undefined) return allowed;
+  if (allowed.includes(resource)) return [resource];
+  throw new OAuthError('invalid_target', 'the client may not ask for this resource', { why: 'resource_not_allowed' });
+}
+
 /** Issues an access token of a person's grant. */
 export async function issueForGrant(
   { settings }: OAuthExchange,
   holder: GrantHolder,
-  grant: { readonly familyId: string; readonly person: PersonContent; readonly scopes: readonly string[] },
+  grant: { readonly familyId: string; readonly person: PersonContent } & Extent,
 ): Promise<Access> {
-  const { familyId, person, scopes } = grant;
+  const { familyId, person, scopes, audience } = grant;
   const issued = await settings.signer.issueAccessToken({
     subject: holder.subject,
     client: holder.client,
-    audience: holder.audience,
+    audience,
     scopes,
     family: familyId,
     ...(person.roles === undefined ? {} : { roles: person.roles }),

@@ -3,7 +3,7 @@
 import { digest, secretsEqual } from '../../core/encoding.ts';
 import type { Client } from '../../stores/contracts/clients.ts';
 import type { CodeRecord } from '../../stores/contracts/grants.ts';
-import { idTokenFor, issueForGrant, requireGrant, tokenAnswer } from './access.ts';
+import { audienceAsked, extentNow, idTokenFor, issueForGrant, requireGrant, tokenAnswer } from './access.ts';
 import type { Form } from './body.ts';
 import { invalidGrant, invalidRequest } from './errors.ts';
 import { type OAuthExchange, record } from './exchange.ts';
@@ -22,6 +22,8 @@ export async function redeemCode(exchange: OAuthExchange, client: Client, form: 
   const code = CODE.test(presented.code) ? await parts.grants.findCode(digest(presented.code)) : undefined;
   if (code === undefined || code.issuer !== settings.issuer) throw invalidGrant('code_unknown');
   await checkCode(exchange, client, code, presented);
+  const held = extentNow(exchange, client, code);
+  const audience = audienceAsked(form.get('resource'), held.audience);
   refuseRevoked(code, undefined, parts, settings);
   const { codeDigest } = code;
   const person = unsealedContent<PersonContent>(await parts.sealer.unseal(codePlace(codeDigest), code.sealed));
@@ -41,12 +43,12 @@ export async function redeemCode(exchange: OAuthExchange, client: Client, form: 
     await endFamily(familyId, 'revoked', parts, settings);
     throw error;
   }
-  const access = await issueForGrant(exchange, family, { familyId, person, scopes: family.scopes });
+  const access = await issueForGrant(exchange, family, { familyId, person, scopes: held.scopes, audience });
   const idToken = await idTokenFor(exchange, family, access, person);
   await record(exchange, 'code.redeemed', client, {
     subject: code.subject,
     tenant: code.tenant,
-    details: { family: familyId, token_id: access.issued.tokenId, scopes: family.scopes },
+    details: { family: familyId, token_id: access.issued.tokenId, scopes: held.scopes },
   });
   parts.metrics.tokenOperations.labels('issue').inc();
   return tokenAnswer(exchange, access, {

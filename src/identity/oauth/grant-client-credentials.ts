@@ -1,6 +1,6 @@
 // client_credentials (RFC 6749 section 4.4): a client acts for itself. No refresh token and no ID token come of it.
 import type { Client } from '../../stores/contracts/clients.ts';
-import { requireGrant, scopesAsked, tokenAnswer } from './access.ts';
+import { audienceAsked, requireGrant, scopesAsked, tokenAnswer } from './access.ts';
 import type { Form } from './body.ts';
 import { audienceOf } from './codes.ts';
 import { OAuthError } from './errors.ts';
@@ -28,11 +28,4 @@ export async function grantToClient(exchange: OAuthExchange, client: Client, for
   });
   parts.metrics.tokenOperations.labels('issue').inc();
   return tokenAnswer(exchange, { issued, scopes });
-}
-
-/** One of the audiences, as `resource` of RFC 8707 names it. */
-function audienceAsked(resource: string | undefined, allowed: readonly string[]): readonly string[] {
-  if (resource === undefined) return allowed;
-  if (allowed.includes(resource)) return [resource];
-  throw new OAuthError('invalid_target', 'the client may not ask for this resource', { why: 'resource_not_allowed' });
 }

@@ -1,7 +1,15 @@
 // refresh_token (RFC 6749 section 6, RFC 9700 4.14): every token works once; a retry within the grace gets the same
 // successor, because the first answer may have been lost; any later use ends the family.
 import type { Client } from '../../stores/contracts/clients.ts';
-import { idTokenFor, issueForGrant, requireGrant, scopesAsked, tokenAnswer } from './access.ts';
+import {
+  audienceAsked,
+  extentNow,
+  idTokenFor,
+  issueForGrant,
+  requireGrant,
+  scopesAsked,
+  tokenAnswer,
+} from './access.ts';
 import type { Form } from './body.ts';
 import { invalidGrant, invalidRequest } from './errors.ts';
 import { type OAuthExchange, record } from './exchange.ts';
@@ -18,14 +26,13 @@ export async function refreshGrant(exchange: OAuthExchange, client: Client, form
   if (opened === undefined) throw invalidGrant('refresh_token_unknown');
   const { family: before, content } = opened;
   if (before.client !== client.clientId) throw invalidGrant('refresh_token_of_another_client');
-  // What the client may no longer ask for, an old grant does not give it either.
-  const allowed = settings.scopesOf(client);
-  const held = before.scopes.filter((scope) => allowed.includes(scope));
-  const scopes = scopesAsked(form.get('scope'), held);
+  const held = extentNow(exchange, client, before);
+  const scopes = scopesAsked(form.get('scope'), held.scopes);
+  const audience = audienceAsked(form.get('resource'), held.audience);
   refuseRevoked(before, before.familyId, parts, settings);
   const family = await rotate(exchange, client, opened);
   const { familyId } = family;
-  const access = await issueForGrant(exchange, family, { familyId, person: content.person, scopes });
+  const access = await issueForGrant(exchange, family, { familyId, person: content.person, scopes, audience });
   const idToken = await idTokenFor(exchange, family, access, content.person);
   await record(exchange, 'token.refreshed', client, {
     subject: family.subject,
