@@ -43,7 +43,7 @@ async function makeRepository(): Promise<void> {
     cwd: root,
     maxBuffer: 16 * 1024 * 1024,
   });
-  const wanted = /^(?:src|config|deploy|docs|examples|\.ci)\/|^test\/(?:run\.ts$|core\/|support\/)|^[^/]+$/;
+  const wanted = /^(?:src|config|deploy|docs|examples|\.ci)\/|^test\/(?:run\.ts$|core\/|fuzz\/|support\/)|^[^/]+$/;
   for (const file of stdout.split('\0').filter((name) => wanted.test(name)))
     cpSync(join(root, file), join(env.CLONE, file), { recursive: true });
   const author = ['-c', 'user.name=test', '-c', 'user.email=test@localhost'];

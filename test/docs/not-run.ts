@@ -10,8 +10,8 @@ export const notRun: readonly (readonly [page: string, reason: string, firstLine
   ],
   [
     'CONTRIBUTING.md',
-    'changes your files, or takes minutes',
-    'npm run format                          # what lint would complain about',
+    'loads the machine for a minute',
+    'npm run soak -- --smoke                 # faults under steady traffic; without the flag 10 minutes',
   ],
   ['docs/deploy/compose.md', 'needs a container engine', 'docker compose up --build --detach --wait'],
   ['docs/deploy/image.md', 'needs a container engine', 'docker build -f deploy/image/Dockerfile -t doorward:0.1.0 .'],
