@@ -167,7 +167,8 @@ async function deskOf({ auditDesk }: AdminDependencies): Promise<AuditDesk> {
 function filterOf(query: z.output<typeof filters>, nowMs: number): AuditFilter {
   const at = (text: string) => {
     const durationMs = parseDuration(text);
-    return durationMs === undefined ? Date.parse(text) : nowMs - durationMs;
+    // No event is older than 1970, and PostgreSQL has no year 0.
+    return Math.max(durationMs === undefined ? Date.parse(text) : nowMs - durationMs, 0);
   };
   return {
     ...(query.since === undefined ? {} : { sinceMs: at(query.since) }),

@@ -2,6 +2,8 @@
 import { z } from 'zod';
 import { FieldsError } from './endpoint.ts';
 
+/** Last millisecond of the year 9999: later ones have no spelling that PostgreSQL reads. */
+const LAST_MS = 253_402_300_799_999;
 const PAGE_SIZE = 'needs a number from 1 to 1000';
 
 /** Query parameters of every paged list. */
@@ -64,8 +66,8 @@ export const encodeCursor = ({ atMs, id }: Place) => Buffer.from(`${atMs} ${id}`
 /** The place that a cursor names; throws FieldsError for what is none. */
 export function decodeCursor(cursor: string): Place {
   const match = /^(\d{1,16}) (.+)$/.exec(Buffer.from(cursor, 'base64url').toString());
-  // A time that a Date can hold, and a text that PostgreSQL can: a cursor is anybody's to write.
-  if (match === null || Number(match[1]) > 8.64e15 || match[2]?.includes('\0')) {
+  // A time and a text that PostgreSQL can hold: a cursor is anybody's to write.
+  if (match === null || Number(match[1]) > LAST_MS || match[2]?.includes('\0')) {
     throw new FieldsError([{ path: 'cursor', problem: 'is not a cursor of this list' }]);
   }
   return { atMs: Number(match[1]), id: match[2] as string };

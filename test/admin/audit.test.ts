@@ -66,6 +66,8 @@ test('H13, C24: an event says who, what, from where, about whom, and is found by
   assert.deepEqual(await until(it, 'type=token.issued&until=1h', 0), []);
   assert.equal((await it.admin('GET', '/v1/audit?type=TOKEN.ISSUED')).status, 422);
   assert.equal((await it.admin('GET', '/v1/audit?cursor=nonsense')).status, 422);
+  assert.equal((await it.admin('GET', '/v1/audit?since=0000-01-01T00:00:00Z')).status, 200);
+  assert.deepEqual([...(await it.admin('GET', '/v1/audit?until=0000-01-01T00:00:00Z')).json.items], []);
 });
 
 test('a change that failed is recorded with its reason, and a read as a read', async () => {
