@@ -10,6 +10,8 @@ export interface Need {
   readonly auth: 'required' | 'optional' | 'none';
   /** Names of providers as Envoy has them. */
   readonly providers: readonly string[];
+  /** Of which a token must name one, whatever else its provider takes. */
+  readonly audiences?: readonly string[];
 }
 
 /** What the filters make of requests. */
@@ -230,11 +232,7 @@ function readNeed(source: SourceTree, draft: Draft, path: Path, all: readonly st
     if (kind === 'allow_missing_or_failed') draft.leave(at, 'a bad token is 401 here; without one the request passes');
     return { auth: 'optional', providers: all };
   }
-  if (kind === 'provider_and_audiences') {
-    draft.leave([...at, 'audiences'], 'audiences of a rule; here they belong to the issuer block', true);
-    source.take([...at, 'audiences']);
-    return { auth: 'required', providers: [String(source.take([...at, 'provider_name']))] };
-  }
+  if (kind === 'provider_and_audiences') return providerAndAudiences(source, draft, at);
   if (kind === 'requires_any') return anyOf(source, draft, [...at, 'requirements'], all);
   if (kind === 'requires_all') return allOf(source, draft, [...at, 'requirements'], all);
   source.take(path);
@@ -242,15 +240,39 @@ function readNeed(source: SourceTree, draft: Draft, path: Path, all: readonly st
   return undefined;
 }
 
+/** The audiences count instead of those of the provider; here an issuer's count first, so more than those is said. */
+function providerAndAudiences(source: SourceTree, draft: Draft, at: Path): Need {
+  const provider = String(source.take([...at, 'provider_name']));
+  const audiences = (source.take([...at, 'audiences']) as string[] | undefined) ?? [];
+  const filter = at.slice(0, at.lastIndexOf('typed_config') + 1);
+  const known = source.look([...filter, 'providers', provider, 'audiences']) as string[] | undefined;
+  const more = audiences.filter((each) => known?.includes(each) !== true);
+  if (more.length > 0)
+    draft.leave([...at, 'audiences'], `list ${more.join(', ')} under the audience of the issuer ${provider} too`);
+  return { auth: 'required', providers: [provider], ...(audiences.length > 0 && { audiences }) };
+}
+
+/** The one that is needed as it is; of several their providers, and no audiences, which differ. */
+function together(draft: Draft, path: Path, demanded: readonly Need[]): Need {
+  const [first] = demanded;
+  if (first !== undefined && demanded.length === 1) return first;
+  if (demanded.some(({ audiences }) => audiences !== undefined))
+    draft.leave(path, 'audiences of one of several providers; here all that the issuers have are accepted', true);
+  return { auth: 'required', providers: [...new Set(demanded.flatMap(({ providers }) => providers))] };
+}
+
 function anyOf(source: SourceTree, draft: Draft, path: Path, all: readonly string[]): Need {
   const needs = source
     .elements(path)
     .map((each) => readNeed(source, draft, each, all) ?? { auth: 'required' as const, providers: all });
-  const demanded = needs.filter(({ auth }) => auth === 'required').flatMap(({ providers }) => providers);
-  return {
-    auth: needs.some(({ auth }) => auth !== 'required') ? 'optional' : 'required',
-    providers: [...new Set(demanded.length > 0 ? demanded : all)],
-  };
+  const demanded = needs.filter(({ auth }) => auth === 'required');
+  const isOptional = demanded.length < needs.length;
+  if (demanded.length === 0) return { auth: isOptional ? 'optional' : 'required', providers: all };
+  const need = together(draft, path, demanded);
+  if (!isOptional) return need;
+  if (need.audiences !== undefined)
+    draft.leave(path, 'audiences of a token that may be missing; here all that the issuer has are accepted', true);
+  return { auth: 'optional', providers: need.providers };
 }
 
 /** One request carries one token here: where several are demanded, one of them will do. */
@@ -260,7 +282,6 @@ function allOf(source: SourceTree, draft: Draft, path: Path, all: readonly strin
   const demanded = (needs as Need[]).filter(({ auth }) => auth === 'required');
   if (demanded.length > 1)
     draft.leave(path, 'several tokens were needed at once; a request carries one here, and one of them will do', true);
-  if (demanded.length > 0)
-    return { auth: 'required', providers: [...new Set(demanded.flatMap(({ providers }) => providers))] };
+  if (demanded.length > 0) return together(draft, path, demanded);
   return needs.some((need) => need?.auth === 'optional') ? { auth: 'optional', providers: all } : OPEN;
 }

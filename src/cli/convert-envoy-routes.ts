@@ -200,16 +200,27 @@ class Table {
     for (const method of METHODS) {
       const there = this.#ask(`${text}${PROBE}`, method);
       const here = this.#ask(`${around.text === '/' ? '' : around.text}/${PROBE}`, method);
-      if (here === undefined || strictness(there?.need) <= strictness(here.need)) continue;
+      if (here === undefined || !asksLess(here.need, there?.need)) continue;
       draft.leave(
         text,
-        `in Envoy this prefix takes ${text}… too (${there?.need.auth}); here prefixes are whole segments, and that is ${here.need.auth}`,
+        `in Envoy this prefix takes ${text}… too (${said(there?.need)}); here prefixes are whole segments, and that is ${said(here.need)}`,
         true,
       );
       return;
     }
   }
 }
+
+/** Whether the first lets somebody in whom the second does not. */
+function asksLess(here: Need, there: Need | undefined): boolean {
+  if (strictness(here) !== strictness(there)) return strictness(here) < strictness(there);
+  if (there === undefined || there.auth === 'none') return false;
+  const same = JSON.stringify(here.audiences) === JSON.stringify(there.audiences);
+  return !here.providers.every((name) => there.providers.includes(name)) || (there.audiences !== undefined && !same);
+}
+
+const said = (need: Need | undefined) =>
+  need === undefined || need.auth === 'none' ? 'none' : `${need.auth}, ${need.providers.join(' or ')}`;
 
 const strictness = (need: Need | undefined) =>
   need === undefined ? 0 : ['none', 'optional', 'required'].indexOf(need.auth);
@@ -223,7 +234,7 @@ function routeBlock(
 ): Block {
   const all = [...providers.keys()];
   const closed = isPartial && need.auth !== 'required' && all.length > 0;
-  const { auth, providers: named } = closed ? { auth: 'required', providers: all } : need;
+  const { auth, providers: named, audiences }: Need = closed ? { auth: 'required', providers: all } : need;
   const block: Block = {
     match: { ...match, ...(hosts.length > 0 && { hosts }) },
     upstream: upstreams.get(cluster),
@@ -231,6 +242,7 @@ function routeBlock(
   };
   if (timeout !== undefined) block.response_timeout = timeout;
   if (auth === 'none') return block;
+  if (audiences !== undefined) block.require = { claims: { aud: audiences } };
   if (bypassesPreflights) block.cors = 'pass';
   const trusted = named.flatMap((name) => providers.get(name) ?? []);
   block.issuers = trusted.map(({ issuer }) => issuer);

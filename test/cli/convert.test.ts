@@ -4,9 +4,11 @@ import assert from 'node:assert/strict';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { stringify } from 'yaml';
+import { parse, stringify } from 'yaml';
 import { loadConfig, parseConfig } from '../../src/config/load.ts';
 import type { SidecarConfig } from '../../src/config/schema.ts';
+import { recordingUpstream } from '../support/recording-upstream.ts';
+import { startSidecar, testIssuerBlock, tokenFor } from '../support/sidecar.ts';
 import { fixture, routesOf } from './converted.ts';
 import { runHere, scratchFolder } from './processes.ts';
 
@@ -185,6 +187,58 @@ test('requires_all of one provider and the missing is that provider; of two prov
     ],
   );
   assert.equal(out.match(/one of them will do/g)?.length, 1);
+});
+
+test('audiences of a rule are a demand of its route, and a token for another audience of the issuer is refused there', async () => {
+  const rule = (prefix: string, audiences: string[]) => ({
+    match: { prefix },
+    requires: { provider_and_audiences: { provider_name: 'auth0', audiences } },
+  });
+  const providers = {
+    auth0: {
+      issuer: 'https://id.test/',
+      audiences: ['api', 'shop'],
+      remote_jwks: { http_uri: { uri: 'https://id.test/k', cluster: 'k' } },
+    },
+  };
+  const { code, out, config } = await converted(
+    bootstrap(
+      {
+        http_filters: [
+          jwtFilter({
+            providers,
+            rules: [
+              rule('/shop', ['shop']),
+              rule('/elsewhere', ['other']),
+              { match: { prefix: '/' }, requires: { provider_name: 'auth0' } },
+            ],
+          }),
+        ],
+        route_config: {
+          virtual_hosts: [{ domains: ['*'], routes: [{ match: { prefix: '/' }, route: { cluster: 'app' } }] }],
+        },
+      },
+      [],
+    ),
+  );
+  assert.equal(code, 2);
+  assert.match(out, /^# - .*rules\[1\].*audiences: list other under the audience of the issuer auth0 too$/m);
+  // Envoy's prefix takes /shopping too.
+  assert.match(out, /^# - \/shop: in Envoy this prefix takes \/shop… too/m);
+  assert.deepEqual(config.routes.shop?.require, { claims: { aud: ['shop'] } });
+  await using upstream = await recordingUpstream();
+  const { shop, all } = parse(out).routes;
+  const routes = { shop: { ...shop, issuers: ['test'] }, all: { ...all, issuers: ['test'] } };
+  await using sidecar = await startSidecar(upstream.url, {
+    issuers: { test: { ...testIssuerBlock, audience: ['api', 'shop'] } },
+    routes,
+  });
+  const status = async (path: string, aud: string) =>
+    (await fetch(sidecar.proxyUrl + path, { headers: { authorization: `Bearer ${tokenFor({ aud })}` } })).status;
+  assert.deepEqual(
+    [await status('/shop', 'shop'), await status('/shop', 'api'), await status('/', 'api')],
+    [200, 403, 200],
+  );
 });
 
 test('of clusters with weights the heaviest serves; a route whose cluster cannot be said kept somebody out', async () => {
