@@ -138,7 +138,7 @@ test('K20: cleanup removes what has expired, and only that, and counts it in ans
   await sql`update idempotency_key set until = now() - interval '1 hour'
     where ctid in (select ctid from idempotency_key order by created_at desc limit 2)`;
   await sql`update authorization_code set expires_at = now() - interval '40 days', created_at = now() - interval '41 days'`;
-  await sql`insert into used_value values (${'A'.repeat(43)}, now() - interval '1 hour'), (${'B'.repeat(43)}, now() + interval '1 hour')`;
+  await sql`insert into used_value values (${'A'.repeat(43)}, now() - interval '3 hours'), (${'B'.repeat(43)}, now() + interval '1 hour')`;
   const removed = { revocations: 1, grants: 1, one_time_values: 1, idempotency_keys: 2, initial_access_tokens: 1 };
   const first = await it.admin('POST', '/v1/cleanup');
   assert.deepEqual([first.status, first.json as unknown], [200, { removed, total: 6 }]);

@@ -22,7 +22,7 @@ test('K20: statistics prints tables of what there is, and with --json what the A
     { role: 'admin', state: 'active', operators: 1 },
     { role: 'viewer', state: 'active', operators: 1 },
   ]);
-  await database.sql`insert into used_value values (${'A'.repeat(43)}, now() - interval '1 hour')`;
+  await database.sql`insert into used_value values (${'A'.repeat(43)}, now() - interval '3 hours')`;
   const cleaned = await runHere(at('cleanup'));
   assert.equal(cleaned.code, 0, cleaned.err);
   assert.match(cleaned.out, /^1 {2}one time values$/m);

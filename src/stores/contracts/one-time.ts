@@ -7,6 +7,9 @@ export interface OneTimeValues {
    * digest. Rejects with `store_unavailable`: then the caller must refuse.
    */
   take(purpose: string, value: string, untilMs: number): Promise<boolean>;
-  /** Deletes some of what has expired; answers how many. */
+  /**
+   * Deletes some of what expired two hours ago, so that no clock that is ahead lets a value be taken again by one that is right;
+   * answers how many.
+   */
   expire(nowMs: number): Promise<number>;
 }

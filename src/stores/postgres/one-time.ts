@@ -1,6 +1,7 @@
 // One-time values in PostgreSQL (contract: stores/contracts/one-time.ts). Migration 0040.
 import { digest } from '../../core/encoding.ts';
 import type { OneTimeValues } from '../contracts/one-time.ts';
+import { KEPT_AFTER_MS } from '../contracts/revocations.ts';
 import type { Postgres } from './pool.ts';
 
 const EXPIRE_COUNT = 5000;
@@ -28,7 +29,7 @@ export class PostgresOneTimeValues implements OneTimeValues {
       'one_time.expire',
       (sql) => sql`
         delete from used_value where value_digest in (
-          select value_digest from used_value where until <= ${new Date(nowMs)}
+          select value_digest from used_value where until <= ${new Date(nowMs - KEPT_AFTER_MS)}
           limit ${EXPIRE_COUNT} for update skip locked)`,
     );
     return gone.count;
