@@ -91,8 +91,11 @@ for (const onStoreDown of ['local', 'deny', 'allow'] as const) {
         defaults: { limits: ['per_ip'] },
         routes: { open: { match: { prefix: '/open' }, auth: 'none' }, all: { match: { prefix: '/' } } },
       });
-      const ask = async (path: string) =>
-        (await fetch(sidecar.proxyUrl + path, { headers: { authorization: `Bearer ${tokenFor()}` } })).status;
+      const ask = async (path: string) => {
+        const headers = { authorization: `Bearer ${tokenFor()}` };
+        // Fifty times the timeout of Redis: a machine that is busy may, a request that waits for something else may not.
+        return (await fetch(sidecar.proxyUrl + path, { headers, signal: AbortSignal.timeout(5000) })).status;
+      };
       relay.stall();
       const statuses: Record<string, number[]> = { '/open': [], '/': [] };
       for (const path of ['/open', '/', '/open', '/', '/open', '/', '/open', '/'])
