@@ -52,8 +52,8 @@ function providerBlock(source: SourceTree, draft: Draft, provider: string, share
 }
 
 function sharedBlock(source: SourceTree, draft: Draft): Block {
-  const groups = source.take(['oidc_groups_claim']) ?? 'groups';
-  const subject = source.take(['user_id_claim']);
+  const groups = claimPath(source.take(['oidc_groups_claim']) ?? 'groups');
+  const subject = claimPath(source.take(['user_id_claim']));
   const audiences = listAt(source, 'oidc_audience_claims');
   if (audiences.length > 1)
     draft.leave('oidc_audience_claims', 'one claim holds the audience here; see issuers.<name>.audience_claim');
@@ -62,8 +62,14 @@ function sharedBlock(source: SourceTree, draft: Draft): Block {
       draft.note(`${claim}: X-Forwarded-Email is the claim email; see identity_headers`);
   return {
     ...(audiences.length === 1 && audiences[0] !== 'aud' && { audience_claim: audiences[0] }),
-    claims: { roles: groups, ...(typeof subject === 'string' && { subject }) },
+    claims: { roles: groups, ...(subject !== undefined && { subject }) },
   };
+}
+
+/** Dots lead into claims there; a path is a list here. Names that are URLs have dots of their own. */
+function claimPath(name: unknown): string | string[] | undefined {
+  if (typeof name !== 'string') return undefined;
+  return name.includes('.') && !name.includes('/') ? name.split('.') : name;
 }
 
 /** A setting that is a list, or one text. */

@@ -83,9 +83,10 @@ const leadsTo = ({ match }: Upstream, path: string) =>
   match.prefix === '/' ||
   (match.prefix !== undefined && `${path}/`.startsWith(`${match.prefix}/`));
 
-/** `^/a/b$` is a path; `^/a/`, `^/a/.*` and `^/a` are prefixes. An open root would open everything, so it is none of them. */
+/** `^/$` and `^/a/b$` are paths; `^/a/`, `^/a/.*` and `^/a` are prefixes. An open root would open everything, so it is none of them. */
 function openPath(text: string): Open | undefined {
   const [, method, pattern = ''] = /^(?:([A-Z]+)=)?(\^.*)$/s.exec(text) ?? [];
+  if (pattern === '^/$') return { path: '/', isBelow: false, method };
   const [, body, end = ''] = /^\^((?:\/(?:[\w~-]|\\[.-])+)+)(\/\.\*\$?|\/|\$|\.\*\$?)?$/.exec(pattern) ?? [];
   if (body === undefined) return undefined;
   const place = body.replace(/\\([.-])/g, '$1');

@@ -1,6 +1,6 @@
 // `doorward convert oauth2-proxy`: its settings file, with and without the structured configuration, becomes a sidecar.yaml that holds.
 import assert from 'node:assert/strict';
-import { readFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { test } from 'node:test';
 import { parse } from 'yaml';
 import { loadConfig, parseConfig } from '../../src/config/load.ts';
@@ -68,6 +68,26 @@ test('the structured configuration of oauth2-proxy beside its file: upstreams, p
   const alone = await runHere(['convert', 'oauth2-proxy', fixture('oauth2-proxy-alpha.yaml')]);
   assert.equal(alone.code, 2);
   assert.match(alone.err, /goes to --alpha-config$/);
+});
+
+test('a groups claim with dots is a path into claims, one that is a URL is not; the root alone can be open', async () => {
+  using folder = scratchFolder();
+  const convertedFrom = async (more: string) => {
+    const text = `oidc_issuer_url = "https://id.example.com"\nclient_id = "api"\nupstreams = ["http://127.0.0.1:3000"]\n${more}`;
+    writeFileSync(folder.file('proxy.cfg'), text);
+    const { out } = await runHere(['convert', 'oauth2-proxy', folder.file('proxy.cfg')]);
+    return parseConfig({ bytes: Buffer.from(out), file: 'sidecar.yaml', env: {} }).config;
+  };
+  const rolesOf = ({ issuers }: Awaited<ReturnType<typeof convertedFrom>>) => Object.values(issuers)[0]?.claims.roles;
+  assert.deepEqual(rolesOf(await convertedFrom('oidc_groups_claim = "realm_access.roles"')), ['realm_access', 'roles']);
+  assert.deepEqual(rolesOf(await convertedFrom('oidc_groups_claim = "https://x.example/roles"')), [
+    'https://x.example/roles',
+  ]);
+  assert.deepEqual(routesOf(await convertedFrom('skip_auth_routes = ["GET=^/$"]')), [
+    ['GET /', 'none', '', 'app'],
+    ['POST,PUT,PATCH,DELETE,OPTIONS /', 'required', 'google', 'app'],
+    ['* /…', 'required', 'google', 'app'],
+  ]);
 });
 
 test('applications that read X-Forwarded-User go on, and clients cannot set it', async () => {
