@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
 import { test } from 'node:test';
+import { eventually } from '../rows/eventually.ts';
 import { mintKey, mintRaw } from '../support/minting.ts';
 import { rawRequest } from './raw.ts';
 import { basicField, type OAuthWorld, openOAuthWorld, type TestClient } from './world.ts';
@@ -225,4 +226,20 @@ test('the endpoints are there on the host of the issuer alone, by their exact pa
   assert.deepEqual(world.upstream.seen, []);
   assert.match(await ask('/.well-known/jwks.json', 'other.example'), /^HTTP\/1\.1 401 /, 'a route of that host');
   assert.match(await ask('/.well-known/jwks.json', 'a,b'), /^HTTP\/1\.1 400 /);
+});
+
+test('a secret or token that was put where the client id belongs is in no log and no audit event', async () => {
+  await using world = await openOAuthWorld();
+  const client = await world.addClient();
+  const { json } = await world.login(client);
+  const { code } = await world.code(client);
+  const misplaced = [client.secret, json.refresh_token as string, json.access_token as string, code];
+  for (const secret of misplaced) {
+    assert.equal((await world.post('token', { ...grant, client_id: secret, client_secret: 'x' })).status, 401);
+    assert.equal((await world.post('token', grant, { authorization: basicField(secret, 'x') })).status, 401);
+  }
+  const events = () => world.database.sql`select client from audit_event where type = 'client.auth_failed'`;
+  await eventually(async () => (await events()).length === 2 * misplaced.length, 10_000);
+  const told = JSON.stringify(await events()) + world.sidecar.logText();
+  for (const secret of misplaced) assert.ok(!told.includes(secret.slice(0, 40)), secret.slice(0, 4));
 });
