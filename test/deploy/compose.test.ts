@@ -55,7 +55,7 @@ test('every file that is mounted is there, every secret is made by secrets.sh, a
   assert.match(readFileSync(join(compose, '.gitignore'), 'utf8'), /^secrets\/$/m);
 });
 
-test('nobody reaches application and stores but through Doorward, and nothing is published beyond this machine', () => {
+test('weakness 2.3.13: nobody reaches application and stores but through Doorward, and nothing is published beyond this machine', () => {
   const { services, networks } = file;
   const on = (network: string) => Object.keys(services).filter((name) => services[name].networks.includes(network));
   assert.deepEqual(on('application'), ['doorward', 'application']);

@@ -90,7 +90,7 @@ test('both bills of material name every package that is in the image, with its v
   assert.equal(purls.size, new Set(inside).size);
 });
 
-test('on a read-only root as nobody in particular it serves, answers its HEALTHCHECK, and ends with 0 at SIGTERM', async () => {
+test('weakness 3.4.10: on a read-only root as nobody in particular it serves, answers its HEALTHCHECK, and ends with 0 at SIGTERM', async () => {
   await using upstream = await recordingUpstream();
   const { config, start } = image;
   const [etc, state, observe] = [join(folder, 'etc'), join(folder, 'state'), await freePort()];

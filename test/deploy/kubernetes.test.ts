@@ -96,7 +96,7 @@ test('every pod passes the restricted profile of Pod Security Standards', () => 
   assertRestricted(pod);
 });
 
-test('from other pods only the ports of the sidecar can be reached, and the Service goes to the sidecar', () => {
+test('weakness 3.4.10: from other pods only the ports of the sidecar can be reached, and the Service goes to the sidecar', () => {
   const { spec } = named(rendered, 'NetworkPolicy', 'doorward-sidecar-only');
   const labels = deployment.spec.template.metadata.labels;
   assert.equal(labels['doorward.dev/sidecar'], spec.podSelector.matchLabels['doorward.dev/sidecar']);
