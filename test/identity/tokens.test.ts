@@ -44,9 +44,11 @@ test('L5: an active token tells all it says; its own client, its audience and ho
 });
 
 test('L4 attack 93: unknown, expired, revoked, foreign, somebody else’s: the same bytes; without credentials 401', async () => {
-  await using world = await openOAuthWorld({ issuers: { self: { sign: { lifetime: '1s' }, clock_tolerance: '0s' } } });
+  await using world = await openOAuthWorld({ issuers: { self: { clock_tolerance: '0s' } } });
   const [client, other] = [await world.addClient(), await world.addClient()];
-  const expiring = await ownToken(world, client);
+  // The others must be good while they are asked about, however slow that is.
+  const issued = await world.admin('POST', '/v1/tokens', { subject: 'alice', client: client.id, lifetime: '1s' });
+  const expiring = (issued.body as { token: string }).token;
   await new Promise((resolve) => setTimeout(resolve, 1100));
   const { json } = await world.login(client);
   const revoked = await ownToken(world, client);
