@@ -2,6 +2,7 @@
 // stores/contracts/revocations.ts.
 import { z } from 'zod';
 import { recordReasons } from '../clients/announcer.ts';
+import { SidecarError } from '../core/errors.ts';
 import { revocationEntryId } from '../stores/contracts/entry-id.ts';
 import { type RevocationDraft, type RevocationEntry, revocationKinds } from '../stores/contracts/revocations.ts';
 import type { AdminDependencies } from './dependencies.ts';
@@ -171,8 +172,13 @@ export const undoRevocation = endpoint({
   permission: 'revocations:write',
   event: 'revocation.undone',
   answers: { 204: null },
+  refusals: ['client_still_disabled'],
   summary: 'Take a revocation back.',
-  handler: async ({ revocations }, { path }) => {
+  handler: async ({ revocations, clients }, { path }) => {
+    const entry = await revocations.find(path.id as string);
+    // Replicas that know clients by the log alone would let it in.
+    if (entry?.kind === 'client' && (await clients?.store.get(entry.issuer, entry.id))?.disabled === true)
+      throw new SidecarError('conflict', 'client_still_disabled', 'the client is disabled');
     if (!(await revocations.undo(path.id as string))) throw notFound('no such revocation');
     return { status: 204, audit: { entry_id: path.id } };
   },

@@ -223,6 +223,12 @@ export const reasons = {
     'Conflict',
     'The client authenticates by key or not at all; see token_endpoint_auth_method.',
   ),
+  client_still_disabled: row(
+    409,
+    'conflict',
+    'Conflict',
+    'The client is disabled, and is refused by this entry: enable the client, which takes back what disabling it refused.',
+  ),
   tenant_exceeded: forbidden('forbidden', 'The operator belongs to one tenant; ask one who belongs to none.'),
   operator_exists: row(409, 'conflict', 'Conflict', 'An operator with this name or certificate exists already.'),
   operator_last: row(409, 'conflict', 'Conflict', 'Add another operator that may manage operators first.'),

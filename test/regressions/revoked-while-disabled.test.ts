@@ -33,3 +33,23 @@ test('a client that is revoked while it is disabled stays refused for ever, and 
   assert.equal((await world.admin('PATCH', path, { disabled: false })).status, 200);
   assert.deepEqual(await entry(), ['forever', false], 'what an operator refused for ever stays so');
 });
+
+test('no entry that refuses a disabled client is taken back; enabling it does that', async () => {
+  await using world = await openOAuthWorld();
+  const client = await world.addClient();
+  const path = `/v1/clients/${client.id}`;
+  assert.equal((await world.admin('PATCH', path, { disabled: true })).status, 200);
+  // biome-ignore lint/suspicious/noExplicitAny: whatever was answered
+  const entries = async () => ((await world.admin('GET', '/v1/revocations?kind=client')).body as any).items;
+  const undo = async () => (await world.admin('DELETE', `/v1/revocations/${(await entries())[0].id}`)).status;
+  assert.equal(await undo(), 409);
+  const mine = { kind: 'client', id: client.id, reason: 'leaked', until: 'forever' };
+  assert.equal((await world.admin('POST', '/v1/revocations', mine)).status, 201);
+  assert.equal(await undo(), 409, 'one of an operator, which stands for both');
+  assert.equal((await entries()).length, 1);
+  assert.equal((await world.admin('PATCH', path, { disabled: false })).status, 200);
+  assert.equal(await undo(), 204);
+  assert.deepEqual(await entries(), []);
+  const asked = await world.as(client, 'token', { grant_type: 'client_credentials' });
+  assert.equal(await world.call(asked.json.access_token), 200);
+});
