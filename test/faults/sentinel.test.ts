@@ -77,7 +77,8 @@ test('all three Sentinels killed under load: everything goes on and is served, a
 });
 
 test('Sentinels that stall while their connections are made anew leave no error that nobody hears', async () => {
-  const relays = await Promise.all(deployment.nodes.map((node) => startRelay(node)));
+  await using ending = new AsyncDisposableStack();
+  const relays = await Promise.all(deployment.nodes.map(async (node) => ending.use(await startRelay(node))));
   const through = relays.map(({ port }) => ({ host: '127.0.0.1', port }));
   await using backend = openRedis({ sentinel: { name: masterName, nodes: through }, prefix: 't', timeoutMs: 1000 });
   assert.equal(await backend.ready(10_000), true);
@@ -90,7 +91,6 @@ test('Sentinels that stall while their connections are made anew leave no error 
   }
   // Longer than a Sentinel has for its answer. Whatever nobody hears is an uncaught exception, and fails the test.
   await sleep(3000);
-  for (const relay of relays) await relay[Symbol.asyncDispose]();
 });
 
 test('attack 110: a limit keeps its count over a failover and a master without its script: no false deny, nothing charged twice', async () => {
