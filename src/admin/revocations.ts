@@ -1,7 +1,7 @@
 // Revoking and taking back, for operators. The log and its index are revocation/; what an entry means is written in
 // stores/contracts/revocations.ts.
 import { z } from 'zod';
-import { recordReasons } from '../clients/announcer.ts';
+import { recordReasons, refusesAll } from '../clients/announcer.ts';
 import { SidecarError } from '../core/errors.ts';
 import { revocationEntryId } from '../stores/contracts/entry-id.ts';
 import { type RevocationDraft, type RevocationEntry, revocationKinds } from '../stores/contracts/revocations.ts';
@@ -52,7 +52,7 @@ export const revoke = endpoint({
     if (!Object.hasOwn(body, 'token')) {
       const named = validated(namedRevocation, body) as z.output<typeof namedRevocation>;
       const draft = draftOf(named, tokens.issuers(), clock.nowMs());
-      const kept = besideDisabled(draft, dependencies.revocations.held(draft));
+      const kept = await besideDisabled(draft, dependencies);
       return named.dry_run ? dryRun(dependencies, kept) : apply(dependencies, kept, draft.reason);
     }
     const leaked = validated(tokenRevocation, body) as z.output<typeof tokenRevocation>;
@@ -67,11 +67,19 @@ export const revoke = endpoint({
 });
 
 /** There is one entry per client: revoking one that is disabled must not end what disabling it refuses. */
-function besideDisabled(draft: RevocationDraft, held: RevocationEntry | undefined): RevocationDraft {
+async function besideDisabled(
+  draft: RevocationDraft,
+  { revocations, clients }: AdminDependencies,
+): Promise<RevocationDraft> {
+  const held = draft.kind === 'client' ? revocations.held(draft) : undefined;
+  if (held === undefined || refusesAll(draft) || !refusesAll(held)) return draft;
   const { disabled, disabledOver } = recordReasons;
-  if (held === undefined || (held.reason !== disabled && held.reason !== disabledOver)) return draft;
-  const { notBeforeMs, untilMs, ...named } = draft;
-  if (untilMs === 'forever' && notBeforeMs === undefined) return draft;
+  if (held.reason !== disabled && held.reason !== disabledOver) {
+    // An operator's, which stands for both where the client is disabled; whoever may not weaken it may not replace it either.
+    if ((await clients?.store.get(draft.issuer, draft.id))?.disabled !== true) return draft;
+    await revocations.permit(draft);
+  }
+  const { notBeforeMs: _, ...named } = draft;
   return { ...named, untilMs: 'forever', reason: disabledOver };
 }
 

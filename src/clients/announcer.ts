@@ -171,6 +171,8 @@ export class ClientAnnouncer implements AsyncDisposable {
   }
 }
 
-const refusesAll = ({ untilMs, notBeforeMs }: RevocationEntry) => untilMs === 'forever' && notBeforeMs === undefined;
+/** True for an entry that refuses whatever it names, without end. */
+export const refusesAll = ({ untilMs, notBeforeMs }: Pick<RevocationDraft, 'untilMs' | 'notBeforeMs'>): boolean =>
+  untilMs === 'forever' && notBeforeMs === undefined;
 
 const isAway = (error: unknown) => error instanceof SidecarError && error.kind === 'store_unavailable';

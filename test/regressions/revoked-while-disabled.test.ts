@@ -3,6 +3,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { openOAuthWorld } from '../identity/world.ts';
+import { eventually } from '../rows/eventually.ts';
 
 test('a client that is revoked while it is disabled stays refused for ever, and nothing revoked comes back with it', async () => {
   await using world = await openOAuthWorld();
@@ -52,4 +53,31 @@ test('no entry that refuses a disabled client is taken back; enabling it does th
   assert.deepEqual(await entries(), []);
   const asked = await world.as(client, 'token', { grant_type: 'client_credentials' });
   assert.equal(await world.call(asked.json.access_token), 200);
+});
+
+test('an entry of an operator that stands for a disabled client too is not ended by another; words of the control plane mean nothing elsewhere', async () => {
+  await using world = await openOAuthWorld();
+  const client = await world.addClient();
+  const path = `/v1/clients/${client.id}`;
+  const revoke = async (body: object) =>
+    ((await world.admin('POST', '/v1/revocations', body)).body as { until: string }).until;
+  const mine = { kind: 'client', id: client.id, reason: 'leaked' };
+  assert.equal(await revoke({ ...mine, until: 'forever' }), 'forever');
+  assert.notEqual(
+    await revoke({ ...mine, until: '1h' }),
+    'forever',
+    'of a client that is not disabled it may be shortened',
+  );
+  assert.equal((await world.admin('PATCH', path, { disabled: true })).status, 200);
+  assert.equal(await revoke({ ...mine, until: 'forever' }), 'forever');
+  assert.equal(await revoke({ ...mine, until: '1h' }), 'forever', 'it is all that refuses the disabled client');
+  assert.equal((await world.admin('PATCH', path, { disabled: false })).status, 200);
+  // Not within the second in which it was enabled.
+  await eventually(async () => {
+    const asked = await world.as(client, 'token', { grant_type: 'client_credentials' });
+    return (await world.call(asked.json.access_token)) === 200;
+  }, 10_000);
+  const alice = { kind: 'subject', id: 'alice', reason: 'client_disabled', until: 'forever' };
+  assert.equal(await revoke(alice), 'forever');
+  assert.notEqual(await revoke({ ...alice, until: '1h' }), 'forever', 'no client');
 });
