@@ -47,6 +47,10 @@ export const oauth = z.strictObject({
   refresh_idle: duration({ span: true }).prefault('7d').meta(doc('End of a grant that is not refreshed for so long.')),
   refresh_grace: duration({ zero: true })
     .prefault('10s')
-    .meta(doc('How long a retry of a redeemed refresh token gets the same successor; later it is reuse. At most 5m.')),
+    .meta(
+      doc(
+        'How long a retry of a redeemed refresh token gets the same successor; later it is reuse. At most 5m, and more than clocks of replicas differ.',
+      ),
+    ),
   limits: limits.prefault({}).meta(doc('Limits of the public endpoints; keys may hold ip, client and route.')),
 });
