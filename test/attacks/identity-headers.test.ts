@@ -149,7 +149,7 @@ test('attack 29: no claim value breaks out of its header', async () => {
   for (const sub of [
     'a\r\nx-auth-roles: admin',
     'a\nb',
-    'a\0b',
+    'a\x01b',
     'a\x7fb',
     'Zo\u00eb',
     '\u202eadmin',
@@ -165,7 +165,9 @@ test('attack 29: no claim value breaks out of its header', async () => {
     assert.match(value, /^[\x20-\x7e]*$/);
     assert.deepEqual(valuesOf(seen, 'x-auth-roles'), []);
   }
-  await assertRefused(at, head('GET /admin', [bearer(tokenFor({ sub: 'a'.repeat(65_536) }))]), 401);
+  // What PostgreSQL cannot hold could not be revoked.
+  for (const sub of ['a'.repeat(65_536), 'a\0b', '\0'])
+    await assertRefused(at, head('GET /admin', [bearer(tokenFor({ sub }))]), 401);
 });
 
 test('attack 30: an array is told from a string with a comma, and an object needs its own format', async () => {

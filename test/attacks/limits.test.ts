@@ -212,8 +212,8 @@ test('attack 103: no client id collides with another or breaks out of its key', 
     ['a}{b', 'c'],
     ['{a}', 'b'],
     ['a\nb', 'c'],
-    ['a\0', 'bc'],
-    ['a', '\0bc'],
+    ['a\x01', 'bc'],
+    ['a', '\x01bc'],
     ['*', '?'],
   ];
   for (const [client_id, sub] of pairs) {
@@ -223,6 +223,11 @@ test('attack 103: no client id collides with another or breaks out of its key', 
       JSON.stringify([client_id, sub]),
     );
   }
+  for (const named of [
+    { client_id: 'a\0', sub: 'bc' },
+    { client_id: 'a', sub: '\0bc' },
+  ])
+    assert.deepEqual(await statuses(at.port, [as(named)]), [401], 'a NUL is refused');
   const client = new Redis(redis.url);
   for (const key of await client.keys('*')) assert.match(key, /^doorward[A-Za-z0-9:{}_.-]*$/);
   client.disconnect();

@@ -216,24 +216,29 @@ test('kill -9 at any moment: no code and no refresh token is spent twice, and no
   });
   writeFileSync(folder.file('sidecar.yaml'), JSON.stringify(config));
   await using load = new OAuthLoad(issuer, join(folder.path, '.doorward', 'admin.sock'));
-  for (let round = 0; round <= KILLS; round += 1) {
+  const { clients, chains } = load;
+  // A slow machine gets less done between two kills: it is killed more often.
+  const hasEnough = () => clients.length > 5 && chains.length > 20 && load.refreshes > 20;
+  const isLast = (round: number) => round >= KILLS && (hasEnough() || round >= 4 * KILLS);
+  for (let round = 0; ; round += 1) {
     await using running = start(['run'], { cwd: folder.path });
     await running.until(/"event":"listening"/);
     await load.reconnect();
     await eventually(async () => (await load.admin('GET', '/v1/operators')).status === 200, 15_000);
     await compare(load);
-    if (round === KILLS) await endings(load);
-    else {
-      const working = Array.from({ length: WORKERS }, () => load.work());
-      await sleep(randomInt(150, 1200));
-      running.signal('SIGKILL');
-      await running.ended;
-      await Promise.all(working);
+    if (isLast(round)) {
+      await endings(load);
+      break;
     }
+    const working = Array.from({ length: WORKERS }, () => load.work());
+    await sleep(randomInt(150, 1200));
+    running.signal('SIGKILL');
+    await running.ended;
+    await Promise.all(working);
   }
-  const { clients, chains, refreshes } = load;
-  t.diagnostic(`${clients.length} clients, ${chains.length} families, ${refreshes} refreshes`);
-  assert.ok(clients.length > 5 && chains.length > 20 && refreshes > 20);
+  const counts = `${clients.length} clients, ${chains.length} families, ${load.refreshes} refreshes`;
+  t.diagnostic(counts);
+  assert.ok(hasEnough(), counts);
 });
 
 /** What was spent before some kill is spent for good, and gives the thief away. */
