@@ -36,11 +36,7 @@ export const notRun: readonly (readonly [page: string, reason: string, firstLine
     'needs systemd as process 1',
     'systemctl daemon-reload && systemctl enable --now doorward',
   ],
-  [
-    'docs/operate/capacity.md',
-    '.ci/run runs the first; the second loads the machine for minutes',
-    'npm run bench -- --smoke',
-  ],
+  ['docs/operate/capacity.md', '.ci/run runs it', 'npm run bench -- --smoke'],
   ['docs/runbook.md', 'needs a cluster', 'kubectl logs --previous POD --container doorward'],
   ['docs/runbook.md', 'needs a cluster', 'kubectl describe pod POD'],
   ['docs/runbook.md', 'needs a cluster', 'kubectl top pod POD --containers'],
