@@ -179,6 +179,24 @@ test('attack 125: the registration token of another client is 401 and taken back
   assert.equal((await send(theirs, 'GET', two.registration_access_token)).status, 200);
 });
 
+test('attack 125: a disabled client can neither read, change nor remove itself, and stays disabled', async () => {
+  await using world = await openOAuthWorld(tiers);
+  const made = (await send(world.url('register'), 'POST', await initialToken(world), metadata)).json;
+  const { client_id, registration_access_token: own, registration_client_uri: uri } = made;
+  const disable = (disabled: boolean) => world.admin('PATCH', `/v1/clients/${client_id}`, { disabled });
+  assert.equal((await disable(true)).status, 200);
+  const acts = [
+    await send(uri, 'GET', own),
+    await send(uri, 'PUT', own, { ...metadata, client_id }),
+    await send(uri, 'DELETE', own),
+  ];
+  const stranger = await send(uri, 'GET', mintPrefixedSecret('dwr'));
+  for (const act of acts) assert.deepEqual([act.status, act.text], [401, stranger.text]);
+  assert.equal((await world.clients.get(world.issuer, client_id))?.disabled, true, 'the record is still there');
+  assert.equal((await disable(false)).status, 200);
+  assert.equal((await send(uri, 'DELETE', own)).status, 204);
+});
+
 test('50 registrations at once with a token for three make three clients', async () => {
   await using world = await openOAuthWorld(tiers);
   const token = await initialToken(world, 3);

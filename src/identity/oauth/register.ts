@@ -77,7 +77,11 @@ async function managed(exchange: OAuthExchange, token: string, clientId: string)
   const { parts, settings } = exchange;
   const client = await parts.registration.store.findByRegistrationToken(secretDigest(token));
   if (client === undefined || client.issuer !== settings.issuer) throw await refusedToken(exchange, 'token_unknown');
-  if (client.clientId === clientId) return client;
+  if (client.clientId === clientId) {
+    // Removing itself would take the record away from whoever disabled it, and with it the end of its tokens.
+    if (client.disabled) throw await refusedToken(exchange, 'client_disabled');
+    return client;
+  }
   await parts.registration.store.setRegistrationToken(client.issuer, client.clientId, undefined);
   await record(exchange, 'token.revoked', client, { outcome: 'success', details: { token: 'registration' } });
   throw await refusedToken(exchange, 'token_of_another_client');
@@ -94,7 +98,7 @@ async function update(exchange: OAuthExchange, client: Client, token: string): P
   const properties = refusingMetadata(() => readRegistrationUpdate(metadata, client, settings.known));
   const change = { nowMs, expectedVersion: client.version };
   const after = await store.update(client.issuer, client.clientId, properties, change);
-  if (typeof after === 'string') throw invalidRequest('the client was changed meanwhile', { status: 409 });
+  if (typeof after === 'string') throw changedMeanwhile();
   await announce(noticeOf(after));
   await record(exchange, 'client.updated', after);
   return { status: 200, body: shown(exchange, after, token) };
@@ -104,11 +108,15 @@ async function remove(exchange: OAuthExchange, client: Client): Promise<OAuthAns
   const { parts } = exchange;
   const { store, announce } = parts.registration;
   const nowMs = parts.clock.nowMs();
-  const gone = await store.remove(client.issuer, client.clientId, { nowMs });
-  if (typeof gone !== 'string') await announce(removalOf(gone, nowMs));
+  const gone = await store.remove(client.issuer, client.clientId, { nowMs, expectedVersion: client.version });
+  // Disabled, perhaps: the next try is told.
+  if (gone === 'stale') throw changedMeanwhile();
+  if (gone !== 'missing') await announce(removalOf(gone, nowMs));
   await record(exchange, 'client.removed', client);
   return { status: 204 };
 }
+
+const changedMeanwhile = () => invalidRequest('the client was changed meanwhile', { status: 409 });
 
 /** Later than everything that was told of the client before. */
 const removalOf = (was: Client, nowMs: number) => ({
