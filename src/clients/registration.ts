@@ -13,7 +13,7 @@ import {
 } from '../stores/contracts/clients.ts';
 import { type KnownNames, propertyProblems } from './properties.ts';
 import { propertiesOf } from './record.ts';
-import { tierScopes } from './scopes.ts';
+import { registrableScopes } from './scopes.ts';
 
 /** The error codes of RFC 7591 3.2.2 that we use. */
 export type RegistrationErrorCode = 'invalid_redirect_uri' | 'invalid_client_metadata';
@@ -33,10 +33,10 @@ const refused = (message: string) => new RegistrationRefused('invalid_client_met
 /**
  * The properties that a registration asks for. Metadata that we do not know are ignored (RFC 7591 2), those of an operator
  * (`tier`, `tenant`, `disabled` …) too: they are not metadata of a client. Without `scope` it gets all scopes of the default
- * tier, and without a default tier none. Throws {@link RegistrationRefused}.
+ * tier but `introspect`, and without a default tier none. Throws {@link RegistrationRefused}.
  */
 export function readRegistration(metadata: Metadata, known: KnownNames): ClientProperties {
-  const offered = tierScopes(known, undefined) ?? [];
+  const offered = registrableScopes(known);
   return checked(registeredProperties(metadata, { offered, unsaid: offered }), known);
 }
 
@@ -47,7 +47,7 @@ export function readRegistration(metadata: Metadata, known: KnownNames): ClientP
 export function readRegistrationUpdate(metadata: Metadata, client: Client, known: KnownNames): ClientProperties {
   if (metadata.client_id !== client.clientId) throw refused('client_id needs to be that of the client');
   for (const issued of ISSUED) if (metadata[issued] !== undefined) throw refused(`${issued} must not be sent`);
-  const offered = [...client.scopes, ...(tierScopes(known, undefined) ?? [])];
+  const offered = [...client.scopes, ...registrableScopes(known)];
   const asked = registeredProperties(metadata, { offered, unsaid: client.scopes });
   if (asked.type !== client.type) throw refused('a confidential client cannot become public, nor the other way round');
   const { tier, limits, tenant, audience, disabled } = client;

@@ -20,6 +20,13 @@ export function tierScopes(
   return name !== undefined && Object.hasOwn(tiers, name) ? (tiers[name]?.scopes ?? []) : [];
 }
 
+/** Scopes that reach beyond what a client was given itself: `introspect` asks about everybody's tokens. */
+const BESTOWED: ReadonlySet<string> = new Set(['introspect']);
+
+/** What a client that registers itself may ask for: scopes of the default tier, but none that an operator has to bestow. */
+export const registrableScopes = (settings: TierSettings): readonly string[] =>
+  (tierScopes(settings, undefined) ?? []).filter((scope) => !BESTOWED.has(scope));
+
 /** The scopes that this client may have. */
 export function allowedScopes(
   client: Pick<ClientProperties, 'scopes' | 'tier'>,

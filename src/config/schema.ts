@@ -279,7 +279,9 @@ export const sidecarSchema = z.strictObject({
     .meta(doc('A signed statement of who is calling, for applications that verify instead of trusting the network.')),
   clients: named(client).prefault({}).meta(doc('Static client records, without secrets.')),
   tiers: named(tier).prefault({}).meta(doc('Which scopes clients of a tier may ask for; {}: tiers narrow nothing.')),
-  default_tier: name().optional().meta(doc('One of `tiers`: of clients without a tier, and of those that register.')),
+  default_tier: name()
+    .optional()
+    .meta(doc('One of `tiers`: of clients without one; who registers gets no `introspect` by it.')),
   redis: redis.optional().meta(doc('Shared state; without it everything is in memory of one replica.', 'restart')),
   postgres: postgres
     .optional()

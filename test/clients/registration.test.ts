@@ -63,6 +63,19 @@ test('H4: nobody registers a tier, tenant, limits, audience, payment or disabled
   assert.deepEqual([tier, tenant, limits, audience, disabled], [undefined, undefined, {}, [], false]);
 });
 
+test('H4: nobody gets `introspect`, which asks about the tokens of all, by registering; what an operator gave stays', () => {
+  const names: KnownNames = { ...known, tiers: { free: { scopes: ['read', 'introspect'] } } };
+  const registered = readRegistration({ redirect_uris }, names);
+  assert.deepEqual(registered.scopes, ['read']);
+  const wider = { redirect_uris, scope: 'read introspect' };
+  assert.throws(() => readRegistration(wider, names), refusal('invalid_client_metadata'));
+  const client = stored(registered);
+  const update = { ...wider, client_id: client.clientId };
+  assert.throws(() => readRegistrationUpdate(update, client, names), refusal('invalid_client_metadata'));
+  const given = { ...client, scopes: ['read', 'introspect'] };
+  assert.deepEqual(readRegistrationUpdate(update, given, names).scopes, ['read', 'introspect']);
+});
+
 test('H4: scopes beyond the default tier are refused, and without a default tier there are none', () => {
   assert.throws(() => readRegistration({ redirect_uris, scope: 'read_limited write' }, known), {
     ...refusal('invalid_client_metadata'),
