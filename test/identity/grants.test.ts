@@ -241,6 +241,17 @@ test('attack 120: what is taken from a client, its old grants and codes do not g
   assert.equal((await refresh()).aud, 'api', 'nothing was spent');
 });
 
+test('attack 120: a grant of a client that was nobody’s is refused once the client is a tenant’s, and good again after', async () => {
+  await using world = await openOAuthWorld();
+  const client = await world.addClient();
+  const { json } = await world.login(client);
+  const refresh = () => world.as(client, 'token', { grant_type: 'refresh_token', refresh_token: json.refresh_token });
+  await world.admin('PATCH', `/v1/clients/${client.id}`, { tenant: 'acme' });
+  assert.equal((await refresh()).json.error, 'invalid_grant');
+  await world.admin('PATCH', `/v1/clients/${client.id}`, { tenant: null });
+  assert.equal((await refresh()).status, 200);
+});
+
 test('resource narrows the token of a grant too (RFC 8707 2.2), and not the grant', async () => {
   await using world = await openOAuthWorld();
   const client = await world.addClient({ audience: ['api', 'payments'] });

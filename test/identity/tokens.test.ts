@@ -101,6 +101,27 @@ test('a refresh token is active for its own client until it is redeemed; asking 
   );
 });
 
+test('a refresh token says what it can still obtain: not what its client has lost since, and nothing once it can obtain nothing', async () => {
+  await using world = await openOAuthWorld();
+  const client = await world.addClient();
+  const { json } = await world.login(client);
+  const ask = async () => (await world.as(client, 'introspect', { token: json.refresh_token })).json;
+  const change = async (body: object) =>
+    assert.equal((await world.admin('PATCH', `/v1/clients/${client.id}`, body)).status, 200);
+  await change({ scopes: ['read'] });
+  assert.equal((await ask()).scope, 'read');
+  for (const [taken, back] of [
+    [{ audience: ['other'] }, { audience: [] }],
+    [{ tenant: 'acme' }, { tenant: null }],
+    [{ grant_types: ['authorization_code'] }, { grant_types: ['authorization_code', 'refresh_token'] }],
+  ] as const) {
+    await change(taken);
+    assert.deepEqual(await ask(), { active: false }, JSON.stringify(taken));
+    await change(back);
+    assert.equal((await ask()).active, true);
+  }
+});
+
 test('attack 94: a token that was active a moment ago is not any more once it, its client or its subject is revoked', async () => {
   await using world = await openOAuthWorld();
   const client = await world.addClient();

@@ -17,16 +17,28 @@ export interface Access {
 /** What a token may say beyond who it is for. */
 export type Extent = Pick<GrantHolder, 'scopes' | 'audience'>;
 
-/**
- * What of a code or grant its client may have now: what was taken from the client since, an old grant does not give it either.
- * Throws OAuthError `invalid_grant` where no audience is left, or the client has gone to another tenant.
- */
-export function extentNow({ settings }: OAuthExchange, client: Client, holder: GrantHolder): Extent {
-  if (client.tenant !== undefined && client.tenant !== holder.tenant) throw invalidGrant('tenant_changed');
+/** What of a code or grant its client may have now; else why it has nothing of it any more. */
+export function extentLeft(
+  { settings }: Pick<OAuthExchange, 'settings'>,
+  client: Client,
+  holder: GrantHolder,
+): Extent | 'tenant_changed' | 'audience_gone' {
+  // One that had none too: the person logged in to a client of nobody, and tokens of a tenant's client are the tenant's.
+  if (client.tenant !== undefined && client.tenant !== holder.tenant) return 'tenant_changed';
   const [scopes, audiences] = [settings.scopesOf(client), audienceOf(client, settings)];
   const audience = holder.audience.filter((one) => audiences.includes(one));
-  if (audience.length === 0) throw invalidGrant('audience_gone');
+  if (audience.length === 0) return 'audience_gone';
   return { scopes: holder.scopes.filter((scope) => scopes.includes(scope)), audience };
+}
+
+/**
+ * {@link extentLeft}: what was taken from the client since, an old grant does not give it either. Throws OAuthError
+ * `invalid_grant` where no audience is left, or the client has gone to another tenant.
+ */
+export function extentNow(exchange: OAuthExchange, client: Client, holder: GrantHolder): Extent {
+  const left = extentLeft(exchange, client, holder);
+  if (typeof left === 'string') throw invalidGrant(left);
+  return left;
 }
 
 /** One of the audiences, as `resource` of RFC 8707 names it; all without one. Throws OAuthError `invalid_target`. */

@@ -2,6 +2,7 @@
 // bytes, because a difference would tell a thief what the token is good for (attack 93).
 import type { Principal } from '../../core/principal.ts';
 import type { Client } from '../../stores/contracts/clients.ts';
+import { extentLeft } from './access.ts';
 import { readForm } from './body.ts';
 import { authenticateClient } from './client-authentication.ts';
 import { invalidRequest } from './errors.ts';
@@ -58,7 +59,7 @@ async function introspectAccess(exchange: OAuthExchange, caller: Client, princip
   return { status: 200, body, headers: json() };
 }
 
-/** A refresh token is its own client's business only; introspecting it spends nothing. */
+/** A refresh token is its own client's business only; it says what it can still obtain. Introspecting it spends nothing. */
 async function introspectRefresh(
   exchange: OAuthExchange,
   caller: Client,
@@ -69,13 +70,15 @@ async function introspectRefresh(
     counter === family.counter &&
     isLive(family, parts.clock.nowMs()) &&
     !isRevoked(family, family.familyId, parts, settings);
-  if (!isNext || family.client !== caller.clientId) return INACTIVE;
+  if (!isNext || family.client !== caller.clientId || !caller.grantTypes.includes('refresh_token')) return INACTIVE;
+  const left = extentLeft(exchange, caller, family);
+  if (typeof left === 'string') return INACTIVE;
   const body = {
     active: true,
     iss: family.issuer,
     sub: family.subject,
     client_id: family.client,
-    scope: family.scopes.join(' '),
+    scope: left.scopes.join(' '),
     token_type: 'refresh_token',
     exp: Math.floor(family.idleUntilMs / 1000),
     iat: Math.floor((family.rotatedAtMs ?? family.createdAtMs) / 1000),
