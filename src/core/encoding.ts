@@ -37,11 +37,13 @@ export function secretsEqual(a: string, b: string): boolean {
   return timingSafeEqual(Buffer.from(digest(a)), Buffer.from(digest(b)));
 }
 
-const NEEDS_ENCODING = /[^\x20-\x24\x26-\x2b\x2d-\x7e]/;
+const NEEDS_ENCODING = /[^\x20-\x24\x26-\x2b\x2d-\x7e]|^ | $/;
+const OUTER_BLANK = /^ | $/g;
 
 /**
  * One element of an identity header: non-ASCII, control characters, `%` and `,` become %XX of their UTF-8 bytes, so that
- * no claim value can break out of its field and a joined list splits back unambiguously.
+ * no claim value can break out of its field and a joined list splits back unambiguously. So do blanks at either end: whoever
+ * reads the field drops them, and somebody who is called ` admin` would be `admin` there (RFC 9110 section 5.5).
  */
 export function encodeHeaderElement(value: string): string {
   if (!NEEDS_ENCODING.test(value)) return value;
@@ -50,5 +52,5 @@ export function encodeHeaderElement(value: string): string {
     const plain = byte >= 0x20 && byte <= 0x7e && byte !== 0x25 && byte !== 0x2c;
     out += plain ? String.fromCharCode(byte) : `%${byte.toString(16).toUpperCase().padStart(2, '0')}`;
   }
-  return out;
+  return out.replace(OUTER_BLANK, '%20');
 }

@@ -155,19 +155,31 @@ test('attack 29: no claim value breaks out of its header', async () => {
     '\u202eadmin',
     'a\u2028b',
     '\u{1f600}',
-    ' alice ',
+    ' alice',
+    'alice ',
+    '  ',
+    ' ',
+    'a b',
     'a,b',
     '100%',
   ]) {
     const seen = await assertForwarded(at, head('GET /admin', [bearer(tokenFor({ sub }))]));
     const [value = ''] = valuesOf(seen, 'x-auth-subject');
-    assert.equal(decodeURIComponent(value), sub.trim() === sub ? sub : sub.trim(), JSON.stringify(sub));
+    assert.equal(decodeURIComponent(value), sub, JSON.stringify(sub));
     assert.match(value, /^[\x20-\x7e]*$/);
     assert.deepEqual(valuesOf(seen, 'x-auth-roles'), []);
   }
   // What PostgreSQL cannot hold could not be revoked.
   for (const sub of ['a'.repeat(65_536), 'a\0b', '\0'])
     await assertRefused(at, head('GET /admin', [bearer(tokenFor({ sub }))]), 401);
+});
+
+test('attack 29: an element with a blank in front is not its namesake without', async () => {
+  await using at = await world({ identity_headers: { 'X-Roles': 'roles', 'X-Groups': { claim: 'groups' } } });
+  const claims = { roles: ['user', ' admin'], groups: ['staff ', ' root'] };
+  const seen = await assertForwarded(at, head('GET /admin', [bearer(tokenFor(claims))]));
+  assert.deepEqual(valuesOf(seen, 'x-roles'), ['user,%20admin']);
+  assert.deepEqual(valuesOf(seen, 'x-groups'), ['staff%20,%20root']);
 });
 
 test('attack 30: an array is told from a string with a comma, and an object needs its own format', async () => {
