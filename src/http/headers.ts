@@ -34,6 +34,8 @@ export const overrideFields: readonly string[] = [
   'x-cluster-client-ip',
   'x-remote-addr',
   'x-remote-ip',
+  // HTTP_PROXY in the environment of a CGI program: the proxy of the requests that it makes (httpoxy, CVE-2016-5385).
+  'proxy',
   'x-http-method',
   'x-http-method-override',
   'x-method-override',
@@ -42,11 +44,11 @@ export const overrideFields: readonly string[] = [
 ];
 
 /**
- * One spelling for all names that some server reads alike: CGI and WSGI turn `-` into `_`, others `.` too, and names are
- * case-insensitive. `X_Auth.Subject` folds to `x-auth-subject`.
+ * One spelling for all names that some server reads alike: names are case-insensitive, CGI and WSGI turn `-` into `_`, PHP `.`
+ * too, and lighttpd whatever is no letter or digit. `X_Auth!Subject` folds to `x-auth-subject`.
  */
 export function foldName(name: string): string {
-  return name.toLowerCase().replace(/[_.]/g, '-');
+  return name.toLowerCase().replace(/[^a-z0-9]/g, '-');
 }
 
 /** True when `folded` is one of {@link overrideFields}. */

@@ -38,7 +38,7 @@ test('attack 35: X-Forwarded-Proto of a stranger is replaced', async () => {
 const overrides = [
   'X-Forwarded-Prefix', 'X-Forwarded-Port', 'X-Forwarded-Server', 'X-Original-URL', 'X-Original-URI', 'X-Rewrite-URL',
   'X-Original-Method', 'X-Original-Host', 'X-Envoy-Original-Path', 'X-Envoy-Internal', 'X-Real-IP', 'Forwarded', 'X-Forwarded',
-  'True-Client-IP', 'X-Client-IP', 'X-Cluster-Client-IP', 'X-Host',
+  'True-Client-IP', 'X-Client-IP', 'X-Cluster-Client-IP', 'X-Host', 'Proxy',
 ]; // biome-ignore format: one line reads better
 
 test('attack 36: fields that override URL, method or address are removed', async () => {

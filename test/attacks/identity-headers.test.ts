@@ -53,6 +53,9 @@ test('attack 21: an identity header with underscores beside a valid token is rem
 test('attack 22: an identity header with dots beside a valid token is removed', () =>
   lookAlikeRemoved('X.Auth.Subject', 'x.auth_subject', 'x-Auth.Subject'));
 
+test('attack 22: an identity header with any other character where lighttpd reads a line is removed', () =>
+  lookAlikeRemoved(...[..."!#$%&'*+^`|~"].map((char) => `X${char}Auth${char}Subject`), 'x-auth!subject'));
+
 test('attack 23: an identity header in any case beside a valid token is replaced by ours', () =>
   lookAlikeRemoved('X-AUTH-SUBJECT', 'x-Auth-sUBJECT'));
 

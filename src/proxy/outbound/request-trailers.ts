@@ -41,7 +41,7 @@ export function passableTrailers(exchange: Exchange): string[] {
   const inHead = new Set(listTokens(fields?.connection ?? '').map(foldName));
   // A second value beside the one that was judged.
   for (let at = 0; at < rawFields.length; at += 2) inHead.add(foldName(rawFields[at] as string));
-  const isCredential = (folded: string) => route?.sources.some(({ name }) => foldName(name) === `header ${folded}`);
+  const isCredential = (folded: string) => route?.sources.some(({ name }) => foldName(name) === `header-${folded}`);
   // What a head may not say, a trailer may not either.
   const { forward } = generation.readFields(request.rawTrailers);
   const passed: string[] = [];
