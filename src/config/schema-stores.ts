@@ -87,7 +87,9 @@ export const postgres = z.strictObject({
   connections: z.int().min(2).max(1000).prefault(10).meta(doc('Most connections of this replica.', 'restart')),
   timeout: duration()
     .prefault('2s')
-    .meta(doc('Longest a call waits for a connection, and longest a statement runs.', 'restart')),
+    .meta(
+      doc('Longest each may take: waiting for a connection, making one, its first answer, a statement.', 'restart'),
+    ),
   tls: z
     .strictObject({ ca: secret().optional().meta(doc('PEM of the only CA to trust.', 'restart')) })
     .optional()

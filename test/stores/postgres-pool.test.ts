@@ -187,6 +187,26 @@ test('a server that stalls without closing is given up, and the connection with 
   }
 });
 
+test('a server that says nothing at all is given up after the timeout, however long statements may run', {
+  timeout: 60_000,
+}, async () => {
+  await using database = await openTestDatabase();
+  const pool = database.open({ timeoutMs: 200 });
+  const [row] = await pool.run('test', (sql) => sql`select pg_backend_pid() as pid`);
+  process.kill(row?.pid as number, 'SIGSTOP');
+  try {
+    const slow = { timeoutMs: 10 * 60_000 };
+    await assert.rejects(
+      pool.run('test', (sql) => sql`select 1`, slow),
+      unavailable,
+    );
+    const [slept] = await pool.run('test', (sql) => sql`select pg_sleep(1), 1 as one`, slow);
+    assert.equal(slept?.one, 1, 'one that has begun is waited for');
+  } finally {
+    process.kill(row?.pid as number, 'SIGCONT');
+  }
+});
+
 test('a server that takes connections and says nothing is given up after the timeout', async () => {
   // Unreferenced: a test that fails must not hold the run.
   const silent = createServer((socket) => socket.unref()).listen(0, '127.0.0.1');

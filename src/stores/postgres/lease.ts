@@ -4,12 +4,24 @@ import { storeUnavailable } from '../../core/errors.ts';
 import { type Client, openClient, type PostgresSettings, type Sql } from './connection.ts';
 import { isOrderly } from './errors.ts';
 
+/** How long PostgreSQL may take, in ms. */
+export interface TransactionBounds {
+  /** To answer BEGIN on a connection that stands; as long again where one has to be made, which the driver bounds likewise. */
+  readonly beginMs: number;
+  /** For the whole transaction. */
+  readonly wholeMs: number;
+}
+
+/** Resolves once BEGIN was answered, with what went wrong. */
+type Begun = Promise<{ readonly error: unknown } | undefined>;
+
 /** A connection of the pool. Used by one transaction at a time. */
 export class Lease {
   readonly #client: Client;
   readonly #madeMs = performance.now();
   readonly #sql: Sql;
   #broken = false;
+  #stands = false;
   #ended: Promise<void> | undefined;
 
   /** Of the pool, when it was made. */
@@ -42,21 +54,29 @@ export class Lease {
 
   /**
    * `beginning` (BEGIN and its settings in one message), `work`, COMMIT; ROLLBACK when work rejects. Rejects with what went
-   * wrong first. After `deadlineMs` the connection is given up, wherever the transaction stood.
+   * wrong first. Beyond its bounds the connection is given up, wherever the transaction stood.
    */
-  async transaction<T>(beginning: string, work: (sql: Sql) => Promise<T>, deadlineMs: number): Promise<T> {
+  async transaction<T>(
+    beginning: string,
+    work: (sql: Sql) => Promise<T>,
+    { beginMs, wholeMs }: TransactionBounds,
+  ): Promise<T> {
     const { promise: late, reject } = Promise.withResolvers<never>();
-    const timer = setTimeout(() => {
+    const giveUp = () => {
       void this.end();
       reject(storeUnavailable('PostgreSQL did not answer in time'));
-    }, deadlineMs);
-    const whole = this.#whole(beginning, work);
-    // When the deadline won, what becomes of the rest is nobody's concern.
+    };
+    const timer = setTimeout(giveUp, wholeMs);
+    const begun = this.#begin(beginning);
+    const isBegun = withinMs(this.#stands ? beginMs : 2 * beginMs, begun, giveUp);
+    const whole = this.#whole(work, begun);
+    // When a bound won, what becomes of the rest is nobody's concern.
     whole.catch(() => undefined);
     try {
       return await Promise.race([whole, late]);
     } finally {
       clearTimeout(timer);
+      clearTimeout(isBegun);
     }
   }
 
@@ -67,16 +87,24 @@ export class Lease {
     return this.#ended;
   }
 
-  async #whole<T>(beginning: string, work: (sql: Sql) => Promise<T>): Promise<T> {
-    // Sent and not waited for: the first statement follows in the same round trip. Were BEGIN refused alone, that statement
-    // would find no table, because BEGIN also sets the search_path; and the connection is given up.
-    const begun = this.#client.unsafe(beginning).then(
-      () => undefined,
+  /**
+   * Sent and not waited for: the first statement follows in the same round trip. Were BEGIN refused alone, that statement would
+   * find no table, because BEGIN also sets the search_path; and the connection is given up.
+   */
+  #begin(beginning: string): Begun {
+    return this.#client.unsafe(beginning).then(
+      () => {
+        this.#stands = true;
+        return undefined;
+      },
       (error: unknown) => {
         this.#broken = true;
         return { error };
       },
     );
+  }
+
+  async #whole<T>(work: (sql: Sql) => Promise<T>, begun: Begun): Promise<T> {
     try {
       const result = await this.#worked(work, begun);
       const { command } = await this.#sql.unsafe('commit');
@@ -101,10 +129,7 @@ export class Lease {
   }
 
   /** The result of `work`, unless the transaction did not begin: that is what went wrong first. */
-  async #worked<T>(
-    work: (sql: Sql) => Promise<T>,
-    begun: Promise<{ readonly error: unknown } | undefined>,
-  ): Promise<T> {
+  async #worked<T>(work: (sql: Sql) => Promise<T>, begun: Begun): Promise<T> {
     const working = work(this.#sql);
     working.catch(() => undefined);
     const failed = await begun;
@@ -120,6 +145,16 @@ export class Lease {
       this.#broken = true;
     }
   }
+}
+
+/** Calls `giveUp` unless `answer` has come by then; the timer that is to be cleared. */
+function withinMs(ms: number, answer: Promise<unknown>, giveUp: () => void): NodeJS.Timeout {
+  let isAnswered = false;
+  void answer.then(() => {
+    isAnswered = true;
+  });
+  // Read first what has arrived: a process that stood still, and not PostgreSQL, may have let the time pass.
+  return setTimeout(() => setImmediate(() => isAnswered || giveUp()), ms);
 }
 
 /** The client as work sees it: every statement asks `check` first. */

@@ -6,7 +6,7 @@ import { storeUnavailable } from '../../core/errors.ts';
 import type { StoreHealth } from '../contracts/health.ts';
 import { type PostgresSettings, quoted, type Sql } from './connection.ts';
 import { isConflict, isLostStatement, isStaleStatement, storeError } from './errors.ts';
-import { Lease } from './lease.ts';
+import { Lease, type TransactionBounds } from './lease.ts';
 
 /** A piece of work inside one transaction. It may run again, so it changes nothing but the database. */
 export type Work<T> = (sql: Sql) => Promise<T>;
@@ -194,7 +194,7 @@ export class PostgresPool implements Postgres, AsyncDisposable {
   async #once<T>(isolation: string, work: Work<T>, options: CallOptions): Promise<T> {
     const lease = await this.#lease();
     try {
-      const result = await lease.transaction(this.#beginning(isolation, options), work, this.#deadline(options));
+      const result = await lease.transaction(this.#beginning(isolation, options), work, this.#bounds(options));
       this.#answered = true;
       return result;
     } catch (error) {
@@ -216,8 +216,9 @@ export class PostgresPool implements Postgres, AsyncDisposable {
     ].join('; ');
   }
 
-  #deadline({ timeoutMs = this.#settings.timeoutMs }: CallOptions): number {
-    return this.#settings.timeoutMs + 2 * timeoutMs + 1000;
+  #bounds({ timeoutMs = this.#settings.timeoutMs }: CallOptions): TransactionBounds {
+    const beginMs = this.#settings.timeoutMs;
+    return { beginMs, wholeMs: beginMs + 2 * timeoutMs + 1000 };
   }
 
   #lease(): Promise<Lease> {
