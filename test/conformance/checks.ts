@@ -132,6 +132,17 @@ export function checkStoreConformance(backend: string, open: () => Promise<Opene
         assert.notEqual((await hit(store, [b], now))[0], -1, `at ${now - at}`);
     });
 
+    it(`attack 105: ${algorithm}: a clock that is set right keeps count of many: not one more, not one less`, async ({
+      store,
+    }) => {
+      const a = charge(2502, 60_000, { algorithm });
+      const ahead = START + 3_600_000;
+      for (let n = 0; n < 25; n += 1) await store.check(Array<Charge[]>(100).fill([a]), ahead);
+      const left = [];
+      for (let n = 0; n < 3; n += 1) left.push((await hit(store, [a], START))[0]);
+      assert.deepEqual(left, [1, 0, -1]);
+    });
+
     it(`attack 105: ${algorithm}: what is only looked at after a step back is told alike and not moved`, async ({
       store,
     }) => {

@@ -205,12 +205,15 @@ end
 local function write(name)
   local at = loaded[name]
   if at.log then
-    local hits = at.hits
+    local hit = string.format('%.0f', at.time)
     if at.moved then
       call('DEL', name)
-      hits = at.len + hits
+      -- One by one, 100,000 would hold Redis up for 0.3 s.
+      local some = {}
+      for n = 1, min(at.len, 1000) do some[n] = hit end
+      for left = at.len, 1, -1000 do call('RPUSH', name, unpack(some, 1, min(left, 1000))) end
     end
-    for _ = 1, hits do call('RPUSH', name, string.format('%.0f', at.time)) end
+    for _ = 1, at.hits do call('RPUSH', name, hit) end
     -- From the newest hit on: a clock that is behind would let Redis drop the hits of before at once when it is set right.
     call('PEXPIRE', name, at.time - now + at.window)
   elseif at.fresh then
