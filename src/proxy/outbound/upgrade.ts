@@ -1,9 +1,9 @@
 // WebSockets: an upgrade that the pipeline has accepted gets a connection to an endpoint, on which http-proxy shakes hands and
 // pipes. We end the tunnel when its token expires or is revoked and when we drain, with a close frame between two frames of
 // the upstream (design 4.11, attack 52).
-import { Agent, type IncomingHttpHeaders } from 'node:http';
+import { Agent, type ClientRequest, type IncomingHttpHeaders, type IncomingMessage, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
-import type { Duplex } from 'node:stream';
+import { type Duplex, pipeline } from 'node:stream';
 import HttpProxy from 'http-proxy';
 import type { Reason } from '../../core/reasons.ts';
 import { findField } from '../../http/headers.ts';
@@ -41,10 +41,6 @@ export function websocketEnding(answerer: Answerer): Ending & { close(): void } 
       pruneHandshakeAnswer(response.headers, 101);
       tunnel.opened(response.headers, upstreamSocket);
     });
-    outgoing.once('response', (response) => {
-      pruneHandshakeAnswer(response.headers, response.statusCode ?? 502);
-      tunnel.answered(response.statusCode ?? 502);
-    });
   });
   return {
     refuse(exchange, reason) {
@@ -75,6 +71,7 @@ export function websocketEnding(answerer: Answerer): Ending & { close(): void } 
         proxy.ws(request, exchange.socket as Socket, exchange.upgradeHead as Buffer, options as never, () =>
           tunnel.failed(),
         );
+        tunnel.relaysAnswer();
       });
     },
     close: () => proxy.close(),
@@ -100,7 +97,10 @@ class GivenSocket extends Agent {
 /** What http-proxy reads of a request: our fields instead of the client's. */
 function outgoingRequest(exchange: Exchange): Exchange['request'] {
   const flat = upstreamFields(exchange);
-  const headers: Record<string, string | string[]> = { connection: 'Upgrade', upgrade: 'websocket' };
+  // Without a prototype, or a field `constructor` would be sent with the value that every object has.
+  const headers: Record<string, string | string[]> = Object.create(null);
+  headers.connection = 'Upgrade';
+  headers.upgrade = 'websocket';
   for (let at = 0; at < flat.length; at += 2) {
     const name = (flat[at] as string).toLowerCase();
     const before = headers[name];
@@ -130,9 +130,12 @@ class Tunnel implements OpenExchange {
   #endpoint: Endpoint | undefined;
   #unreached = 0;
   #outgoing: { destroy(): void } | undefined;
+  #asked: ClientRequest | undefined;
   #upstream: Socket | undefined;
   #settled = false;
   #cutting = false;
+  /** Status of an answer that is no 101 and on its way to the client. */
+  #relayed: number | undefined;
 
   constructor(exchange: Exchange, answerer: Answerer, ending: Ending) {
     this.exchange = exchange;
@@ -174,8 +177,14 @@ class Tunnel implements OpenExchange {
   }
 
   /** The handshake is on its way; it is given up when the client leaves first. */
-  asked(outgoing: { destroy(): void }): void {
+  asked(outgoing: ClientRequest): void {
     this.#outgoing = outgoing;
+    this.#asked = outgoing;
+  }
+
+  /** Called when the library listens: its own relay of an answer that is no 101 holds in memory what a client does not read. */
+  relaysAnswer(): void {
+    this.#asked?.removeAllListeners('response').once('response', (answer) => this.#relay(answer));
   }
 
   opened(headers: IncomingHttpHeaders, upstream: Socket): void {
@@ -204,22 +213,65 @@ class Tunnel implements OpenExchange {
     this.#answerer.finished(this.exchange, 101);
   }
 
-  /** The upstream answered without upgrading; http-proxy relays the answer and closes. */
-  answered(status: number): void {
+  /** The upstream answered without upgrading: what it says goes to the client, and the connection ends with it. */
+  #relay(answer: IncomingMessage): void {
+    const { exchange } = this;
+    const status = answer.statusCode as number;
+    exchange.answeredAtMs = this.#answerer.clock.monotonicMs();
     this.#judge(status);
-    this.#answerer.finished(this.exchange, status);
+    pruneHandshakeAnswer(answer.headers, status);
+    const response = new ServerResponse(exchange.request);
+    response.shouldKeepAlive = false;
+    response.assignSocket(this.#client);
+    // Node's server tells its responses; this connection has left it.
+    this.#client.on('drain', () => response.emit('drain'));
+    try {
+      response.writeHead(status, answer.statusMessage, answer.headers);
+    } catch {
+      response.detachSocket(this.#client);
+      answer.destroy();
+      this.#ending.refuse(exchange, 'upstream_invalid');
+      return;
+    }
+    this.#relayed = status;
+    this.#moved();
+    answer.on('data', () => this.#moved());
+    answer.once('error', () => this.#abort('upstream_reset'));
+    pipeline(answer, response, (error) => {
+      if (error != null) return;
+      this.#answerer.finished(exchange, status);
+      this.#client.destroySoon();
+    });
   }
 
-  /** The connection broke: before an answer, or under the tunnel. */
+  #moved(): void {
+    this.deadlineMs = this.#answerer.clock.monotonicMs() + (this.exchange.route as Route).idleTimeoutMs;
+  }
+
+  /** Never ended as if it were whole (attack 55), nor with words of ours in the middle of it. */
+  #abort(reason: Reason): void {
+    this.#client.destroy();
+    if (this.#relayed !== undefined) this.#answerer.finished(this.exchange, this.#relayed, reason);
+  }
+
+  /** The connection broke: before an answer, under the tunnel, or in the middle of another answer. */
   failed(): void {
     if (this.exchange.ended) return;
+    if (this.#relayed !== undefined) {
+      this.#abort('upstream_reset');
+      return;
+    }
     this.#judge(undefined);
     this.#ending.refuse(this.exchange, 'upstream_reset');
   }
 
-  /** The upstream has not answered the handshake in time. */
+  /** The upstream has not answered the handshake in time, or what it answered instead does not move. */
   expire(): void {
     this.#cutting = true;
+    if (this.#relayed !== undefined) {
+      this.#abort('upstream_timeout');
+      return;
+    }
     this.#judge(undefined);
     this.#ending.refuse(this.exchange, 'upstream_timeout');
   }
