@@ -3,7 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { ask, type SentinelDeployment } from '../support/redis-sentinel.ts';
 import type { RedisServer } from '../support/redis-server.ts';
 import type { Relay } from '../support/relay.ts';
-import type { Loss } from './callers.ts';
+import type { Loss } from './books.ts';
 import type { Deployment, World } from './world.ts';
 
 /** One thing that breaks. */

@@ -12,6 +12,9 @@ const MAIN = resolve(import.meta.dirname, '../../src/main.ts');
 /** Longer than this is a hang: above the response timeout and the timeout of Redis with ample room for a busy machine. */
 export const HANG_MS = 20_000;
 
+/** Where the issuer that the sidecars are themselves is to be found by its clients. */
+export const ISSUER_HOST = 'id.chaos.test';
+
 const PATIENCE = { headersTimeout: HANG_MS, bodyTimeout: HANG_MS };
 
 /** What is logged where an error went past everybody who could have answered for it. */
@@ -30,6 +33,11 @@ export interface Answer {
   readonly text: string;
   /** `code` of a problem document, or of the error. */
   readonly code: string;
+}
+
+/** `code` of a problem document, `error` of an OAuth answer, or the status; `ok` below 400. */
+export function codeOf(status: number, text: string): string {
+  return status < 400 ? 'ok' : (/"(?:code|error)":"(\w+)"/.exec(text)?.[1] ?? String(status));
 }
 
 /** One sidecar. */
@@ -61,6 +69,11 @@ export class Replica implements AsyncDisposable {
   get pid(): number | undefined {
     const { pid, exitCode = 0, signalCode } = this.#child ?? {};
     return exitCode === null && signalCode === null ? pid : undefined;
+  }
+
+  /** Of the proxy. */
+  get port(): number {
+    return this.#ports[0] as number;
   }
 
   /** Chooses the ports, writes `config` with them, and starts. */
@@ -135,6 +148,21 @@ export class Replica implements AsyncDisposable {
     return this.#call(0, { method, path, headers, ...(method === 'POST' ? { body: 'order' } : {}) });
   }
 
+  /** One call of an OAuth endpoint on the proxy port, by a client with its secret. */
+  oauth(
+    endpoint: string,
+    { id, secret }: { id: string; secret: string },
+    form: Record<string, string>,
+  ): Promise<Answer> {
+    const headers = {
+      host: ISSUER_HOST,
+      authorization: `Basic ${Buffer.from(`${id}:${secret}`).toString('base64')}`,
+      'content-type': 'application/x-www-form-urlencoded',
+    };
+    const body = new URLSearchParams(form).toString();
+    return this.#call(0, { method: 'POST', path: `/.doorward/oauth/${endpoint}`, headers, body });
+  }
+
   /** One call of the admin API, over its socket. */
   admin(method: 'GET' | 'POST' | 'PUT', path: string, body?: object): Promise<Answer> {
     const json = body && { headers: { 'content-type': 'application/json' }, body: JSON.stringify(body) };
@@ -163,7 +191,7 @@ export class Replica implements AsyncDisposable {
       });
       status = answer.statusCode;
       const text = await answer.body.text();
-      return { status, text, code: status < 400 ? 'ok' : (/"code":"(\w+)"/.exec(text)?.[1] ?? String(status)) };
+      return { status, text, code: codeOf(status, text) };
     } catch (error) {
       const { code = 'error' } = error as NodeJS.ErrnoException;
       return { status: 0, text: String(error), code: status === 0 ? code : `cut_${status}` };

@@ -4,10 +4,14 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
 import { ensureRedisServer } from '../support/redis-server.ts';
-import { Callers, type Row } from './callers.ts';
+import { Books, type Row } from './books.ts';
+import { Callers, type Party } from './callers.ts';
 import { bound } from './ending.ts';
 import { type ChaosEvent, events } from './events.ts';
 import { Growth } from './growth.ts';
+import { Limited } from './limited.ts';
+import { OAuthClients } from './oauth.ts';
+import { Streams } from './streams.ts';
 import { untilWhole } from './whole.ts';
 import { type Deployment, deployments, openWorld } from './world.ts';
 
@@ -100,35 +104,52 @@ function* schedule(deployment: Deployment, random: () => number): Generator<Plan
 async function chaos(deployment: Deployment): Promise<boolean> {
   const random = randomFrom(seed);
   await using world = await openWorld(deployment);
-  await using callers = new Callers(world, random);
+  const books = new Books();
+  const callers = new Callers(world, books, random);
+  const clients = new OAuthClients(world, books, callers, random);
+  const parties: readonly Party[] = [
+    callers,
+    clients,
+    new Streams(world, books, callers, random),
+    new Limited(books, callers),
+  ];
   await untilWhole(world, callers.good);
+  await clients.open();
   await callers.revokeMany(count);
   const beganMs = performance.now();
   console.log(`chaos: Redis ${deployment}, seed ${seed}, ${callers.revokedCount} tokens revoked before`);
   using growth = new Growth(world.replicas, lengthMs);
-  callers.start();
+  const stop = async () => void (await Promise.all(parties.map((party) => party.stop())));
+  await using stopping = new AsyncDisposableStack();
+  stopping.defer(stop);
+  for (const party of parties) party.start();
   await sleep(1000);
   for (const { event, ms } of schedule(deployment, random)) {
-    const row = callers.begin(event.name);
+    const row = books.begin(event.name);
     console.log(`${((performance.now() - beganMs) / 1000).toFixed(1).padStart(7)} s  ${event.name}, ${ms} ms`);
-    await callers.lose(event.losses);
+    books.lose(event.losses);
+    await callers.settle();
     await event.run(world, ms);
     const healedMs = performance.now();
     const { sinceMs, last } = await untilWhole(world, callers.good);
     const recoveryMs = Math.max(0, sinceMs - healedMs);
     row.recoveryMs = Math.max(recoveryMs, row.recoveryMs || 0);
     if (recoveryMs > LONG_MS) console.log(`          whole again after ${seconds(recoveryMs)}, last: ${last}`);
+    books.recovered();
     callers.recovered();
     await sleep(CALM_MS);
   }
-  await callers.finish();
+  await stop();
+  for (const party of parties) await party.conclude?.();
+  books.compare(world.application.seen());
   for (const { name, defects } of world.replicas)
-    callers.violations.push(...defects.map((line) => `logged by ${name}: ${line}`));
-  print(callers, performance.now() - beganMs);
+    books.violations.push(...defects.map((line) => `logged by ${name}: ${line}`));
+  print(books, callers.revokedCount, performance.now() - beganMs);
+  for (const { told } of parties) if (told !== undefined) console.log(told);
   for (const { name, errors } of world.replicas)
     console.log(`errors logged by ${name}: ${JSON.stringify([...errors])}`);
   const grown = values.smoke ? [] : told(growth);
-  return callers.violations.length + grown.length === 0;
+  return books.violations.length + grown.length === 0;
 }
 
 /** Prints whether the sidecars have grown; answers those that have. */
@@ -140,7 +161,7 @@ function told(growth: Growth): readonly string[] {
 }
 
 /** The table, and what must not have happened. */
-function print({ rows, violations, revokedCount }: Callers, lastedMs: number): void {
+function print({ rows, violations }: Books, revokedCount: number, lastedMs: number): void {
   const line = ({ event, times, requests, allowed, refused, wrongAllows, wrong5xx, worstMs, recoveryMs }: Row) => {
     const codes = [...refused].map(([code, times]) => `${code} ${times}`).join(', ');
     const figures = [wrongAllows, wrong5xx, `${Math.round(worstMs)} ms`];

@@ -13,7 +13,7 @@ import { type RedisServer, startRedis } from '../support/redis-server.ts';
 import { type Relay, startRelay } from '../support/relay.ts';
 import { testIssuerBlock } from '../support/sidecar.ts';
 import { type Application, startApplication } from './application.ts';
-import { Replica } from './replica.ts';
+import { ISSUER_HOST, Replica } from './replica.ts';
 
 /** How Redis is deployed. */
 export const deployments = ['single', 'sentinel', 'cluster'] as const;
@@ -39,6 +39,11 @@ const REDIS_TIMEOUT = '2s';
 /** Prefixes of the routes, by what their limit does while Redis is away. */
 export const routes = ['/local', '/allow', '/deny'] as const;
 
+/** The route whose limit is reached; exact, so that every window of it can be held against the rate. */
+export const tight = { path: '/tight', limit: 20, windowMs: 10_000, rate: '20/10s' } as const;
+
+const oauthLimits = ['token', 'introspect', 'revoke', 'register', 'userinfo', 'documents', 'failures'];
+
 /** The configuration of one replica, without its ports. */
 function configOf(at: { redis: object; postgresUrl: string; application: string; kek: string }, onStoreDown: string) {
   const limit = (mode: string) => ({ key: 'subject', rate: '100000/1m', on_store_down: mode });
@@ -46,14 +51,22 @@ function configOf(at: { redis: object; postgresUrl: string; application: string;
     version: 1,
     name: 'chaos',
     // All callers have one address: it must not be slowed down for the tokens that a wrong clock refuses.
-    proxy: { bad_tokens: '1000000/1m' },
+    proxy: { bad_tokens: '1000000/1m', endpoints: { oauth: true }, trusted_proxies: ['127.0.0.0/8'] },
     upstreams: { app: { url: at.application } },
-    issuers: { test: testIssuerBlock },
-    limits: { by_local: limit('local'), by_allow: limit('allow'), by_deny: limit('deny') },
-    defaults: { response_timeout: '3s' },
-    routes: Object.fromEntries(
-      routes.map((prefix) => [prefix.slice(1), { match: { prefix }, limits: [`by_${prefix.slice(1)}`] }]),
-    ),
+    issuers: { test: testIssuerBlock, self: { issuer: `https://${ISSUER_HOST}`, audience: ['api'], sign: {} } },
+    oauth: { refresh_grace: '5m', limits: Object.fromEntries(oauthLimits.map((name) => [name, 'roomy'])) },
+    limits: {
+      ...{ by_local: limit('local'), by_allow: limit('allow'), by_deny: limit('deny') },
+      roomy: { key: 'ip', rate: '1000000/1m' },
+      tight: { key: 'subject', rate: tight.rate, algorithm: 'log' },
+    },
+    defaults: { response_timeout: '3s', issuers: ['test', 'self'] },
+    routes: {
+      ...Object.fromEntries(
+        routes.map((prefix) => [prefix.slice(1), { match: { prefix }, limits: [`by_${prefix.slice(1)}`] }]),
+      ),
+      tight: { match: { prefix: tight.path }, limits: ['tight'] },
+    },
     redis: { ...at.redis, timeout: REDIS_TIMEOUT },
     postgres: { url: { value: at.postgresUrl }, timeout: '2s' },
     sealing: { kek: { key: { value: at.kek } } },
