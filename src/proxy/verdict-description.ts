@@ -58,6 +58,9 @@ const readers: Readonly<Record<VerdictFlavour, (exchange: Exchange) => Descripti
     const uri = findField(rawFields, 'x-original-uri');
     const absolute = url === undefined ? undefined : ABSOLUTE_URL.exec(url);
     if (absolute === null) return undefined;
+    // A front that describes by the one may let the other through, which names a site of its own.
+    const sent = findField(rawFields, 'host')?.toLowerCase();
+    if (absolute && uri !== undefined && absolute[1]?.toLowerCase() !== sent) return undefined;
     const fromUrl = absolute && (absolute[2] ?? '/');
     const target = uri ?? fromUrl;
     if (target === undefined || method === undefined || (fromUrl !== undefined && fromUrl !== target)) return undefined;

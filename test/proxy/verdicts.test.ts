@@ -116,6 +116,23 @@ test('attack 41: a trusted peer that describes a request twice is refused', asyn
   assert.equal(await verdictOf(at, 'nginx', '/public', ['X-Original-URI: /public', token]), 400);
 });
 
+test('attack 36: an X-Original-URL beside X-Original-URI chooses no other site than Host', async () => {
+  const routes = {
+    shop: { match: { prefix: '/', hosts: ['shop.test'] } },
+    open: { match: { prefix: '/', hosts: ['open.test'] }, auth: 'none' },
+  };
+  await using at = await world({ routes, proxy: verdicts });
+  // A front that describes by X-Original-URI alone hands on what its client says in X-Original-URL.
+  const statusOf = async (host: string, ...fields: readonly string[]) => {
+    const described = [`Host: ${host}`, 'X-Original-URI: /orders', 'X-Original-Method: GET', ...fields];
+    return (await ask(at.port, head('GET /.doorward/verdict/nginx', described))).status;
+  };
+  assert.equal(await statusOf('shop.test'), 401);
+  assert.equal(await statusOf('shop.test', 'X-Original-URL: http://open.test/orders'), 403);
+  assert.equal(await statusOf('shop.test', 'X-Original-URL: http://SHOP.test/orders'), 401);
+  assert.equal(await statusOf('open.test', 'X-Original-URL: http://open.test/orders'), 200);
+});
+
 test('attack 43: the forward verdict needs method, target and host; two methods in one field are none', async () => {
   await using at = await world({ proxy: verdicts });
   const all = ['X-Forwarded-Uri: /public', 'X-Forwarded-Method: GET', 'X-Forwarded-Host: app'];
