@@ -47,8 +47,9 @@ export interface Start {
 
 /** Starts the program. */
 export function start(args: readonly string[], { cwd, env = {}, input }: Start): Running {
-  const { PATH = '', HOME = '' } = process.env;
-  const child = spawn(process.execPath, [MAIN, ...args], { cwd, env: { PATH, HOME, ...env } });
+  // The cache that test/run.ts names: without it every process strips and compiles the whole program anew.
+  const { PATH, HOME, NODE_COMPILE_CACHE } = process.env;
+  const child = spawn(process.execPath, [MAIN, ...args], { cwd, env: { PATH, HOME, NODE_COMPILE_CACHE, ...env } });
   const seen = { out: '', err: '' };
   child.stdout.on('data', (chunk) => (seen.out += chunk));
   child.stderr.on('data', (chunk) => (seen.err += chunk));
