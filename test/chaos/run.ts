@@ -28,6 +28,9 @@ const SMOKE_MS = 600;
 const SMOKE_DEADLINE_S = 240;
 const OVERSHOOT_S = 600;
 
+/** In a shorter run V8 is still sizing its heap. */
+const SHORTEST_JUDGED_MIN = 10;
+
 /** Calm after each event, at which nothing explains a failure any more. */
 const CALM_MS = 300;
 
@@ -148,7 +151,7 @@ async function chaos(deployment: Deployment): Promise<boolean> {
   for (const { told } of parties) if (told !== undefined) console.log(told);
   for (const { name, errors } of world.replicas)
     console.log(`errors logged by ${name}: ${JSON.stringify([...errors])}`);
-  const grown = values.smoke ? [] : told(growth);
+  const grown = values.smoke || minutes < SHORTEST_JUDGED_MIN ? [] : told(growth);
   return books.violations.length + grown.length === 0;
 }
 
