@@ -2,6 +2,7 @@
 // goes to an HTTP/1.1 upstream has already been read as that. Pure. nghttp2 has refused what breaks the protocol before: names
 // in upper case, connection fields, missing or repeated pseudo-fields; it drops fields whose name or value is malformed, as
 // if the client had not sent them. RFC 9113 sections 8.2 and 8.3; what is said twice is refused again here.
+import { METHODS } from 'node:http';
 import type { Reason } from '../../core/reasons.ts';
 
 /** A request head as node's HTTP/1.1 parser would have read it. */
@@ -16,6 +17,8 @@ export interface RequestHead {
 const NAME = /^[!#$%&'*+.^_`|~0-9a-z-]+$/;
 /** No control but tab, and no blank at either end: CR, LF and NUL would end a line of HTTP/1.1 (RFC 9113 section 8.2.1). */
 const VALUE = /^(?![\t ])[\t\x20-\x7e\x80-\xff]*(?<![\t ])$/;
+/** A closed list, as for HTTP/1.1: `post` is POST to many an application, and `PRI` the end of a connection to it. */
+const KNOWN_METHODS: ReadonlySet<string> = new Set(METHODS);
 const CONNECTION_FIELDS = new Set([
   'connection',
   'proxy-connection',
@@ -111,7 +114,7 @@ function takePseudo(pseudo: Partial<Pseudo>, name: string, value: string): boole
 function refusalOf(pseudo: Partial<Pseudo>, secure: boolean, expect: string | undefined): Reason | undefined {
   const { ':method': method, ':scheme': scheme, ':path': path } = pseudo;
   if (method === 'CONNECT') return 'connect_unsupported';
-  if (method === undefined || path === undefined) return 'request_malformed';
+  if (method === undefined || path === undefined || !KNOWN_METHODS.has(method)) return 'request_malformed';
   // Without TLS here it may have ended before us, and either scheme be true.
   if (scheme !== 'https' && (secure || scheme !== 'http')) return 'request_malformed';
   // An absolute URL here would be a second authority.
