@@ -4,6 +4,8 @@ import { ConfigError } from '../config/problem.ts';
 import type { ConfigHolder, ReloadOutcome } from '../config/reload.ts';
 import { shipConfig } from '../config/shipped.ts';
 import type { Current } from './generations.ts';
+import type { Switching } from './switching.ts';
+import type { SeatedParts } from './worker-seat.ts';
 import type { WorkerPool } from './workers.ts';
 
 /** What the primary does it with. */
@@ -38,6 +40,21 @@ export async function reloadTogether({ holder, pool, compile, switchTo }: Togeth
   take();
   if (changed) await pool.decide('use');
   return { ok: true, changed, restartNeeded };
+}
+
+/** A worker's part: compiles what the primary gives it, and uses that or what is in use when the primary has decided. */
+export function twoSteps(holder: ConfigHolder, switching: Switching): Pick<SeatedParts, 'prepare' | 'decide'> {
+  let prepared: Current | undefined;
+  return {
+    prepare(loaded) {
+      prepared = switching.compile(loaded);
+    },
+    decide(what) {
+      const compiled = what === 'use' ? prepared : undefined;
+      if (compiled === undefined) switching.switchTo(switching.compile(switching.current().loaded));
+      else holder.reload(() => switching.switchTo(compiled));
+    },
+  };
 }
 
 const refusedThere = (file: string, message: string) =>

@@ -1,8 +1,9 @@
 // The program of a worker process, started by worker-slot.ts and by nobody else. Signals are the primary's business: a
 // terminal or a service manager sends them to all processes at once, and only the primary knows what is to follow.
-import { openSidecar, type Sidecar } from '../app.ts';
+import { openSidecar } from '../app.ts';
 import { openLog } from '../telemetry/log.ts';
 import { surviveDefects } from './defects.ts';
+import type { Sidecar } from './sidecar.ts';
 import { takeSeat } from './worker-seat.ts';
 
 let sidecar: Sidecar | undefined;

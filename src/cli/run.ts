@@ -1,6 +1,6 @@
 // `doorward run`: the sidecar in the foreground, until a signal ends it. Everything that serves is opened by app.ts.
 import type { Command } from 'commander';
-import type { Sidecar } from '../app.ts';
+import type { Sidecar } from '../app/sidecar.ts';
 import { CliError } from './exit-codes.ts';
 import type { Terminal } from './terminal.ts';
 

@@ -6,7 +6,7 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { type AddressInfo, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import type { Sidecar } from '../app.ts';
+import type { Sidecar } from '../app/sidecar.ts';
 import type { SidecarInput } from '../config/schema.ts';
 import { type AdminOptions, callAdmin } from './admin-client.ts';
 import { CliError } from './exit-codes.ts';

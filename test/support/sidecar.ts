@@ -2,7 +2,8 @@
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { openSidecar, type Sidecar, type SidecarOptions } from '../../src/app.ts';
+import type { Sidecar, SidecarOptions } from '../../src/app/sidecar.ts';
+import { openSidecar } from '../../src/app.ts';
 import type { Clock } from '../../src/core/clock.ts';
 import { openLog } from '../../src/telemetry/log.ts';
 import { mintKey, mintToken } from './minting.ts';
