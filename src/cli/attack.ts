@@ -9,6 +9,7 @@ import { progressLines } from './attack-progress.ts';
 import type { Firing, Outcome, Verdict } from './attack-run.ts';
 import type { AttackTarget } from './attack-target.ts';
 import { CliError } from './exit-codes.ts';
+import { loadOrExplain } from './load-config.ts';
 import { readToken, type Terminal, tableLines } from './terminal.ts';
 import { version } from './version.ts';
 
@@ -121,19 +122,6 @@ function parseUrl(text: string): URL {
   if (url === undefined || !/^https?:$/.test(url.protocol))
     throw new CliError('usage', '--url needs an http(s):// URL');
   return url;
-}
-
-async function loadOrExplain(file: string, terminal: Terminal) {
-  const [{ loadConfig }, { ConfigError }] = await Promise.all([
-    import('../config/load.ts'),
-    import('../config/problem.ts'),
-  ]);
-  try {
-    return loadConfig({ file, env: terminal.env });
-  } catch (error) {
-    if (error instanceof ConfigError) throw new CliError('configuration_refused', error.message, { cause: error });
-    throw error;
-  }
 }
 
 function report(outcomes: readonly Outcome[], options: AttackOptions, terminal: Terminal): void {

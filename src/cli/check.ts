@@ -6,6 +6,7 @@ import { matchText } from '../config/match-text.ts';
 import { isOverdue, shadowText } from '../config/shadow.ts';
 import { systemClock } from '../core/clock.ts';
 import { CliError } from './exit-codes.ts';
+import { loadOrExplain } from './load-config.ts';
 import { type Terminal, tableLines } from './terminal.ts';
 
 interface CheckOptions {
@@ -62,17 +63,10 @@ async function check(options: CheckOptions, terminal: Terminal): Promise<void> {
 }
 
 async function load({ config: file, json }: CheckOptions, terminal: Terminal): Promise<LoadedConfig> {
-  const [{ loadConfig }, { ConfigError, formatProblem }] = await Promise.all([
-    import('../config/load.ts'),
-    import('../config/problem.ts'),
-  ]);
-  try {
-    return loadConfig({ file, env: terminal.env });
-  } catch (error) {
-    if (!(error instanceof ConfigError)) throw error;
-    if (json) terminal.out(JSON.stringify({ ok: false, problems: error.problems.map(formatProblem) }));
-    throw new CliError('configuration_refused', error.message, { cause: error });
-  }
+  const { formatProblem } = await import('../config/problem.ts');
+  return loadOrExplain(file, terminal, (problems) => {
+    if (json) terminal.out(JSON.stringify({ ok: false, problems: problems.map(formatProblem) }));
+  });
 }
 
 function routesOf({ config }: LoadedConfig) {

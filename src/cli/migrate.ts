@@ -1,8 +1,8 @@
 // `doorward migrate`: brings the schema of the configured PostgreSQL to what this program needs, or says how far it is. Reads
 // the configuration and needs no running sidecar.
 import type { Command } from 'commander';
-import type { LoadedConfig } from '../config/loaded.ts';
 import { CliError } from './exit-codes.ts';
+import { loadOrExplain } from './load-config.ts';
 import { type Terminal, tableLines } from './terminal.ts';
 
 interface MigrateOptions {
@@ -26,7 +26,7 @@ export function addMigrate(program: Command, terminal: Terminal): void {
 
 async function run(options: MigrateOptions, terminal: Terminal): Promise<void> {
   const { openSchemaDesk } = await import('../app/schema-desk.ts');
-  const desk = openSchemaDesk(await load(options.config, terminal));
+  const desk = openSchemaDesk(await loadOrExplain(options.config, terminal));
   if (desk === undefined) throw new CliError('configuration_refused', `${options.config} names no postgres.url`);
   if (options.status || options.dryRun) {
     show(options, await translated(desk.status()), terminal);
@@ -53,19 +53,6 @@ function show({ status, json }: MigrateOptions, found: Status, terminal: Termina
   }
   for (const { number, name } of found.pending) terminal.out(`pending ${number} ${name}`);
   if (found.pending.length === 0) terminal.out('nothing is pending');
-}
-
-async function load(file: string, terminal: Terminal): Promise<LoadedConfig> {
-  const [{ loadConfig }, { ConfigError }] = await Promise.all([
-    import('../config/load.ts'),
-    import('../config/problem.ts'),
-  ]);
-  try {
-    return loadConfig({ file, env: terminal.env });
-  } catch (error) {
-    if (error instanceof ConfigError) throw new CliError('configuration_refused', error.message, { cause: error });
-    throw error;
-  }
 }
 
 /** Failures in the user's words, each with its exit code. */
