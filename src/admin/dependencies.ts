@@ -12,7 +12,12 @@ import type { DecisionStore } from '../stores/contracts/decisions.ts';
 import type { IdempotentAnswers } from '../stores/contracts/idempotency.ts';
 import type { InitialAccessTokens } from '../stores/contracts/initial-access-tokens.ts';
 import type { OperatorStore } from '../stores/contracts/operators.ts';
-import type { RevocationDraft, RevocationEntry, RevocationKind } from '../stores/contracts/revocations.ts';
+import type {
+  RevocationDraft,
+  RevocationEntry,
+  RevocationGuard,
+  RevocationKind,
+} from '../stores/contracts/revocations.ts';
 import type { Sealer } from '../stores/contracts/sealer.ts';
 import type { Statistics } from '../stores/contracts/statistics.ts';
 import type { Log } from '../telemetry/log.ts';
@@ -62,22 +67,20 @@ export interface RevocationQuery {
 
 /** The revocation log as operators use it. */
 export interface RevocationDesk {
-  /** In force on this replica once it resolves. */
-  revoke(draft: RevocationDraft): Promise<RevocationResult>;
+  /** In force on this replica once it resolves, as `guard` leaves it beside what is held. */
+  revoke(draft: RevocationDraft, guard?: RevocationGuard): Promise<RevocationResult>;
   /** Takes an entry back; false when there is none. Rejects with `store_unavailable`. */
   undo(entryId: string): Promise<boolean>;
   /** Active entries, the pending ones included: the newest first, ties by id, from the first after a place on. */
   list(query: RevocationQuery): Promise<readonly RevocationEntry[]>;
   /** The active entry with this id, if any. */
   find(entryId: string): Promise<RevocationEntry | undefined>;
-  /** The active entry of this kind, issuer and id, as this replica knows it. */
-  held(named: Pick<RevocationDraft, 'kind' | 'issuer' | 'id'>): RevocationEntry | undefined;
   /** The entry that refuses the principal now, if any. */
   refuses(principal: Principal): RevocationEntry | undefined;
   /** False while this replica cannot tell what is revoked; introspection then answers 503. */
   isKnown(): boolean;
-  /** Rejects with `forbidden` where the caller may not make this entry; so does {@link revoke}, by itself. */
-  permit(draft: RevocationDraft): Promise<void>;
+  /** What {@link revoke} would make of it; rejects with `forbidden` where the caller may not make this entry. */
+  permit(draft: RevocationDraft, guard?: RevocationGuard): Promise<RevocationDraft>;
   /** Whether `draft`, as an entry, would refuse the principal. */
   wouldRefuse(draft: RevocationDraft, principal: Principal): boolean;
 }

@@ -1,8 +1,15 @@
 // Revocations for an operator of one tenant: only entries that can refuse nobody else. A subject or session may have tokens of
 // other tenants that no row tells of, and rows that name them are the operator's own to make, so neither can be revoked as such;
 // /v1/grants/end ends their grants within the tenant one by one.
+import { followsFromDisabling, recordReasons } from '../clients/announcer.ts';
 import { storeUnavailable } from '../core/errors.ts';
-import type { RevocationDraft, RevocationEntry, RevocationKind } from '../stores/contracts/revocations.ts';
+import {
+  guarded,
+  type RevocationDraft,
+  type RevocationEntry,
+  type RevocationGuard,
+  type RevocationKind,
+} from '../stores/contracts/revocations.ts';
 import { clientDeskOf } from './client-lookup.ts';
 import type { AdminDependencies, RevocationDesk, RevocationQuery } from './dependencies.ts';
 import { type TenantProofs, tokenKey } from './fence-tokens.ts';
@@ -16,19 +23,21 @@ const OWN_KINDS: readonly RevocationKind[] = ['tenant', 'client', 'family'];
 /** The revocation desk of one tenant. */
 export function fencedRevocations(whole: AdminDependencies, tenant: string, proofs: TenantProofs): RevocationDesk {
   const { revocations } = whole;
-  const permit = async (draft: RevocationDraft) => {
+  const requireOwn = async (draft: RevocationDraft) => {
     const [own] = await ownAmong(whole, tenant, proofs, [draft]);
     const isShown = draft.kind === 'token' && proofs.shownTokens.has(tokenKey(draft.issuer, draft.id));
     if (own === undefined && !isShown) throw tenantExceeded('only what is provably of the tenant alone can be revoked');
     // Without knowing what stands there, this could let in again what somebody mightier has shut out.
     if (!revocations.isKnown()) throw storeUnavailable('revocations are not known yet');
-    if (isWeaker(draft, revocations.held(draft))) throw tenantExceeded('a stronger revocation is in force');
   };
   return {
-    permit,
-    async revoke(draft) {
-      await permit(draft);
-      return revocations.revoke(draft);
+    async permit(draft, guard) {
+      await requireOwn(draft);
+      return revocations.permit(draft, unlessMightier(guard));
+    },
+    async revoke(draft, guard) {
+      await requireOwn(draft);
+      return revocations.revoke(draft, unlessMightier(guard));
     },
     undo: () => Promise.reject(tenantExceeded()),
     list: (query) =>
@@ -41,7 +50,6 @@ export function fencedRevocations(whole: AdminDependencies, tenant: string, proo
       const entry = await revocations.find(entryId);
       return entry && (await ownAmong(whole, tenant, proofs, [entry]))[0];
     },
-    held: (named) => revocations.held(named),
     refuses: (principal) => revocations.refuses(principal),
     isKnown: () => revocations.isKnown(),
     wouldRefuse: (draft, principal) => proofs.isOwn(principal) && revocations.wouldRefuse(draft, principal),
@@ -96,9 +104,20 @@ async function eachChunk<T>(all: readonly T[], work: (chunk: readonly T[]) => Pr
   for (let at = 0; at < all.length; at += CHUNK) await work(all.slice(at, at + CHUNK));
 }
 
+/** As `guard`, but refuses what would take the place of something stronger, or of an operator's word. */
+const unlessMightier =
+  (guard: RevocationGuard | undefined): RevocationGuard =>
+  (draft, held) => {
+    const kept = guarded(draft, held, guard);
+    // Enabling the client, which this operator may do, would leave less of what stood for itself.
+    const takesOver =
+      kept.kind === 'client' && kept.reason === recordReasons.disabledOver && !followsFromDisabling(held);
+    if (takesOver || isWeaker(kept, held)) throw tenantExceeded('a stronger revocation is in force');
+    return kept;
+  };
+
 /** True when the draft, which takes the place of what is held, would refuse less or for less long. */
-function isWeaker(draft: RevocationDraft, held: RevocationEntry | undefined): boolean {
-  if (held === undefined) return false;
+function isWeaker(draft: RevocationDraft, held: RevocationEntry): boolean {
   const ends = (ms: number | 'forever') => (ms === 'forever' ? Number.POSITIVE_INFINITY : ms);
   const cuts = (ms: number | undefined) => ms ?? Number.POSITIVE_INFINITY;
   return ends(draft.untilMs) < ends(held.untilMs) || cuts(draft.notBeforeMs) < cuts(held.notBeforeMs);

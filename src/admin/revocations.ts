@@ -1,10 +1,15 @@
 // Revoking and taking back, for operators. The log and its index are revocation/; what an entry means is written in
 // stores/contracts/revocations.ts.
 import { z } from 'zod';
-import { recordReasons, refusesAll } from '../clients/announcer.ts';
+import { followsFromDisabling, recordReasons, refusesAll } from '../clients/announcer.ts';
 import { SidecarError } from '../core/errors.ts';
 import { revocationEntryId } from '../stores/contracts/entry-id.ts';
-import { type RevocationDraft, type RevocationEntry, revocationKinds } from '../stores/contracts/revocations.ts';
+import {
+  type RevocationDraft,
+  type RevocationEntry,
+  type RevocationGuard,
+  revocationKinds,
+} from '../stores/contracts/revocations.ts';
 import type { AdminDependencies } from './dependencies.ts';
 import { type AdminAnswer, endpoint, notFound, validated } from './endpoint.ts';
 import { readLeakedToken } from './leaked-token.ts';
@@ -52,8 +57,8 @@ export const revoke = endpoint({
     if (!Object.hasOwn(body, 'token')) {
       const named = validated(namedRevocation, body) as z.output<typeof namedRevocation>;
       const draft = draftOf(named, tokens.issuers(), clock.nowMs());
-      const kept = await besideDisabled(draft, dependencies);
-      return named.dry_run ? dryRun(dependencies, kept) : apply(dependencies, kept, draft.reason);
+      const guard = besideDisabled(await isDisabled(draft, dependencies));
+      return named.dry_run ? dryRun(dependencies, draft, guard) : apply(dependencies, draft, guard);
     }
     const leaked = validated(tokenRevocation, body) as z.output<typeof tokenRevocation>;
     const read = await readLeakedToken(leaked.token, tokens, leaked.reason, clock.nowMs());
@@ -61,43 +66,41 @@ export const revoke = endpoint({
       const answer = { id: null, until: null, applied: 'all', harmless: read.harmless };
       return { status: 200, body: answer, audit: { kind: 'token', harmless: read.harmless } };
     }
-    const draft = noShorter(read.draft, dependencies.revocations.held(read.draft));
-    return leaked.dry_run ? dryRun(dependencies, draft) : apply(dependencies, draft);
+    const act = leaked.dry_run ? dryRun : apply;
+    return act(dependencies, read.draft, noShorter);
   },
 });
 
-/** There is one entry per client: revoking one that is disabled must not end what disabling it refuses. */
-async function besideDisabled(
-  draft: RevocationDraft,
-  { revocations, clients }: AdminDependencies,
-): Promise<RevocationDraft> {
-  const held = draft.kind === 'client' ? revocations.held(draft) : undefined;
-  if (held === undefined || refusesAll(draft) || !refusesAll(held)) return draft;
-  const { disabled, disabledOver } = recordReasons;
-  if (held.reason !== disabled && held.reason !== disabledOver) {
-    // An operator's, which stands for both where the client is disabled; whoever may not weaken it may not replace it either.
-    if ((await clients?.store.get(draft.issuer, draft.id))?.disabled !== true) return draft;
-    await revocations.permit(draft);
-  }
-  const { notBeforeMs: _, ...named } = draft;
-  return { ...named, untilMs: 'forever', reason: disabledOver };
+async function isDisabled({ kind, issuer, id }: RevocationDraft, { clients }: AdminDependencies): Promise<boolean> {
+  return kind === 'client' && (await clients?.store.get(issuer, id))?.disabled === true;
 }
+
+/** There is one entry per client: revoking one that is disabled must not end what disabling it refuses. */
+const besideDisabled =
+  (clientIsDisabled: boolean): RevocationGuard =>
+  (draft, held) => {
+    if (draft.kind !== 'client' || refusesAll(draft) || !refusesAll(held)) return draft;
+    // An operator's stands for both where the client is disabled.
+    if (!followsFromDisabling(held) && !clientIsDisabled) return draft;
+    const { notBeforeMs: _, ...named } = draft;
+    return { ...named, untilMs: 'forever', reason: recordReasons.disabledOver };
+  };
 
 /** What somebody said of an id by name stands, whatever a token says that bears it. */
-function noShorter(draft: RevocationDraft, held: RevocationEntry | undefined): RevocationDraft {
-  if (held === undefined || draft.untilMs === 'forever' || held.untilMs === 'forever') return draft;
+const noShorter: RevocationGuard = (draft, held) => {
+  if (draft.untilMs === 'forever' || held.untilMs === 'forever') return draft;
   return { ...draft, untilMs: Math.max(draft.untilMs, held.untilMs) };
-}
+};
 
-/** `reason`: as the operator gave it. */
+/** The audit log says the reason as the operator gave it. */
 async function apply(
   { revocations, metrics }: AdminDependencies,
   draft: RevocationDraft,
-  reason = draft.reason,
+  guard: RevocationGuard,
 ): Promise<AdminAnswer> {
-  const { entry, applied } = await revocations.revoke(draft);
+  const { entry, applied } = await revocations.revoke(draft, guard);
   metrics.tokenOperations.labels('revoke').inc();
-  const { kind, issuer, id } = draft;
+  const { kind, issuer, id, reason } = draft;
   return {
     status: 201,
     body: { id: entry.entryId, until: timeOf(entry.untilMs), applied },
@@ -110,9 +113,13 @@ async function apply(
 }
 
 /** Counts among the tokens this replica has verified and remembers; others cannot be known beforehand. */
-async function dryRun(dependencies: AdminDependencies, draft: RevocationDraft): Promise<AdminAnswer> {
+async function dryRun(
+  dependencies: AdminDependencies,
+  given: RevocationDraft,
+  guard: RevocationGuard,
+): Promise<AdminAnswer> {
   const { revocations, tokens, refusedElsewhere } = dependencies;
-  await revocations.permit(draft);
+  const draft = await revocations.permit(given, guard);
   const here = tokens.countVerified((principal) => revocations.wouldRefuse(draft, principal));
   const refused = here + ((await refusedElsewhere?.(draft)) ?? 0);
   const id = revocationEntryId(draft.kind, draft.issuer, draft.id);

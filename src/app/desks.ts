@@ -10,7 +10,7 @@ import type { RevocationFollower } from '../revocation/follower.ts';
 import { type RevocationIndex, wouldRefuse } from '../revocation/index.ts';
 import { newest } from '../revocation/newest.ts';
 import type { CheckStore } from '../stores/contracts/checks.ts';
-import type { RevocationEntry } from '../stores/contracts/revocations.ts';
+import { guarded, type RevocationDraft, type RevocationEntry } from '../stores/contracts/revocations.ts';
 import { anyCertificate } from '../token/verify.ts';
 import type { Current } from './generations.ts';
 import { certificateIssuer, principalIssuers } from './principal-issuers.ts';
@@ -59,14 +59,14 @@ export function revocationDesk(
   nowMs: () => number,
   revoker: Pick<RevocationDesk, 'revoke' | 'undo'> = follower,
 ): RevocationDesk {
+  const held = ({ kind, issuer, id }: RevocationDraft) => activeEntry(index.get(kind, issuer, id), nowMs());
   return {
-    revoke: (draft) => revoker.revoke(draft),
+    revoke: (draft, guard) => revoker.revoke(guarded(draft, held(draft), guard), guard),
     undo: (entryId) => revoker.undo(entryId),
     list: (query) => newest(index, query, nowMs()),
     find: async (entryId) => activeEntry(await follower.find(entryId), nowMs()),
-    held: ({ kind, issuer, id }) => activeEntry(index.get(kind, issuer, id), nowMs()),
     refuses: (principal) => index.refuses(principal, follower.time.steadyMs()),
-    permit: async () => undefined,
+    permit: async (draft, guard) => guarded(draft, held(draft), guard),
     isKnown: () => follower.state() !== 'unknown' || follower.policy() === 'index',
     wouldRefuse: (draft, principal) => wouldRefuse(draft, principal, nowMs()),
   };

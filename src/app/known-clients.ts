@@ -10,7 +10,7 @@ import type { KnownClients } from '../limits/clients.ts';
 import type { RevocationIndex } from '../revocation/index.ts';
 import type { ClientNotice, ClientStore } from '../stores/contracts/clients.ts';
 import type { PublishedStore } from '../stores/contracts/published.ts';
-import type { RevocationDraft } from '../stores/contracts/revocations.ts';
+import type { RevocationDraft, RevocationGuard } from '../stores/contracts/revocations.ts';
 import type { Log } from '../telemetry/log.ts';
 import type { Metrics } from '../telemetry/metrics.ts';
 import { writerOf } from './publication-writer.ts';
@@ -31,7 +31,7 @@ export interface AnnouncingParts extends ClientParts {
   readonly store: ClientStore;
   readonly index: RevocationIndex;
   readonly revoker: {
-    revoke(draft: RevocationDraft): Promise<{ readonly applied: 'all' | 'pending' }>;
+    revoke(draft: RevocationDraft, guard: RevocationGuard): Promise<{ readonly applied: 'all' | 'pending' }>;
     undo(entryId: string): Promise<boolean>;
   };
   readonly ownLifetimeMs: (issuer: string) => number | undefined;
@@ -65,7 +65,7 @@ export function openAnnouncer(parts: AnnouncingParts): ClientAnnouncer & AsyncDi
     publish,
     revocations: {
       entryOf: (issuer, clientId) => index.get('client', issuer, clientId),
-      revoke: (draft) => revoker.revoke(draft),
+      revoke: (draft, guard) => revoker.revoke(draft, guard),
       undo: (entryId) => revoker.undo(entryId),
     },
     ownLifetimeMs,

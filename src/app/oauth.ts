@@ -16,7 +16,7 @@ import type { RevocationFollower } from '../revocation/follower.ts';
 import type { RevocationIndex } from '../revocation/index.ts';
 import type { ClientStore } from '../stores/contracts/clients.ts';
 import type { EndedGrants, GrantFilter, Grants } from '../stores/contracts/grants.ts';
-import type { RevocationDraft } from '../stores/contracts/revocations.ts';
+import { guarded, type RevocationDraft } from '../stores/contracts/revocations.ts';
 import { MemoryChecks } from '../stores/memory/checks.ts';
 import type { Log } from '../telemetry/log.ts';
 import type { Metrics } from '../telemetry/metrics.ts';
@@ -69,8 +69,8 @@ export function openOAuth(parts: OAuthParts, closing: AsyncDisposableStack): Ope
       isKnown: () => follower.state() !== 'unknown' || follower.policy() === 'index',
       // Without an answer of the store nothing says that this replica is behind; isKnown judges that.
       observe: (head) => (head === undefined ? undefined : follower.observe(head)),
-      held: (kind, issuer, id) => index.get(kind, issuer, id),
-      revoke: (draft) => revoker.revoke(draft),
+      revoke: (draft, guard) =>
+        revoker.revoke(guarded(draft, index.get(draft.kind, draft.issuer, draft.id), guard), guard),
     },
     settings: settingsOf(parts.current),
   };

@@ -5,7 +5,7 @@ import type { Clock } from '../core/clock.ts';
 import { SidecarError } from '../core/errors.ts';
 import type { ClientNotice, ClientStore } from '../stores/contracts/clients.ts';
 import { revocationEntryId } from '../stores/contracts/entry-id.ts';
-import type { RevocationDraft, RevocationEntry } from '../stores/contracts/revocations.ts';
+import type { RevocationDraft, RevocationEntry, RevocationGuard } from '../stores/contracts/revocations.ts';
 
 /** What it is made of. */
 export interface ClientAnnouncerParts {
@@ -18,7 +18,7 @@ export interface ClientAnnouncerParts {
   readonly revocations: {
     /** The entry that names the client, if there is one. */
     entryOf(issuer: string, clientId: string): RevocationEntry | undefined;
-    revoke(draft: RevocationDraft): Promise<{ readonly applied: 'all' | 'pending' }>;
+    revoke(draft: RevocationDraft, guard: RevocationGuard): Promise<{ readonly applied: 'all' | 'pending' }>;
     undo(entryId: string): Promise<boolean>;
   };
   /** How long tokens of the issuer can live; undefined for issuers that sign nothing here. */
@@ -136,7 +136,14 @@ export class ClientAnnouncer implements AsyncDisposable {
     const present = revocations.entryOf(issuer, clientId);
     const wanted = this.#wanted(notice, present);
     if (wanted === 'none') return 'all';
-    if (wanted !== 'undo') return (await revocations.revoke(wanted)).applied;
+    if (wanted !== 'undo') {
+      // Another replica may have revoked the client a moment ago, or with Redis away, and told nobody of it yet.
+      const guard: RevocationGuard = (draft, held) => {
+        const beside = this.#wanted(notice, held);
+        return beside === 'none' ? held : beside === 'undo' ? draft : beside;
+      };
+      return (await revocations.revoke(wanted, guard)).applied;
+    }
     await revocations.undo(revocationEntryId('client', issuer, clientId));
     return 'all';
   }
@@ -174,5 +181,9 @@ export class ClientAnnouncer implements AsyncDisposable {
 /** True for an entry that refuses whatever it names, without end. */
 export const refusesAll = ({ untilMs, notBeforeMs }: Pick<RevocationDraft, 'untilMs' | 'notBeforeMs'>): boolean =>
   untilMs === 'forever' && notBeforeMs === undefined;
+
+/** True for an entry that stands only because its client is disabled; an operator's may stand besides. */
+export const followsFromDisabling = ({ reason }: Pick<RevocationDraft, 'reason'>): boolean =>
+  reason === recordReasons.disabled || reason === recordReasons.disabledOver;
 
 const isAway = (error: unknown) => error instanceof SidecarError && error.kind === 'store_unavailable';

@@ -9,6 +9,7 @@ import type { EndedGrants } from '../stores/contracts/grants.ts';
 import type {
   RevocationDraft,
   RevocationEntry,
+  RevocationGuard,
   RevocationHead,
   RevocationLog,
 } from '../stores/contracts/revocations.ts';
@@ -75,11 +76,13 @@ export class DurableRevoker implements AsyncDisposable {
 
   /**
    * Durable once it resolves, and in force here; on every replica when the answer says `all`. Rejects with
-   * `store_unavailable` when the durable store is away, and then nothing has happened.
+   * `store_unavailable` when the durable store is away, and then nothing has happened. `guard` is asked about the entry that
+   * the durable store remembers, which another replica may have made a moment ago, or told nobody else of yet.
    */
-  async revoke(draft: RevocationDraft): Promise<RevokeAnswer> {
+  async revoke(given: RevocationDraft, guard?: RevocationGuard): Promise<RevokeAnswer> {
     const { store, follower, clock, endGrants } = this.#options;
-    const made = await store.put(draft, clock.nowMs());
+    const made = await store.put(given, clock.nowMs(), guard);
+    const draft = guard === undefined ? given : draftOf(made.entry);
     const [answer, ended] = await Promise.all([follower.revoke(draft), endGrants?.(draft)]);
     if (answer.applied === 'all') this.#settle(made, answer.entry.revokedAtMs);
     return { ...answer, ended };
@@ -188,6 +191,10 @@ export class DurableRevoker implements AsyncDisposable {
     // Not waited for: when it fails the log is told a second time, which changes nothing.
     this.#options.store.settle(revocation, loggedAtMs).catch(() => undefined);
   }
+}
+
+function draftOf({ kind, issuer, id, untilMs, notBeforeMs, reason }: RevocationEntry): RevocationDraft {
+  return { kind, issuer, id, untilMs, ...(notBeforeMs === undefined ? {} : { notBeforeMs }), reason };
 }
 
 const alike = (a: RevocationEntry, b: RevocationEntry) =>

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { DurableRevocation, DurableRevocations } from '../../src/stores/contracts/durable-revocations.ts';
 import { revocationEntryId } from '../../src/stores/contracts/entry-id.ts';
-import { KEPT_AFTER_MS } from '../../src/stores/contracts/revocations.ts';
+import { KEPT_AFTER_MS, type RevocationGuard } from '../../src/stores/contracts/revocations.ts';
 import { draft } from './revocations.ts';
 
 /** An opened backend. */
@@ -194,6 +194,44 @@ export function durableRevocationsConformance(backend: string, open: () => Promi
     const same = entries.find(({ entry }) => entry.id === 'same');
     const last = made.filter(({ entry }) => entry.id === 'same').sort((a, b) => b.madeAtMs - a.madeAtMs)[0];
     assert.deepEqual(same, last, 'the latest one stands');
+  });
+
+  it('a guard is shown the active entry alone, and what it makes of the draft is remembered', async ({ store }) => {
+    const shown: string[] = [];
+    const guard: RevocationGuard = (given, held) => {
+      shown.push(held.reason);
+      return { ...given, untilMs: 'forever', reason: `${given.reason} beside ${held.reason}` };
+    };
+    const put = (reason: string, nowMs = NOW) =>
+      store.put(draft('a', { kind: 'client', reason, untilMs: NOW + HOUR }), nowMs, guard);
+    const first = await put('one');
+    assert.equal((await put('two')).entry.reason, 'two beside one');
+    await store.undo(first.entry.entryId, NOW);
+    assert.equal((await put('three')).entry.untilMs, NOW + HOUR, 'what was taken back counts no more');
+    assert.equal((await put('four', NOW + HOUR)).entry.reason, 'four', 'nor what has expired');
+    assert.deepEqual(shown, ['one']);
+    const refusing = () => {
+      throw new TypeError('refused');
+    };
+    await assert.rejects(store.put(draft('a', { kind: 'client', untilMs: NOW + 3 * HOUR }), NOW, refusing), TypeError);
+    assert.deepEqual(
+      (await all(store)).map(({ entry }) => entry.reason),
+      ['four'],
+    );
+  });
+
+  it('of parallel revocations that may not shorten one another the longest stands', async ({ store }) => {
+    const longest: RevocationGuard = (given, held) => ({
+      ...given,
+      untilMs: Math.max(Number(given.untilMs), Number(held.untilMs)),
+    });
+    const hours = Array.from({ length: 50 }, (_, n) => ((n * 7) % 50) + 1);
+    const put = (each: number) => store.put(draft('a', { untilMs: NOW + each * HOUR }), NOW, longest);
+    await Promise.all(hours.map(put));
+    assert.deepEqual(
+      (await all(store)).map(({ entry }) => entry.untilMs),
+      [NOW + 50 * HOUR],
+    );
   });
 
   it('one winner of parallel undos', async ({ store }) => {

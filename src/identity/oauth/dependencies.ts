@@ -14,8 +14,8 @@ import type { OneTimeValues } from '../../stores/contracts/one-time.ts';
 import type {
   RevocationDraft,
   RevocationEntry,
+  RevocationGuard,
   RevocationHead,
-  RevocationKind,
 } from '../../stores/contracts/revocations.ts';
 import type { Sealer } from '../../stores/contracts/sealer.ts';
 import type { Log } from '../../telemetry/log.ts';
@@ -39,10 +39,8 @@ export interface RevocationSide {
   isKnown(): boolean;
   /** Brings this replica up to the head that a check has read; resolves when its answers count, or waiting is over. */
   observe(head: RevocationHead | undefined): Promise<unknown> | unknown;
-  /** Durable and in force here once it resolves. Rejects with `store_unavailable`. */
-  revoke(draft: RevocationDraft): Promise<RevocationMade>;
-  /** The entry for exactly this, by what this replica knows. */
-  held(kind: RevocationKind, issuer: string, id: string): RevocationEntry | undefined;
+  /** Durable and in force here once it resolves, as `guard` leaves it beside what is held. Rejects with `store_unavailable`. */
+  revoke(draft: RevocationDraft, guard?: RevocationGuard): Promise<RevocationMade>;
 }
 
 /** Keys of clients that authenticate with `private_key_jwt`. */

@@ -3,7 +3,7 @@
 // half-way is completed by asking again.
 import { storeUnavailable } from '../../core/errors.ts';
 import type { EndedGrants, GrantFilter, Grants } from '../../stores/contracts/grants.ts';
-import type { RevocationDraft, RevocationEntry } from '../../stores/contracts/revocations.ts';
+import type { RevocationDraft, RevocationGuard } from '../../stores/contracts/revocations.ts';
 import type { OAuthDependencies, OAuthSettings, RevocationMade } from './dependencies.ts';
 
 /** What it rests on. */
@@ -60,7 +60,7 @@ async function endWhole(
   const { issuer } = settings;
   const nowMs = clock.nowMs();
   const draft = { kind, issuer, id, untilMs: nowMs + longestLifeMs(settings), notBeforeMs: nowMs, reason };
-  const { applied, ended } = await revocations.revoke(noWeaker(draft, revocations.held(kind, issuer, id), nowMs));
+  const { applied, ended } = await revocations.revoke(draft, noWeaker(nowMs));
   return { families: ended?.families ?? 0, codes: ended?.codes ?? 0, applied };
 }
 
@@ -90,14 +90,14 @@ async function endEach(
 const longestLifeMs = ({ maxLifetimeMs, clockToleranceMs }: OAuthSettings) => maxLifetimeMs + 2 * clockToleranceMs;
 
 /** There is one entry per subject: ending the sessions of somebody who is shut out for a week must not end the week. */
-function noWeaker(
-  draft: RevocationDraft & { readonly untilMs: number; readonly notBeforeMs: number },
-  held: RevocationEntry | undefined,
-  nowMs: number,
-): RevocationDraft {
-  if (held === undefined || (held.untilMs !== 'forever' && held.untilMs <= nowMs)) return draft;
-  const { notBeforeMs, ...always } = draft;
-  const untilMs = held.untilMs === 'forever' ? held.untilMs : Math.max(draft.untilMs, held.untilMs);
-  if (held.notBeforeMs === undefined) return { ...always, untilMs, reason: held.reason };
-  return { ...always, untilMs, notBeforeMs: Math.max(notBeforeMs, held.notBeforeMs) };
-}
+const noWeaker =
+  (nowMs: number): RevocationGuard =>
+  (draft, held) => {
+    if (held.untilMs !== 'forever' && held.untilMs <= nowMs) return draft;
+    const { notBeforeMs, ...always } = { ...draft, untilMs: later(draft.untilMs, held.untilMs) };
+    if (held.notBeforeMs === undefined) return { ...always, reason: held.reason };
+    return notBeforeMs === undefined ? always : { ...always, notBeforeMs: Math.max(notBeforeMs, held.notBeforeMs) };
+  };
+
+const later = (one: RevocationDraft['untilMs'], other: RevocationDraft['untilMs']): RevocationDraft['untilMs'] =>
+  one === 'forever' || other === 'forever' ? 'forever' : Math.max(one, other);

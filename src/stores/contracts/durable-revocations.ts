@@ -1,6 +1,6 @@
 // Contract of the durable copy of the revocation log: what was revoked and taken back, and whether the shared log (Redis,
 // or the memory of one replica) has been told. The shared log orders entries and spreads them; this remembers them.
-import type { RevocationDraft, RevocationEntry } from './revocations.ts';
+import type { RevocationDraft, RevocationEntry, RevocationGuard } from './revocations.ts';
 
 /** One revocation as it is remembered. */
 export interface DurableRevocation {
@@ -21,8 +21,11 @@ export interface DurableRevocation {
  * store is away, and then nothing has happened, or (when the connection was lost in the last step) the call may be repeated.
  */
 export interface DurableRevocations {
-  /** Remembers a revocation, not yet told to the shared log; always later than the one it replaces, whatever the clocks. */
-  put(draft: RevocationDraft, nowMs: number): Promise<DurableRevocation>;
+  /**
+   * Remembers a revocation, not yet told to the shared log; always later than the one it replaces, whatever the clocks. What
+   * `guard` makes of the draft is what is remembered; nothing comes between its look at the active entry and that.
+   */
+  put(draft: RevocationDraft, nowMs: number, guard?: RevocationGuard): Promise<DurableRevocation>;
   /** Marks an active entry as taken back, not yet told; undefined when there is none. */
   undo(entryId: string, nowMs: number): Promise<DurableRevocation | undefined>;
   /** The shared log has it, with this time of its own; nothing happens when the entry has changed meanwhile. */

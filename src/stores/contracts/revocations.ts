@@ -33,6 +33,19 @@ export interface RevocationDraft {
   readonly reason: string;
 }
 
+/**
+ * What `draft` becomes beside the active entry whose place it would take: there is one entry per kind, issuer and id. Throws
+ * where it may not take it. Asked once for each place that knows of entries, so it depends on nothing else.
+ */
+export type RevocationGuard = (draft: RevocationDraft, held: RevocationEntry) => RevocationDraft;
+
+/** The draft as the guard leaves it; as it is without a guard or an entry. */
+export const guarded = (
+  draft: RevocationDraft,
+  held: RevocationEntry | undefined,
+  guard: RevocationGuard | undefined,
+): RevocationDraft => (held === undefined || guard === undefined ? draft : guard(draft, held));
+
 /** An entry of the log. `entryId` is derived from (kind, issuer, id): revoking again replaces the entry. */
 export interface RevocationEntry extends RevocationDraft {
   readonly entryId: string;

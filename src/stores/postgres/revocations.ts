@@ -3,11 +3,14 @@ import { isStorable } from '../../core/encoding.ts';
 import type { DurableRevocation, DurableRevocations } from '../contracts/durable-revocations.ts';
 import { revocationEntryId } from '../contracts/entry-id.ts';
 import {
+  guarded,
   KEPT_AFTER_MS,
   type RevocationDraft,
   type RevocationEntry,
+  type RevocationGuard,
   type RevocationKind,
 } from '../contracts/revocations.ts';
+import type { Sql } from './connection.ts';
 import type { Postgres } from './pool.ts';
 
 interface Row {
@@ -41,24 +44,18 @@ export class PostgresRevocations implements DurableRevocations {
     this.#postgres = postgres;
   }
 
-  async put(draft: RevocationDraft, nowMs: number): Promise<DurableRevocation> {
-    const { kind, issuer, id, untilMs, notBeforeMs, reason } = draft;
-    const entryId = revocationEntryId(kind, issuer, id);
-    const until = untilMs === 'forever' ? null : timeOf(untilMs);
-    const notBefore = notBeforeMs === undefined ? null : timeOf(notBeforeMs);
-    const [row] = await this.#postgres.run(
-      'revocations.put',
-      (sql) => sql<Row[]>`
-        insert into revocation (entry_id, kind, issuer, revoked_id, reason, until, not_before, revoked_at)
-        values (${entryId}, ${kind}, ${issuer}, ${id}, ${reason}, ${until}, ${notBefore}, ${timeOf(nowMs)})
-        on conflict (entry_id) do update set reason = excluded.reason, until = excluded.until,
-          not_before = excluded.not_before,
-          revoked_at = greatest(excluded.revoked_at, revocation.revoked_at + interval '1 millisecond',
-            revocation.logged_at + interval '1 millisecond'),
-          logged_at = null, undone_at = null, unsent = true
-        returning *`,
-    );
-    return revocationOf(row as Row);
+  put(draft: RevocationDraft, nowMs: number, guard?: RevocationGuard): Promise<DurableRevocation> {
+    return this.#postgres.run('revocations.put', async (sql) => {
+      if (guard === undefined) return replace(sql, draft, nowMs);
+      for (;;) {
+        const [made] = await sql<Row[]>`${inserting(sql, draft, nowMs)} on conflict (entry_id) do nothing returning *`;
+        if (made !== undefined) return revocationOf(made);
+        // There is one, which nobody changes until this is over; unless it expired before it could be locked.
+        const entryId = revocationEntryId(draft.kind, draft.issuer, draft.id);
+        const [row] = await sql<Row[]>`select * from revocation where entry_id = ${entryId} for update`;
+        if (row !== undefined) return replace(sql, guarded(draft, activeEntry(row, nowMs), guard), nowMs);
+      }
+    });
   }
 
   async undo(entryId: string, nowMs: number): Promise<DurableRevocation | undefined> {
@@ -148,6 +145,34 @@ export class PostgresRevocations implements DurableRevocations {
     );
     return gone.count;
   }
+}
+
+/** The statement that makes a row, up to what happens where there is one. */
+function inserting(sql: Sql, { kind, issuer, id, untilMs, notBeforeMs, reason }: RevocationDraft, nowMs: number) {
+  const entryId = revocationEntryId(kind, issuer, id);
+  const until = untilMs === 'forever' ? null : timeOf(untilMs);
+  const notBefore = notBeforeMs === undefined ? null : timeOf(notBeforeMs);
+  return sql`
+    insert into revocation (entry_id, kind, issuer, revoked_id, reason, until, not_before, revoked_at)
+    values (${entryId}, ${kind}, ${issuer}, ${id}, ${reason}, ${until}, ${notBefore}, ${timeOf(nowMs)})`;
+}
+
+/** Takes the place of whatever stands there. */
+async function replace(sql: Sql, draft: RevocationDraft, nowMs: number): Promise<DurableRevocation> {
+  const [row] = await sql<Row[]>`
+    ${inserting(sql, draft, nowMs)}
+    on conflict (entry_id) do update set reason = excluded.reason, until = excluded.until,
+      not_before = excluded.not_before,
+      revoked_at = greatest(excluded.revoked_at, revocation.revoked_at + interval '1 millisecond',
+        revocation.logged_at + interval '1 millisecond'),
+      logged_at = null, undone_at = null, unsent = true
+    returning *`;
+  return revocationOf(row as Row);
+}
+
+function activeEntry(row: Row, nowMs: number): RevocationEntry | undefined {
+  const isActive = row.undone_at === null && (row.until === null || row.until.getTime() > nowMs);
+  return isActive ? revocationOf(row).entry : undefined;
 }
 
 /** Whoever writes to the shared log must not keep others from being remembered: text of ours cannot hold all that JSON can. */
