@@ -206,12 +206,14 @@ export class Connection {
     this.#head = head;
     this.#remaining = typeof head.framing === 'number' ? head.framing : 0;
     this.#chunked = head.framing === 'chunked' ? new ChunkedBody() : undefined;
-    this.#reader?.onHead(head);
+    const reader = this.#reader;
+    reader?.onHead(head);
     // The reader may have had enough.
     if (this.#reader === undefined) return;
     if (head.framing === 'none') this.#complete(from < to);
     else if (from < to) this.#takeBody(bytes, from, to);
-    this.#reader?.onPause();
+    // Once the answer is complete, the next request may be out here already, and its reader waits for a head of its own.
+    if (this.#reader === reader) reader?.onPause();
   }
 
   #takeBody(bytes: Buffer, from: number, to: number): void {
