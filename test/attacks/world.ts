@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { sendRaw } from '../support/raw-client.ts';
 import { type RecordingUpstream, recordingUpstream } from '../support/recording-upstream.ts';
-import { startSidecar, type TestSidecar } from '../support/sidecar.ts';
+import { type SidecarWorld, startBefore, type TestSidecar } from '../support/sidecar.ts';
 
 /** The routes that the attack list assumes, and a public catch-all, which is the most dangerous neighbour. */
 export const attackRoutes = {
@@ -14,9 +14,7 @@ export const attackRoutes = {
 } as const;
 
 /** A sidecar and the upstream behind it. */
-export interface World extends AsyncDisposable {
-  readonly upstream: RecordingUpstream;
-  readonly sidecar: TestSidecar;
+export interface World extends SidecarWorld<RecordingUpstream> {
   readonly port: number;
 }
 
@@ -25,22 +23,10 @@ export async function world(
   config: Readonly<Record<string, unknown>> = {},
   handler?: Parameters<typeof recordingUpstream>[0],
 ): Promise<World> {
-  const upstream = await recordingUpstream(handler);
   const { proxy = {}, ...rest } = config as { proxy?: object };
   const merged = { proxy: { bad_tokens: '1000000/1m', ...proxy }, routes: attackRoutes, ...rest };
-  const sidecar = await startSidecar(upstream.url, merged).catch(async (error: unknown) => {
-    await upstream[Symbol.asyncDispose]();
-    throw error;
-  });
-  return {
-    upstream,
-    sidecar,
-    port: sidecar.port,
-    async [Symbol.asyncDispose]() {
-      await sidecar[Symbol.asyncDispose]();
-      await upstream[Symbol.asyncDispose]();
-    },
-  };
+  const at = await startBefore(await recordingUpstream(handler), merged);
+  return { ...at, port: at.sidecar.port };
 }
 
 /**

@@ -17,7 +17,7 @@ import { parseText, SMALLEST } from '../support/config-text.ts';
 import { askHttp2, openHttp2 } from '../support/http2-client.ts';
 import { ManualClock } from '../support/manual-clock.ts';
 import { recordingUpstream } from '../support/recording-upstream.ts';
-import { startSidecar, tokenFor } from '../support/sidecar.ts';
+import { startBefore, startSidecar, tokenFor } from '../support/sidecar.ts';
 import { askOn, askTls, connectTls } from '../support/tls-client.ts';
 
 const authority = testAuthority();
@@ -52,17 +52,8 @@ const routes = {
 };
 
 async function world(tls = tlsOf(), config: Readonly<Record<string, unknown>> = {}) {
-  const upstream = await recordingUpstream();
   const { proxy = {}, ...rest } = config as { proxy?: object };
-  const sidecar = await startSidecar(upstream.url, { proxy: { tls, ...proxy }, routes, ...rest });
-  return {
-    upstream,
-    sidecar,
-    async [Symbol.asyncDispose]() {
-      await sidecar[Symbol.asyncDispose]();
-      await upstream[Symbol.asyncDispose]();
-    },
-  };
+  return startBefore(await recordingUpstream(), { proxy: { tls, ...proxy }, routes, ...rest });
 }
 
 const optionsFor = (shown?: TestCertificate) => ({

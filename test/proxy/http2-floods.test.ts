@@ -15,24 +15,14 @@ import {
   openHttp2,
 } from '../support/http2-client.ts';
 import { recordingUpstream } from '../support/recording-upstream.ts';
-import { startSidecar, type TestSidecar, tokenFor } from '../support/sidecar.ts';
+import { startBefore, startSidecar, type TestSidecar, tokenFor } from '../support/sidecar.ts';
 
 const SOON = 30_000;
 const authorization = `Bearer ${tokenFor()}`;
 const REFUSED_STREAM = 7;
 
-async function world(proxy: Readonly<Record<string, unknown>> = {}) {
-  const upstream = await recordingUpstream();
-  const sidecar = await startSidecar(upstream.url, { proxy: { http2: true, ...proxy } });
-  return {
-    upstream,
-    sidecar,
-    async [Symbol.asyncDispose]() {
-      await sidecar[Symbol.asyncDispose]();
-      await upstream[Symbol.asyncDispose]();
-    },
-  };
-}
+const world = async (proxy: Readonly<Record<string, unknown>> = {}) =>
+  startBefore(await recordingUpstream(), { proxy: { http2: true, ...proxy } });
 
 const sidecarSaid = (sidecar: TestSidecar, reason: string) => sidecar.logged().some((line) => line.reason === reason);
 

@@ -11,7 +11,7 @@ import { readRequestHead } from '../../src/http/http2/request-head.ts';
 import { eventually } from '../attacks/world.ts';
 import { FrameClient, frame, frameTypes, getFields } from '../support/http2-client.ts';
 import { recordingUpstream } from '../support/recording-upstream.ts';
-import { startSidecar, tokenFor } from '../support/sidecar.ts';
+import { startBefore, tokenFor } from '../support/sidecar.ts';
 
 type Fields = readonly (readonly [string, string])[];
 const SOON = 20_000;
@@ -20,18 +20,7 @@ const base = [...getFields('/x'), authorization];
 const without = (name: string) => base.filter(([each]) => each !== name);
 const instead = (name: string, value: string): Fields => base.map((each) => (each[0] === name ? [name, value] : each));
 
-async function world() {
-  const upstream = await recordingUpstream();
-  const sidecar = await startSidecar(upstream.url, { proxy: { http2: true } });
-  return {
-    upstream,
-    sidecar,
-    async [Symbol.asyncDispose]() {
-      await sidecar[Symbol.asyncDispose]();
-      await upstream[Symbol.asyncDispose]();
-    },
-  };
-}
+const world = async () => startBefore(await recordingUpstream(), { proxy: { http2: true } });
 
 /** What becomes of a header list: `:status` of the answer (of a static or literal field), or `reset`. */
 async function outcome(port: number, fields: Fields): Promise<string> {

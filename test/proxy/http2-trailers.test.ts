@@ -15,7 +15,7 @@ import {
 import { sendRaw } from '../support/raw-client.ts';
 import { recordingHttp2Upstream, valuesIn } from '../support/recording-http2-upstream.ts';
 import { recordingUpstream } from '../support/recording-upstream.ts';
-import { startSidecar, tokenFor } from '../support/sidecar.ts';
+import { startBefore, startSidecar, tokenFor } from '../support/sidecar.ts';
 
 type Fields = readonly (readonly [string, string])[];
 const SOON = 30_000;
@@ -30,19 +30,11 @@ const post = (path: string, more: Fields = []): Fields => [
 async function world(config: Readonly<Record<string, unknown>> = {}) {
   const upstream = await recordingHttp2Upstream();
   const { proxy = {}, ...rest } = config as { proxy?: object };
-  const sidecar = await startSidecar(upstream.url, {
+  return startBefore(upstream, {
     proxy: { http2: true, ...proxy },
     upstreams: { app: { url: upstream.url, protocol: 'http2' } },
     ...rest,
   });
-  return {
-    upstream,
-    sidecar,
-    async [Symbol.asyncDispose]() {
-      await sidecar[Symbol.asyncDispose]();
-      await upstream[Symbol.asyncDispose]();
-    },
-  };
 }
 
 /** Sends a body and trailers over HTTP/2, and waits for the answer or the reset. */

@@ -14,7 +14,7 @@ import { handshake, streamUpstream } from '../attacks/streams.ts';
 import { eventually } from '../attacks/world.ts';
 import { type TestAuthority, type TestCertificate, testAuthority } from '../support/certificates.ts';
 import { recordingUpstream } from '../support/recording-upstream.ts';
-import { startSidecar, type TestSidecar, tokenFor } from '../support/sidecar.ts';
+import { startBefore, startSidecar, type TestSidecar, tokenFor } from '../support/sidecar.ts';
 import { askOn, askTls, connectTls } from '../support/tls-client.ts';
 
 const run = promisify(execFile);
@@ -27,17 +27,8 @@ const get = (host: string, path = '/', fields: readonly string[] = [], token = t
   `GET ${path} HTTP/1.1\r\nHost: ${host}\r\nAuthorization: Bearer ${token}\r\n${fields.map((line) => `${line}\r\n`).join('')}\r\n`;
 
 async function world(tls: Readonly<Record<string, unknown>>, proxy: Readonly<Record<string, unknown>> = {}) {
-  const upstream = await recordingUpstream();
-  const sidecar = await startSidecar(upstream.url, { proxy: { tls, ...proxy } });
-  return {
-    upstream,
-    sidecar,
-    port: Number(new URL(sidecar.proxyUrl).port),
-    async [Symbol.asyncDispose]() {
-      await sidecar[Symbol.asyncDispose]();
-      await upstream[Symbol.asyncDispose]();
-    },
-  };
+  const at = await startBefore(await recordingUpstream(), { proxy: { tls, ...proxy } });
+  return { ...at, port: at.sidecar.port };
 }
 
 const two = (authority: TestAuthority) => [

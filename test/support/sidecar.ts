@@ -89,3 +89,21 @@ export async function startSidecar(
     },
   });
 }
+
+/** A sidecar and what stands behind it. */
+export interface SidecarWorld<U> extends AsyncDisposable {
+  readonly upstream: U;
+  readonly sidecar: TestSidecar;
+}
+
+/** Starts it before `upstream`; both end together, the upstream also where the sidecar does not start. */
+export async function startBefore<U extends AsyncDisposable & { readonly url: string }>(
+  upstream: U,
+  config: Readonly<Record<string, unknown>> = {},
+): Promise<SidecarWorld<U>> {
+  await using opening = new AsyncDisposableStack();
+  opening.use(upstream);
+  const sidecar = opening.use(await startSidecar(upstream.url, config));
+  const opened = opening.move();
+  return { upstream, sidecar, [Symbol.asyncDispose]: () => opened.disposeAsync() };
+}
