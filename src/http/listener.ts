@@ -165,6 +165,8 @@ function connectHandlers(server: Server, handlers: ListenerHandlers): ReadonlySe
     server.on('upgrade', (request, socket, head) => {
       upgraded.add(socket);
       socket.once('close', () => upgraded.delete(socket));
+      // Node has taken its own listener away, and an error that nobody hears keeps `close` back: what was held for the client stays held.
+      socket.on('error', () => {});
       handlers.onWebSocket?.(request, socket, head);
     });
   }
