@@ -50,9 +50,14 @@ export function readRegistrationUpdate(metadata: Metadata, client: Client, known
   const offered = [...client.scopes, ...registrableScopes(known)];
   const asked = registeredProperties(metadata, { offered, unsaid: client.scopes });
   if (asked.type !== client.type) throw refused('a confidential client cannot become public, nor the other way round');
+  // It would have no way in any more: an update makes no secret.
+  if (usesSecret(asked) && !usesSecret(client))
+    throw refused('token_endpoint_auth_method needs a secret: register anew');
   const { tier, limits, tenant, audience, disabled } = client;
   return checked({ ...asked, tier, limits, tenant, audience, disabled }, known);
 }
+
+const usesSecret = ({ authMethod }: Pick<ClientProperties, 'authMethod'>) => authMethod.startsWith('client_secret_');
 
 type Metadata = Readonly<Record<string, unknown>>;
 

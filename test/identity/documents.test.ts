@@ -6,6 +6,7 @@ import { parse, stringify } from 'yaml';
 import { mintPrefixedSecret, secretDigest } from '../../src/core/prefixed-secret.ts';
 import { MAX_SECRETS } from '../../src/stores/contracts/clients.ts';
 import { PostgresInitialAccessTokens } from '../../src/stores/postgres/initial-access-tokens.ts';
+import { mintKey } from '../support/minting.ts';
 import { rawRequest } from './raw.ts';
 import { get, type OAuthWorld, openOAuthWorld, REDIRECT } from './world.ts';
 
@@ -195,6 +196,23 @@ test('attack 125: a disabled client can neither read, change nor remove itself, 
   assert.equal((await world.clients.get(world.issuer, client_id))?.disabled, true, 'the record is still there');
   assert.equal((await disable(false)).status, 200);
   assert.equal((await send(uri, 'DELETE', own)).status, 204);
+});
+
+test('a client that signs assertions cannot leave that for a secret that it has not: nor by leaving the method out', async () => {
+  await using world = await openOAuthWorld(tiers);
+  const signing = {
+    ...metadata,
+    token_endpoint_auth_method: 'private_key_jwt',
+    jwks: { keys: [mintKey('ES256').jwk] },
+  };
+  const made = (await send(world.url('register'), 'POST', await initialToken(world), signing)).json;
+  const { client_id, registration_access_token: own, registration_client_uri: uri } = made;
+  for (const update of [metadata, { ...metadata, token_endpoint_auth_method: 'client_secret_post' }]) {
+    const { status, json } = await send(uri, 'PUT', own, { ...update, client_id });
+    assert.deepEqual([status, json.error], [400, 'invalid_client_metadata']);
+  }
+  const kept = await send(uri, 'PUT', own, { ...signing, client_id, client_name: 'new' });
+  assert.deepEqual([kept.status, kept.json.token_endpoint_auth_method], [200, 'private_key_jwt']);
 });
 
 test('50 registrations at once with a token for three make three clients', async () => {
