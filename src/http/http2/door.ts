@@ -85,6 +85,8 @@ export class Http2Door implements Disposable {
     this.#visits.set(session, visit);
     // What breaks the protocol, or floods: node has said GOAWAY and closes.
     session.on('error', () => {});
+    // The sockets of the HTTP/1.1 server may be half open. A client that sends no more cannot even acknowledge what it is sent.
+    socket.once('end', () => socket.destroy());
     session.once('close', () => this.#visits.delete(session));
     session.on('stream', (stream, _headers, _flags, list) => this.#begin(stream, socket, visit, list));
     if (this.#closing) session.close();
