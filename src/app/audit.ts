@@ -3,7 +3,8 @@
 import { join } from 'node:path';
 import type { AuditDesk } from '../admin/dependencies.ts';
 import type { Component } from '../admin/readiness.ts';
-import { type AuditTrouble, DurableTrail, type TrailState } from '../audit/trail.ts';
+import { DurableTrail, type TrailState } from '../audit/trail.ts';
+import type { AuditTrouble } from '../audit/troubles.ts';
 import type { AuditDraft, AuditTrail } from '../core/audit-trail.ts';
 import type { Sealer } from '../stores/contracts/sealer.ts';
 import { PostgresAudit } from '../stores/postgres/audit.ts';

@@ -1,46 +1,31 @@
 // The durable audit trail of this process: chains an event, writes it to the local spool (group commit) and confirms it; a
-// flusher moves it to PostgreSQL in batches, in order, sealed; a timer signs checkpoints. PostgreSQL may be away for as long
-// as the spool has room; then changes are refused.
+// flusher moves it to PostgreSQL in batches, in order, sealed; a timer has signer.ts sign checkpoints. PostgreSQL may be away for
+// as long as the spool has room; then changes are refused.
 import type { AuditDraft, AuditTrail } from '../core/audit-trail.ts';
-import type { Clock } from '../core/clock.ts';
 import { SidecarError } from '../core/errors.ts';
-import type { AuditRecord, AuditStore, StoredAuditRecord } from '../stores/contracts/audit.ts';
-import type { Sealer } from '../stores/contracts/sealer.ts';
+import type { StoredAuditRecord } from '../stores/contracts/audit.ts';
 import { AuditChain, type ChainedEvent } from './chain.ts';
-import { checkpointDigest } from './checkpoint.ts';
-import { AuditTampered, nextCheckpoint } from './checkpointer.ts';
-import { type CheckpointKeys, openCheckpointKeys } from './keys.ts';
+import type { CheckpointKeys } from './keys.ts';
+import { CheckpointSigner, type SignerParts, type SignerSettings } from './signer.ts';
 import { frameOf, Spool } from './spool.ts';
+import { type AuditTrouble, Troubles } from './troubles.ts';
 
 /** How the trail works. */
-export interface TrailSettings {
+export interface TrailSettings extends SignerSettings {
   /** Folder of the spool. */
   readonly folder: string;
   /** Bytes of events that may wait for PostgreSQL; above, changes are refused. */
   readonly spoolBytes: number;
-  readonly retentionMs: number;
   readonly checkpointEveryMs: number;
-  /** A checkpoint comes early after this many events. */
-  readonly checkpointEvents: number;
-  /** PKCS8 PEM of `audit.signing_key`. */
-  readonly signingKey: string | undefined;
 }
 
 /** What the trail rests on and tells. */
-export interface TrailParts {
-  readonly store: AuditStore;
-  readonly sealer: Sealer;
-  readonly clock: Clock;
+export interface TrailParts extends SignerParts {
   /** Every event, for the log line and the metric. */
   readonly onEvent: (draft: AuditDraft, id: string) => void;
   /** Something that a person should know: a closed word, and the error. */
   readonly onTrouble: (trouble: AuditTrouble, error: unknown) => void;
-  /** A checkpoint was signed: its number and digest belong somewhere that the database cannot reach. */
-  readonly onCheckpoint: (number: number, digest: string) => void;
 }
-
-/** What may be wrong with the trail. */
-export type AuditTrouble = 'store_away' | 'store_refuses' | 'spool_failing' | 'spool_full' | 'tampered';
 
 /** State of the trail for /readyz and metrics. */
 export interface TrailState {
@@ -72,31 +57,28 @@ export class DurableTrail implements AuditTrail, AsyncDisposable {
   readonly #parts: TrailParts;
   readonly #spool: Spool;
   readonly #chain = new AuditChain();
+  readonly #troubles: Troubles;
+  readonly #signer: CheckpointSigner;
   #queue: Waiting[] = [];
   #bytes = 0;
   #writing: Promise<void> | undefined;
   #flushing: Promise<void> | undefined;
   #adopting: Promise<void> | undefined;
-  #signing: Promise<void> | undefined;
   #failures = 0;
   #retry: NodeJS.Timeout | undefined;
   #lingering: NodeJS.Timeout | undefined;
   #timer: NodeJS.Timeout | undefined;
-  #sinceCheckpoint = 0;
-  #checkpoint = 0;
-  #keys: CheckpointKeys | undefined;
-  /** The last event of ours that PostgreSQL took. */
-  #stored: AuditRecord | undefined;
   #closed = false;
   /** The spool is closed: what PostgreSQL takes from now on it takes once more from the next process. */
   #ended = false;
-  readonly #troubles = new Set<AuditTrouble>();
 
   /** Opens the spool; throws the system's error. Nothing is sent before {@link DurableTrail.start}. */
   constructor(settings: TrailSettings, parts: TrailParts) {
     this.#settings = settings;
     this.#parts = parts;
     this.#spool = new Spool(settings.folder);
+    this.#troubles = new Troubles((trouble, error) => parts.onTrouble(trouble, error));
+    this.#signer = new CheckpointSigner(settings, parts, this.#troubles);
   }
 
   /** Takes up what an earlier process left, and begins to sign checkpoints. Only once the state folder is surely ours. */
@@ -107,13 +89,12 @@ export class DurableTrail implements AuditTrail, AsyncDisposable {
   }
 
   state(): TrailState {
-    const [trouble] = this.#troubles;
-    return { waiting: this.#queue.length, waitingBytes: this.#bytes, trouble };
+    return { waiting: this.#queue.length, waitingBytes: this.#bytes, trouble: this.#troubles.first };
   }
 
   async requireRoom(): Promise<void> {
     if (this.#bytes <= this.#settings.spoolBytes && !this.#troubles.has('spool_failing')) return;
-    if (this.#bytes > this.#settings.spoolBytes) this.#note('spool_full', undefined);
+    if (this.#bytes > this.#settings.spoolBytes) this.#troubles.note('spool_full', undefined);
     throw unavailable('the audit log has no room, so nothing may be changed');
   }
 
@@ -121,7 +102,7 @@ export class DurableTrail implements AuditTrail, AsyncDisposable {
     if (this.#closed || this.#bytes > this.#settings.spoolBytes + HEADROOM_BYTES) {
       return Promise.reject(unavailable('the audit log has no room'));
     }
-    const event = this.#chain.next(draft, this.#parts.clock.nowMs(), this.#checkpoint);
+    const event = this.#chain.next(draft, this.#parts.clock.nowMs(), this.#signer.last);
     const waiting: Waiting = {
       event,
       frame: frameOf(event),
@@ -150,19 +131,12 @@ export class DurableTrail implements AuditTrail, AsyncDisposable {
 
   /** Signs a checkpoint now, if anything has happened; never rejects. */
   checkpoint(): Promise<void> {
-    this.#signing ??= this.#sign()
-      .catch((error) => this.#note(troubleOf(error), error))
-      .finally(() => {
-        this.#signing = undefined;
-      });
-    return this.#signing;
+    return this.#signer.checkpoint();
   }
 
   /** The keys of checkpoints. Rejects with `store_unavailable`. */
-  async keys(): Promise<CheckpointKeys> {
-    const { store, sealer, clock } = this.#parts;
-    this.#keys ??= await openCheckpointKeys({ store, sealer, clock, configured: this.#settings.signingKey });
-    return this.#keys;
+  keys(): Promise<CheckpointKeys> {
+    return this.#signer.keys();
   }
 
   /**
@@ -173,20 +147,14 @@ export class DurableTrail implements AuditTrail, AsyncDisposable {
     if (this.#closed) return;
     clearInterval(this.#timer);
     const deadlineMs = performance.now() + LAST_CALLS_MS;
-    if (await this.flushed(LAST_FLUSH_MS)) await by(deadlineMs, this.#signLast());
+    if (await this.flushed(LAST_FLUSH_MS)) await by(deadlineMs, this.#signer.signLast());
     this.#closed = true;
     clearTimeout(this.#retry);
     clearTimeout(this.#lingering);
     await this.#writing;
-    await by(deadlineMs, Promise.all([this.#flushing, this.#adopting, this.#signing]));
+    await by(deadlineMs, Promise.all([this.#flushing, this.#adopting, this.#signer.settled()]));
     this.#ended = true;
     this.#spool[Symbol.dispose]();
-  }
-
-  async #signLast(): Promise<void> {
-    // One that is being signed may have looked before the last events came.
-    await this.#signing;
-    await this.checkpoint();
   }
 
   /** Everything that came meanwhile goes to the disk with one write and one fdatasync. */
@@ -204,11 +172,11 @@ export class DurableTrail implements AuditTrail, AsyncDisposable {
           waiting.segment = this.#spool.segment;
           waiting.kept.resolve();
         }
-        this.#troubles.delete('spool_failing');
+        this.#troubles.end('spool_failing');
       } catch (error) {
         // The disk is full or gone: PostgreSQL may still take them, and then they are safe, too.
         for (const waiting of batch) waiting.segment = -1;
-        this.#note('spool_failing', error);
+        this.#troubles.note('spool_failing', error);
       }
       this.#flushSoon();
     }
@@ -260,15 +228,15 @@ export class DurableTrail implements AuditTrail, AsyncDisposable {
       this.#bytes -= frame.length;
     }
     this.#queue.splice(0, batch.length);
-    this.#stored = batch.at(-1)?.event.record ?? this.#stored;
-    for (const trouble of ['store_away', 'store_refuses', 'spool_full'] as const) this.#troubles.delete(trouble);
+    const last = batch.at(-1)?.event.record;
+    if (last !== undefined) this.#signer.took(last);
+    this.#troubles.end('store_away', 'store_refuses', 'spool_full');
     // A disk that refused is tried again by the next event.
-    if (this.#queue.length === 0) this.#troubles.delete('spool_failing');
+    if (this.#queue.length === 0) this.#troubles.end('spool_failing');
     if (this.#ended) return;
     const oldest = this.#queue.find(({ segment }) => segment !== undefined && segment >= 0)?.segment;
     this.#spool.forget(oldest ?? this.#spool.segment, this.#queue.length === 0);
-    this.#sinceCheckpoint += batch.length;
-    if (this.#sinceCheckpoint >= this.#settings.checkpointEvents) void this.checkpoint();
+    this.#signer.count(batch.length);
   }
 
   /** Repeating is harmless: the store ignores what it has. */
@@ -283,7 +251,7 @@ export class DurableTrail implements AuditTrail, AsyncDisposable {
   }
 
   #later(error: unknown): void {
-    this.#note(troubleOf(error), error);
+    this.#troubles.noteFailure(error);
     if (this.#closed) return;
     const waitMs = RETRY_MS[Math.min(this.#failures, RETRY_MS.length - 1)] as number;
     this.#failures += 1;
@@ -310,33 +278,12 @@ export class DurableTrail implements AuditTrail, AsyncDisposable {
           await this.#store(orphan.events.slice(at, at + BATCH));
           at += BATCH;
         } catch (error) {
-          this.#note(troubleOf(error), error);
+          this.#troubles.noteFailure(error);
           await new Promise((resolve) => setTimeout(resolve, 500).unref());
         }
       }
       orphan.remove();
     }
-  }
-
-  async #sign(): Promise<void> {
-    const { store, clock, onCheckpoint } = this.#parts;
-    const keys = await this.keys();
-    const nowMs = clock.nowMs();
-    this.#sinceCheckpoint = 0;
-    const cutoffMs = nowMs - this.#settings.retentionMs;
-    // One that is as old as that may have been removed by right.
-    const own = this.#stored !== undefined && this.#stored.atMs >= cutoffMs ? this.#stored : undefined;
-    const made = await store.checkpoint(cutoffMs, (facts) => nextCheckpoint(facts, keys, nowMs, own));
-    this.#troubles.delete('tampered');
-    this.#checkpoint = made?.checkpoint.number ?? (await store.lastCheckpoint());
-    if (made !== undefined) onCheckpoint(made.checkpoint.number, checkpointDigest(made.checkpoint));
-  }
-
-  #note(trouble: AuditTrouble, error: unknown): void {
-    // Once until it is over: a log line for each retry would bury the rest.
-    if (this.#troubles.has(trouble)) return;
-    this.#troubles.add(trouble);
-    this.#parts.onTrouble(trouble, error);
   }
 }
 
@@ -357,11 +304,6 @@ export const detailsPlace = ({ writer, number }: { readonly writer: string; read
   row: [writer, String(number)],
   column: 'sealed',
 });
-
-function troubleOf(error: unknown): AuditTrouble {
-  if (error instanceof AuditTampered) return 'tampered';
-  return error instanceof SidecarError && error.kind === 'store_unavailable' ? 'store_away' : 'store_refuses';
-}
 
 const unavailable = (message: string, cause?: unknown): SidecarError =>
   new SidecarError('store_unavailable', 'audit_unavailable', message, { cause });
