@@ -1,7 +1,7 @@
 // There is one entry per kind, issuer and id, and the last writer wins. What must not weaken an entry looked at what its own
 // replica knew: what another had revoked while Redis was away, or in the same moment, it took the place of.
 import assert from 'node:assert/strict';
-import { test } from 'node:test';
+import { after, before, test } from 'node:test';
 import { Agent, request } from 'undici';
 import { openOAuthWorld } from '../identity/world.ts';
 import { startRedis } from '../support/redis-server.ts';
@@ -18,12 +18,10 @@ async function apart() {
     }),
   );
   const other = await world.replica({ proxy: { listen: '127.0.0.1:0', endpoints: { oauth: true } } });
-  const client = await world.addClient();
   await redis.stop('SIGKILL');
   return {
     world,
     other,
-    client,
     async entry(id: string) {
       const [row] = await world.database.sql`
         select until, not_before, reason from revocation where revoked_id = ${id} and undone_at is null`;
@@ -32,6 +30,12 @@ async function apart() {
     [Symbol.asyncDispose]: () => opened.disposeAsync(),
   };
 }
+
+let it: Awaited<ReturnType<typeof apart>>;
+before(async () => {
+  it = await apart();
+});
+after(() => it[Symbol.asyncDispose]());
 
 /** Over the socket: only the first replica's own token gets into the table of operators that all share. */
 async function call(sidecar: TestSidecar, method: 'POST' | 'PATCH', path: string, body: object): Promise<number> {
@@ -44,7 +48,6 @@ async function call(sidecar: TestSidecar, method: 'POST' | 'PATCH', path: string
 }
 
 test('ending the grants of somebody whom another replica has shut out does not let him in', async () => {
-  await using it = await apart();
   const shut = { kind: 'subject', id: 'alice', until: 'forever', reason: 'leaver' };
   const { status, body } = await it.world.admin('POST', '/v1/revocations', shut);
   assert.deepEqual([status, (body as { applied: string }).applied], [201, 'pending']);
@@ -53,22 +56,22 @@ test('ending the grants of somebody whom another replica has shut out does not l
 });
 
 test('disabling a client that another replica has revoked, and enabling it, leaves what was revoked', async () => {
-  await using it = await apart();
-  const leaked = { kind: 'client', id: it.client.id, reason: 'leaked' };
+  const client = await it.world.addClient();
+  const leaked = { kind: 'client', id: client.id, reason: 'leaked' };
   assert.equal((await it.world.admin('POST', '/v1/revocations', { ...leaked, until: 'forever' })).status, 201);
-  const path = `/v1/clients/${it.client.id}`;
+  const path = `/v1/clients/${client.id}`;
   assert.equal(await call(it.other, 'PATCH', path, { disabled: true }), 200);
-  assert.deepEqual(await it.entry(it.client.id), ['forever', true, 'leaked']);
+  assert.deepEqual(await it.entry(client.id), ['forever', true, 'leaked']);
   assert.equal(await call(it.other, 'PATCH', path, { disabled: false }), 200);
-  assert.deepEqual(await it.entry(it.client.id), ['forever', true, 'leaked']);
+  assert.deepEqual(await it.entry(client.id), ['forever', true, 'leaked']);
 });
 
 test('revoking a client that another replica has disabled does not end that', async () => {
-  await using it = await apart();
-  const path = `/v1/clients/${it.client.id}`;
+  const client = await it.world.addClient();
+  const path = `/v1/clients/${client.id}`;
   assert.equal((await it.world.admin('PATCH', path, { disabled: true })).status, 200);
-  const leaked = { kind: 'client', id: it.client.id, until: '1h', reason: 'leaked' };
+  const leaked = { kind: 'client', id: client.id, until: '1h', reason: 'leaked' };
   assert.equal(await call(it.other, 'POST', '/v1/revocations', leaked), 201);
-  const [until, isWhole] = await it.entry(it.client.id);
+  const [until, isWhole] = await it.entry(client.id);
   assert.deepEqual([until, isWhole], ['forever', true]);
 });
