@@ -27,13 +27,19 @@ export function cutStuckClients(server: Server, timeoutMs: number, isTls: boolea
       const pending = pendingBytes(socket);
       // Not by what waits: while an answer flows, as much may come in as goes out, and the same waits at every look.
       const taken = socket.bytesWritten - pending;
-      state.still = pending > 0 && taken === state.taken ? state.still + 1 : 0;
+      state.still = (pending > 0 || isHeldBack(socket)) && taken === state.taken ? state.still + 1 : 0;
       state.taken = taken;
       if (state.still >= most) socket.destroy();
     }
   }, LOOK_MS).unref();
   server.once('close', () => clearInterval(timer));
 }
+
+/**
+ * Answers to pipelined requests wait behind one that is not over, and node reads no more of the client until they are out: behind a
+ * silent stream that is never, and who has left is not missed.
+ */
+const isHeldBack = (socket: Socket) => (socket as Socket & { _paused?: boolean })._paused === true;
 
 /** Bytes that wait in this process. A write of many bytes counts as one until all are gone, so the system's own queue is asked too. */
 function pendingBytes(socket: Socket): number {

@@ -77,6 +77,31 @@ test('a WebSocket client that reads nothing is cut off as well', async () => {
   client.destroy();
 });
 
+test('a client that leaves while answers wait behind a silent stream is missed after send_timeout', async () => {
+  const body = Buffer.alloc(9000);
+  const server = createServer((request, response) => {
+    if (request.url === '/stream') response.writeHead(200, { 'content-type': 'text/event-stream' }).flushHeaders();
+    else response.end(body);
+  }).listen(0, '127.0.0.1');
+  await new Promise((resolve) => server.once('listening', resolve));
+  const routes = { all: { match: { prefix: '/' }, auth: 'none' } };
+  const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+  await using at = await startSidecar(url, { routes, proxy: { send_timeout: '1s' } });
+  const answered = () => at.logged().filter(({ event, path }) => event === 'decision' && path === '/behind').length;
+  const client = connect(at.port, '127.0.0.1').resume();
+  client.on('error', () => {});
+  client.write(head('GET /stream') + head('GET /behind').repeat(10));
+  await eventually(() => answered() === 10, SOON_MS);
+  // Node looks at what waits when the next bytes come.
+  client.write(head('GET /behind'));
+  await eventually(() => answered() === 11, SOON_MS);
+  client.destroy();
+  const isOver = () => at.logged().some(({ event, path }) => event === 'decision' && path === '/stream');
+  await eventually(isOver, SOON_MS);
+  server.closeAllConnections();
+  server.close();
+});
+
 test('a client that reads slowly gets everything', async () => {
   await using upstream = await generousUpstream();
   await using at = await startSidecar(upstream.url, { proxy: { send_timeout: '6s' } });
