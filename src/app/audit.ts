@@ -11,7 +11,7 @@ import { PostgresAudit } from '../stores/postgres/audit.ts';
 import type { Postgres } from '../stores/postgres/pool.ts';
 import type { Log } from '../telemetry/log.ts';
 import type { Metrics } from '../telemetry/metrics.ts';
-import type { ControlPlaneParts } from './control-plane.ts';
+import type { ControlPlaneParts } from './control-plane-parts.ts';
 
 /** The durable trail and what operators read it through. */
 export interface DurableAudit extends AsyncDisposable {

@@ -3,7 +3,6 @@
 import type { UpkeepDesk } from '../admin/dependencies.ts';
 import type { LoadedConfig } from '../config/loaded.ts';
 import type { AuditTrail } from '../core/audit-trail.ts';
-import type { Clock } from '../core/clock.ts';
 import type { ClientStore } from '../stores/contracts/clients.ts';
 import type { CredentialStore } from '../stores/contracts/credentials.ts';
 import type { DurableRevocations } from '../stores/contracts/durable-revocations.ts';
@@ -24,24 +23,12 @@ import { PostgresOperators } from '../stores/postgres/operators.ts';
 import type { PrivateServer } from '../stores/postgres/private-server.ts';
 import { PostgresRevocations } from '../stores/postgres/revocations.ts';
 import { PostgresSigningKeys } from '../stores/postgres/signing-keys.ts';
-import type { Log } from '../telemetry/log.ts';
-import type { Metrics } from '../telemetry/metrics.ts';
 import { type DurableAudit, openAudit } from './audit.ts';
+import type { ControlPlaneParts } from './control-plane-parts.ts';
 import { OwnKeys } from './own-keys.ts';
 import { RELEASE } from './release.ts';
 import { type KekGuard, openKekGuard, openSealing, type Sealing } from './sealing.ts';
 import { openUpkeep } from './upkeep.ts';
-
-/** What it is opened with. */
-export interface ControlPlaneParts {
-  readonly loaded: LoadedConfig;
-  readonly stateDir: string;
-  readonly clock: Clock;
-  readonly log: Log;
-  readonly metrics: Metrics;
-  /** In a worker: the primary's trail, where events of the whole replica make one chain. The upkeep is the primary's, too. */
-  readonly primaryTrail?: AuditTrail | undefined;
-}
 
 /** The parts that rest on PostgreSQL. */
 export interface ControlPlane extends AsyncDisposable {

@@ -16,7 +16,7 @@ import { grantSealedColumns } from '../stores/postgres/grants.ts';
 import { idempotencyColumn } from '../stores/postgres/idempotency.ts';
 import type { Postgres } from '../stores/postgres/pool.ts';
 import { PostgresSealedRows } from '../stores/postgres/sealed-rows.ts';
-import type { ControlPlaneParts } from './control-plane.ts';
+import type { ControlPlaneParts } from './control-plane-parts.ts';
 import { type Keks, openKeks } from './kek.ts';
 
 /** Every sealed column of the schema: an aggregate that seals adds its own, or re-sealing would not find it. */

@@ -7,7 +7,7 @@ import { SidecarError } from '../core/errors.ts';
 import { cleanupTurn } from '../stores/postgres/cleanup.ts';
 import type { Postgres } from '../stores/postgres/pool.ts';
 import { countRecords, readStatistics } from '../stores/postgres/statistics.ts';
-import type { ControlPlaneParts } from './control-plane.ts';
+import type { ControlPlaneParts } from './control-plane-parts.ts';
 
 /** What an aggregate offers: deletes some of what has expired, and answers how much; 0 when nothing is left. */
 export interface Expiring {
