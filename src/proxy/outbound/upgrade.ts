@@ -236,7 +236,7 @@ class Tunnel implements OpenExchange {
     this.#relayed = status;
     this.#moved();
     answer.on('data', () => this.#moved());
-    answer.once('error', () => this.#abort('upstream_reset'));
+    answer.on('error', () => this.#abort('upstream_reset'));
     pipeline(answer, response, (error) => {
       if (error != null) return;
       this.#answerer.finished(exchange, status);
