@@ -26,8 +26,10 @@ async function pair() {
     ...postgresConfig(database, { timeout: '5s' }),
   };
   const start = () => startSidecar(upstream.url, { ...stores, routes });
-  // One after the other: the operator of the first is the one that the database knows.
-  const [a, b] = [closing.use(await start()), closing.use(await start())];
+  const a = closing.use(await start());
+  // The first replica that reaches the database has its operator known there: the one that is asked here.
+  await eventually(async () => (await admin(a, 'GET', '/v1/operators')).status === 200, SOON_MS);
+  const b = closing.use(await start());
   const client = new Redis(redis.url);
   closing.defer(() => client.disconnect());
   const end = closing.move();
