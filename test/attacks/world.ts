@@ -118,6 +118,13 @@ export async function admin(sidecar: TestSidecar, method: string, path: string, 
   return { status: response.status, body: (text === '' ? {} : JSON.parse(text)) as Record<string, unknown> };
 }
 
+/**
+ * Resolves once the operator of this replica's state folder is in the database. Only that of the first replica gets in, so a second
+ * one, started before, could leave {@link admin} without a token that counts.
+ */
+export const operatorKnown = (sidecar: TestSidecar): Promise<void> =>
+  eventually(async () => (await admin(sidecar, 'GET', '/v1/operators')).status === 200, 20_000);
+
 /** Polls until `holds`, for at most `withinMs`. */
 export async function eventually(holds: () => boolean | Promise<boolean>, withinMs = 2000): Promise<void> {
   const untilMs = performance.now() + withinMs;

@@ -5,7 +5,7 @@ import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
 import { Redis } from 'ioredis';
 import { closeFrameAt, open, open101, streamUpstream } from '../attacks/streams.ts';
-import { admin, ask, assertProblem, bearer, eventually, head } from '../attacks/world.ts';
+import { admin, ask, assertProblem, bearer, eventually, head, operatorKnown } from '../attacks/world.ts';
 import { openTestDatabase, postgresConfig } from '../support/postgres-server.ts';
 import { startRedis } from '../support/redis-server.ts';
 import { startSidecar, type TestSidecar, tokenFor } from '../support/sidecar.ts';
@@ -27,8 +27,7 @@ async function pair() {
   };
   const start = () => startSidecar(upstream.url, { ...stores, routes });
   const a = closing.use(await start());
-  // The first replica that reaches the database has its operator known there: the one that is asked here.
-  await eventually(async () => (await admin(a, 'GET', '/v1/operators')).status === 200, SOON_MS);
+  await operatorKnown(a);
   const b = closing.use(await start());
   const client = new Redis(redis.url);
   closing.defer(() => client.disconnect());

@@ -7,7 +7,7 @@ import { type OAuthErrorCode, oauthErrors } from '../../src/core/oauth-errors.ts
 import type { Client } from '../../src/stores/contracts/clients.ts';
 import { PostgresClients } from '../../src/stores/postgres/clients.ts';
 import type { PrivateServer } from '../../src/stores/postgres/private-server.ts';
-import { admin } from '../attacks/world.ts';
+import { admin, operatorKnown } from '../attacks/world.ts';
 import { openTestDatabase, postgresConfig, type TestDatabase } from '../support/postgres-server.ts';
 import { type RecordingUpstream, recordingUpstream } from '../support/recording-upstream.ts';
 import { freePort } from '../support/redis-server.ts';
@@ -174,8 +174,10 @@ export async function openOAuthWorld(
       return as(client, 'token', form);
     },
     admin: (method, path, body) => admin(sidecar, method, path, body),
-    replica: async (more = {}) =>
-      closing.use(await startSidecar(upstream.url, { ...whole, proxy: { listen: '127.0.0.1:0' }, ...more })),
+    async replica(more = {}) {
+      await operatorKnown(sidecar);
+      return closing.use(await startSidecar(upstream.url, { ...whole, proxy: { listen: '127.0.0.1:0' }, ...more }));
+    },
     [Symbol.asyncDispose]: () => closing.disposeAsync(),
   };
 }

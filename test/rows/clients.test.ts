@@ -5,7 +5,7 @@ import { generateKeyPairSync } from 'node:crypto';
 import { test } from 'node:test';
 import { Redis } from 'ioredis';
 import { noticeName } from '../../src/clients/notices.ts';
-import { admin } from '../attacks/world.ts';
+import { admin, operatorKnown } from '../attacks/world.ts';
 import { openTestDatabase, postgresConfig } from '../support/postgres-server.ts';
 import { recordingUpstream } from '../support/recording-upstream.ts';
 import { startRedis } from '../support/redis-server.ts';
@@ -106,6 +106,7 @@ test('H3: the 101st request of a free client is 429, and another tier counts at 
 test('H3: two control planes tell each other', async () => {
   await using it = await fleet();
   await using first = await it.controlPlane();
+  await operatorKnown(first);
   await using second = await it.controlPlane();
   for (const [tier, quota] of [
     ['paid', 1000],
@@ -115,7 +116,6 @@ test('H3: two control planes tell each other', async () => {
     await put(first, 'partner', { tier });
     await eventually(async () => (await quotaOf(second, 'partner')) === quota, 5000);
   }
-  // The first operator is the one of the replica that found the table empty.
   await put({ ...second, adminUrl: second.adminUrl, adminTokenFile: first.adminTokenFile }, 'partner', {
     disabled: true,
   });
