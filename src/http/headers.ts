@@ -16,8 +16,8 @@ export const hopByHop: ReadonlySet<string> = new Set([
 ]);
 
 /**
- * Fields with which a client could pose as a proxy, or make the upstream see another URL, method or address than we judged.
- * Compared after {@link foldName}; a name that ends in `-` is a prefix.
+ * Fields with which a client could pose as a proxy, or make the upstream see another URL, method, address or caller than we
+ * judged. Compared after {@link foldName}; a name that ends in `-` is a prefix.
  */
 export const overrideFields: readonly string[] = [
   'forwarded',
@@ -31,9 +31,32 @@ export const overrideFields: readonly string[] = [
   'client-ip',
   'true-client-ip',
   'cf-connecting-ip',
+  'cf-connecting-ipv6',
+  'cf-pseudo-ipv4',
+  'do-connecting-ip',
+  'fastly-client-ip',
+  'fly-client-ip',
+  'proxy-client-ip',
+  'wl-proxy-client-ip',
+  'x-appengine-user-ip',
+  'x-azure-clientip',
+  'x-azure-socketip',
   'x-cluster-client-ip',
-  'x-remote-addr',
-  'x-remote-ip',
+  'x-nf-client-connection-ip',
+  // Who is calling, in the words of other proxies: an application that stood behind one of them believes it still. REMOTE_USER of
+  // CGI and Authelia, Kubernetes, oauth2-proxy, Grafana, authentik, Google, Azure, Tailscale.
+  'remote-user',
+  'remote-groups',
+  'remote-name',
+  'remote-email',
+  'x-remote-',
+  'x-auth-request-',
+  'x-webauth-',
+  'x-authentik-',
+  'x-goog-authenticated-user-',
+  'x-ms-client-principal',
+  'x-ms-client-principal-',
+  'tailscale-user-',
   // HTTP_PROXY in the environment of a CGI program: the proxy of the requests that it makes (httpoxy, CVE-2016-5385).
   'proxy',
   'x-http-method',

@@ -38,8 +38,31 @@ test('attack 35: X-Forwarded-Proto of a stranger is replaced', async () => {
 const overrides = [
   'X-Forwarded-Prefix', 'X-Forwarded-Port', 'X-Forwarded-Server', 'X-Original-URL', 'X-Original-URI', 'X-Rewrite-URL',
   'X-Original-Method', 'X-Original-Host', 'X-Envoy-Original-Path', 'X-Envoy-Internal', 'X-Real-IP', 'Forwarded', 'X-Forwarded',
-  'True-Client-IP', 'X-Client-IP', 'X-Cluster-Client-IP', 'X-Host', 'Proxy',
+  'True-Client-IP', 'X-Client-IP', 'X-Cluster-Client-IP', 'X-Host', 'Proxy', 'Fastly-Client-IP', 'X-Azure-ClientIP', 'WL-Proxy-Client-IP',
 ]; // biome-ignore format: one line reads better
+
+const callers = [
+  'Remote-User', 'Remote_User', 'Remote-Groups', 'X-Remote-User', 'X-Remote-Extra-Scopes', 'X-Auth-Request-Email', 'X-WebAuth-User',
+  'X-Forwarded-User', 'X-authentik-username', 'X-Goog-Authenticated-User-Email', 'X-MS-CLIENT-PRINCIPAL', 'X-MS-CLIENT-PRINCIPAL-NAME',
+  'Tailscale-User-Login',
+]; // biome-ignore format: one line reads better
+
+test('attack 19: what other proxies call the caller is not a client’s to say', async () => {
+  await using at = await world();
+  const fields = callers.map((name) => `${name}: evil`);
+  await assertForwarded(at, head('GET /public', [...fields, 'X-Auth-Request: kept']));
+  assert.ok(!at.upstream.bytes().includes('evil'));
+  assert.ok(at.upstream.bytes().includes('kept'));
+});
+
+test('attack 19: an identity header may bear such a name, and says what we say', async () => {
+  await using at = await world({ identity_headers: { 'X-Remote-User': 'subject' } });
+  const seen = await assertForwarded(
+    at,
+    head('GET /admin', ['X-Remote-User: evil', bearer(tokenFor({ sub: 'alice' }))]),
+  );
+  assert.deepEqual(valuesOf(seen, 'x-remote-user'), ['alice']);
+});
 
 test('attack 36: fields that override URL, method or address are removed', async () => {
   await using at = await world();
