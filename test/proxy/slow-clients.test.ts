@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import { createServer } from 'node:http';
 import { type AddressInfo, connect, type Socket } from 'node:net';
 import { test } from 'node:test';
-import { handshake, streamUpstream } from '../attacks/streams.ts';
+import { handshake, open, streamUpstream } from '../attacks/streams.ts';
 import { bearer, eventually, head } from '../attacks/world.ts';
 import { startSidecar, tokenFor } from '../support/sidecar.ts';
 
@@ -101,6 +101,34 @@ test('a client that leaves while answers wait behind a silent stream is missed a
   server.closeAllConnections();
   server.close();
 });
+
+for (const [what, fields] of [
+  ['an answer that came early', ['POST /early']],
+  [
+    'a preflight that we answer',
+    ['OPTIONS /early', 'Origin: https://a.example', 'Access-Control-Request-Method: POST'],
+  ],
+] as const) {
+  test(`what is left of an upload after ${what} has body_timeout to come, however it drips`, async () => {
+    const server = createServer((_, response) => response.end('early')).listen(0, '127.0.0.1');
+    await new Promise((resolve) => server.once('listening', resolve));
+    const cors = { origins: ['https://a.example'] };
+    const routes = { all: { match: { prefix: '/' }, auth: 'none', body_timeout: '500ms', cors } };
+    const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+    await using at = await startSidecar(url, { routes });
+    const client = open(at.port, head(fields[0], [...fields.slice(1), 'Content-Length: 100000']));
+    const drip = setInterval(() => client.socket.write('x'), 50);
+    try {
+      await eventually(() => client.text().startsWith('HTTP/1.1 20'), SOON_MS);
+      await eventually(() => client.closed, SOON_MS);
+    } finally {
+      clearInterval(drip);
+      client.socket.destroy();
+      server.closeAllConnections();
+      server.close();
+    }
+  });
+}
 
 test('a client that reads slowly gets everything', async () => {
   await using upstream = await generousUpstream();

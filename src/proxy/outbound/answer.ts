@@ -79,8 +79,10 @@ export function answerer(options: {
       if (exchange.credentialSource > 0) noStore(exchange, out);
       if (isDraining()) out.push('Connection', 'close');
     },
-    finished: (exchange, status, reason) =>
-      record(exchange, reason ?? acceptedReason(exchange), reason === undefined, status),
+    finished(exchange, status, reason) {
+      record(exchange, reason ?? acceptedReason(exchange), reason === undefined, status);
+      if (!exchange.request.complete && status !== 101) boundRest(exchange);
+    },
     aborted: (exchange) => record(exchange, 'client_aborted', false, 0),
     streamOpened: () => metrics.streamsOpen.inc(),
     streamClosed: () => metrics.streamsOpen.dec(),
@@ -234,6 +236,20 @@ export function writeRefusal(
   request.on('data', count);
   request.once('end', finish);
   request.once('close', finish);
+}
+
+/**
+ * What is left of an upload when its answer is out has `body_timeout` to come, all of it: nobody wants it any more, and byte by byte
+ * it would hold the connection for ever. HTTP/2 lets go of the stream instead.
+ */
+function boundRest({ request, route, generation }: Exchange): void {
+  if (request.httpVersionMajor === 2 || !hasBody(request)) return;
+  const timer = setTimeout(
+    () => request.socket.destroy(),
+    route?.bodyTimeoutMs ?? generation.config.defaults.body_timeout,
+  ).unref();
+  const clear = () => clearTimeout(timer);
+  request.once('end', clear).once('close', clear);
 }
 
 /** From the raw fields: node would build its object of all headers first, for every refusal. */
