@@ -10,7 +10,7 @@ import type { ClientResponse } from './client-response.ts';
 import { Http2Door } from './http2/door.ts';
 import { endWith, hasEnded, mayBegin } from './last-request.ts';
 import { problem } from './problem.ts';
-import { isRefused, REALM, writeRefusal } from './raw-answer.ts';
+import { isRefused, owesResponse, REALM, writeRefusal } from './raw-answer.ts';
 import { cutStuckClients } from './stuck-clients.ts';
 import type { ListenerTls } from './tls.ts';
 import { type HandshakeFailure, openTlsServer, type TlsServer } from './tls-server.ts';
@@ -122,7 +122,9 @@ function serverOptions(limits: ListenerLimits, handlers: ListenerHandlers) {
     shouldUpgradeCallback: (request: IncomingMessage) => {
       if (hasEnded(request.socket)) return false;
       const isHandshake = handlers.onWebSocket !== undefined && request.headers.upgrade?.toLowerCase() === 'websocket';
-      const taken = isHandshake && handlers.takesWebSocket?.(request) !== false;
+      // Behind a request that is not answered yet it would be answered before that one; as an ordinary request it waits.
+      const isNext = !owesResponse(request.socket);
+      const taken = isHandshake && isNext && handlers.takesWebSocket?.(request) !== false;
       // Node drops what follows it in the same read, and would take the next read for the beginning of a request.
       if (!taken) endWith(request);
       return taken;

@@ -13,7 +13,7 @@ const LINGER_MS = 1000;
 const refused = new WeakSet<Duplex>();
 
 /** True while a response is owed or under way on the connection; node keeps the response of the moment there. */
-const owesResponse = (socket: Duplex) =>
+export const owesResponse = (socket: Duplex): boolean =>
   (socket as Duplex & { _httpMessage?: ServerResponse | null })._httpMessage != null;
 
 /** True once a refusal has been written and the socket only lingers. */

@@ -117,3 +117,18 @@ test('fields of a handshake named as what every object has go on as they came', 
   const lines = seen.split('\r\n').filter((line) => /^(?:constructor|valueof):/i.test(line));
   assert.deepEqual(lines, ['constructor: one', 'constructor: three', 'valueof: two']);
 });
+
+test('a handshake behind a request that is not answered yet is an ordinary request, and is answered after it', async () => {
+  const seen: string[] = [];
+  await using at = await startWorld((socket, head) => {
+    seen.push(head);
+    if (head.startsWith('GET /first ')) {
+      setTimeout(() => socket.end('HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nfirst'), 200);
+    } else socket.end('HTTP/1.1 403 Forbidden\r\nContent-Length: 6\r\n\r\nsecond');
+  });
+  const client = connect({ host: '127.0.0.1', port: at.sidecar.port });
+  client.write(`GET /first HTTP/1.1\r\nHost: app\r\n\r\n${[...HANDSHAKE, '', ''].join('\r\n')}`);
+  assert.match(await readAll(client), /^HTTP\/1\.1 200 [\s\S]*\r\n\r\nfirstHTTP\/1\.1 403 [\s\S]*\r\n\r\nsecond$/);
+  assert.equal(seen.length, 2);
+  assert.doesNotMatch(seen.join(''), /^upgrade:/im);
+});
