@@ -108,7 +108,8 @@ export class OAuthClients implements Party {
       if (!(await this.#refresh(client, grant))) return;
       await this.#use(grant.accessToken);
     }
-    if (grant.triedMs !== undefined) return;
+    // The run ends, or an answer was lost: the one before the latest is within its grace.
+    if (grant.triedMs !== undefined || grant.spent.length < turns) return;
     const isReuse = this.#random() < 0.5;
     const isOver = isReuse
       ? await this.#reuse(client, grant)
