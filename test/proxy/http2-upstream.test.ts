@@ -1,9 +1,9 @@
 // HTTP/2 to the upstream: the same answers, limits and resets as over HTTP/1.1, on connections that requests share.
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
-import { createSecureServer, createServer, type Http2Server, type ServerHttp2Stream } from 'node:http2';
+import { constants, createSecureServer, createServer, type Http2Server, type ServerHttp2Stream } from 'node:http2';
 import { createServer as createTlsServer } from 'node:https';
-import { type AddressInfo, createServer as createPlainServer } from 'node:net';
+import { type AddressInfo, createServer as createPlainServer, type Socket } from 'node:net';
 import { Readable } from 'node:stream';
 import { test } from 'node:test';
 import { eventually } from '../attacks/world.ts';
@@ -20,6 +20,8 @@ async function upstreamOf(handler: Handler, options: object = {}, secure = false
   const server: Http2Server = secure ? (createSecureServer(options) as unknown as Http2Server) : createServer(options);
   const state = { connections: 0, paths: [] as string[], ended: [] as string[], aborted: [] as string[] };
   const sessions = new Set<{ destroy(): void; close(): void }>();
+  const sockets = new Set<Socket>();
+  server.on('connection', (socket) => sockets.add(socket));
   server.on('session', (session) => {
     state.connections += 1;
     sessions.add(session);
@@ -43,12 +45,21 @@ async function upstreamOf(handler: Handler, options: object = {}, secure = false
     state,
     port,
     sessions,
+    sockets,
     url: `http${secure ? 's' : ''}://127.0.0.1:${port}`,
     async [Symbol.asyncDispose]() {
       for (const session of sessions) session.destroy();
       server.close();
     },
   };
+}
+
+/** RST_STREAM (RFC 9113 section 6.4). */
+function resetFrame(stream: number, code: number): Buffer {
+  const frame = Buffer.from([0, 0, 4, 3, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
+  frame.writeUInt32BE(stream, 5);
+  frame.writeUInt32BE(code, 9);
+  return frame;
 }
 
 const answer = (stream: ServerHttp2Stream, body = '') => {
@@ -168,14 +179,27 @@ test('a stream that the upstream refused goes out once more where that is safe, 
   assert.deepEqual(upstream.state.paths, ['/get', '/get', '/post']);
 });
 
-test('attack 55: an upstream that resets its answer, or sends another length than it said, leaves no whole answer', async () => {
+test('attack 55: an upstream that resets its answer, closes its connection, or sends another length than it said, leaves no whole answer', async () => {
+  const endings: Record<string, (stream: ServerHttp2Stream) => void> = {
+    '/reset': (stream) => stream.destroy(new Error('broken')),
+    '/short': (stream) => stream.end(),
+    '/no-error': (stream) => write(resetFrame(stream.id ?? 0, constants.NGHTTP2_NO_ERROR)),
+    '/cancelled': (stream) => write(resetFrame(stream.id ?? 0, constants.NGHTTP2_CANCEL)),
+    '/gone': () => {
+      for (const socket of upstream.sockets) socket.destroy();
+    },
+  };
+  // Past node, which would end the body before it resets the stream.
+  const write = (frame: Buffer) => {
+    for (const socket of upstream.sockets) if (!socket.destroyed) socket.write(frame);
+  };
   await using upstream = await upstreamOf((stream, path) => {
     stream.respond(path === '/short' ? { ':status': 200, 'content-length': '100' } : { ':status': 200 });
     stream.write('half');
-    setTimeout(() => (path === '/reset' ? stream.destroy(new Error('broken')) : stream.end()), 100);
+    setTimeout(() => endings[path]?.(stream), 100);
   });
   await using sidecar = await start(upstream.url, {}, { proxy: { http2: true } });
-  for (const path of ['/reset', '/short']) {
+  for (const path of Object.keys(endings)) {
     await assert.rejects(
       ask(sidecar.proxyUrl, path).then((answer) => answer.text()),
       path,

@@ -1,6 +1,7 @@
 // One request on a stream of an HTTP/2 connection to an upstream, under the rules by which http1/connection.ts sends and reads:
 // the same reader is told the same things. RFC 9113 section 8.
 import { type ClientHttp2Session, type ClientHttp2Stream, constants } from 'node:http2';
+import { Readable } from 'node:stream';
 import type { Reason } from '../../../core/reasons.ts';
 import { trailerRecord } from '../../../http/http2/trailers.ts';
 import type { ResponseReader } from '../http1/connection.ts';
@@ -20,12 +21,26 @@ export interface StreamHost {
   left(stream: UpstreamStream): void;
 }
 
+/** An answer as it comes; `isWhole` from its END_STREAM on. */
+interface Incoming extends ClientHttp2Stream {
+  isWhole?: boolean;
+}
+
+/**
+ * `push` of an answer. Node ends what is readable also where the upstream resets the stream with NO_ERROR or CANCEL, or its
+ * connection goes, and half an answer would pass for a whole one (attack 55); only END_STREAM comes before the stream is closed.
+ */
+function pushAnswer(this: Incoming, chunk: unknown, encoding?: BufferEncoding): boolean {
+  if (chunk === null && !this.closed) this.isWhole = true;
+  return Readable.prototype.push.call(this, chunk, encoding);
+}
+
 /** A request and its answer. */
 export class UpstreamStream implements UpstreamConnection {
   readonly #host: StreamHost;
   /** Node says CANCEL to an upstream only where a signal ends the stream, and `close` would end the body cleanly first. */
   readonly #cancel = new AbortController();
-  #stream: ClientHttp2Stream | undefined;
+  #stream: Incoming | undefined;
   #reader: ResponseReader | undefined;
   #head = '';
   #method = '';
@@ -102,6 +117,7 @@ export class UpstreamStream implements UpstreamConnection {
       return;
     }
     const stream = this.#stream;
+    stream.push = pushAnswer;
     stream.on('response', (_fields, flags, list) => this.#onResponse(list, flags));
     stream.on('data', (bytes: Buffer) => {
       this.#bytes += bytes.length;
@@ -140,7 +156,8 @@ export class UpstreamStream implements UpstreamConnection {
   }
 
   #onEnd(): void {
-    if (!this.#sawHead) return;
+    // What was cut short is told by `close`.
+    if (!this.#sawHead || this.#stream?.isWhole !== true) return;
     if (this.#length !== undefined && this.#length !== this.#bytes) this.#fail('upstream_invalid');
     else this.#complete();
   }
