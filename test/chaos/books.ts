@@ -27,13 +27,16 @@ export interface Row {
   recoveryMs: number;
 }
 
-/** A request through the proxy port. `kind` is what its token is: good, revoked there, or good and over its limit now and then. */
+/**
+ * A request through the proxy port. `kind` is what its token is: good, revoked there, or good and over its limit now and then. A
+ * `stream` has a good one.
+ */
 export interface Asked {
   readonly seq: string;
   readonly replica: ReplicaIndex;
   readonly path: string;
   readonly method: 'GET' | 'POST';
-  readonly kind: 'good' | 'revoked' | 'limited';
+  readonly kind: 'good' | 'revoked' | 'limited' | 'stream';
   readonly fromMs: number;
 }
 
@@ -149,6 +152,8 @@ export class Books {
     // By a clock that is behind no token is valid yet.
     if (lost('clock') && status === 401) return true;
     if (!lost('upstream')) return false;
+    // What breaks in the same breath in which it was let in is reset before its head was out.
+    if (kind === 'stream' && status === 0) return true;
     return code.startsWith('upstream_') || code === 'cut_200';
   }
 

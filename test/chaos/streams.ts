@@ -77,7 +77,7 @@ export class Streams implements Party {
     const token = this.#callers.mint();
     const asked: Asked = {
       seq: `${this.#books.number()}`,
-      ...{ replica, path: pick(routes, this.#random) as string, method: 'GET', kind: 'good' },
+      ...{ replica, path: pick(routes, this.#random) as string, method: 'GET', kind: 'stream' },
       fromMs: performance.now(),
     };
     const { port } = this.#world.replicas[replica];
