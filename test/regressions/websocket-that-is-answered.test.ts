@@ -5,7 +5,8 @@ import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { connect, createServer, type Socket } from 'node:net';
 import { test } from 'node:test';
-import { startSidecar } from '../support/sidecar.ts';
+import { admin, eventually } from '../attacks/world.ts';
+import { startSidecar, tokenFor } from '../support/sidecar.ts';
 
 const HANDSHAKE = [
   'GET /file HTTP/1.1',
@@ -17,7 +18,7 @@ const HANDSHAKE = [
 ];
 
 /** A sidecar before an upstream that answers each request as `answer` says. */
-async function startWorld(answer: (socket: Socket, head: string) => void, defaults: object = {}) {
+async function startWorld(answer: (socket: Socket, head: string) => void, config: object = {}) {
   const upstream = createServer((socket) => {
     socket.on('error', () => {});
     socket.once('data', (head) => answer(socket, head.toString('latin1')));
@@ -25,7 +26,7 @@ async function startWorld(answer: (socket: Socket, head: string) => void, defaul
   await once(upstream, 'listening');
   const { port } = upstream.address() as { port: number };
   const routes = { all: { match: { prefix: '/' }, auth: 'none' } };
-  const sidecar = await startSidecar(`http://127.0.0.1:${port}`, { routes, defaults });
+  const sidecar = await startSidecar(`http://127.0.0.1:${port}`, { routes, ...config });
   return {
     sidecar,
     connect(...fields: readonly string[]): Socket {
@@ -80,8 +81,7 @@ test('attack 54: an answer to a handshake waits for a client that does not read'
 
 test('attack 55: an answer to a handshake that stops is broken off, and nothing of ours is in it', async () => {
   await using at = await startWorld((socket) => socket.write('HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nabc'), {
-    response_timeout: '400ms',
-    idle_timeout: '400ms',
+    defaults: { idle_timeout: '400ms' },
   });
   const text = await readAll(at.connect());
   assert.match(text, /^HTTP\/1\.1 200 OK\r\n(?:[^\r\n]+\r\n)*content-length: 100\r\n(?:[^\r\n]+\r\n)*\r\nabc$/i);
@@ -131,4 +131,39 @@ test('a handshake behind a request that is not answered yet is an ordinary reque
   assert.match(await readAll(client), /^HTTP\/1\.1 200 [\s\S]*\r\n\r\nfirstHTTP\/1\.1 403 [\s\S]*\r\n\r\nsecond$/);
   assert.equal(seen.length, 2);
   assert.doesNotMatch(seen.join(''), /^upgrade:/im);
+});
+
+test('an answer to a handshake whose token is revoked is broken off, and recorded so', async () => {
+  await using at = await startWorld((socket) => socket.write('HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nabc'), {
+    routes: { all: { match: { prefix: '/' } } },
+  });
+  const token = tokenFor();
+  const client = at.connect(`Authorization: Bearer ${token}`);
+  await once(client, 'data');
+  const closed = readAll(client);
+  assert.equal((await admin(at.sidecar, 'POST', '/v1/revocations', { token, reason: 'leaked' })).status, 201);
+  await closed;
+  const decision = at.sidecar.logged().find(({ event }) => event === 'decision');
+  assert.deepEqual([decision?.reason, decision?.status], ['token_revoked', 200]);
+});
+
+test('an answer to a handshake is finished by a drain as any other', async () => {
+  let upstream: Socket | undefined;
+  await using at = await startWorld(
+    (socket) => {
+      upstream = socket;
+      socket.write('HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nabc');
+    },
+    { proxy: { drain: { delay: '0s', timeout: '30s' } } },
+  );
+  const client = at.connect();
+  await once(client, 'data');
+  const text = readAll(client);
+  const drained = at.sidecar.drain();
+  // Streams are ended at once; this is longer than the delay before that.
+  await eventually(async () => (await fetch(`${at.sidecar.observeUrl}/readyz`)).status === 503, 20_000);
+  upstream?.end('def');
+  await text;
+  assert.equal(await drained, true);
+  assert.equal(at.sidecar.logged().find(({ event }) => event === 'decision')?.reason, 'ok_anonymous');
 });

@@ -116,8 +116,8 @@ function outgoingRequest(exchange: Exchange): Exchange['request'] {
 class Tunnel implements OpenExchange {
   deadlineMs = Number.POSITIVE_INFINITY;
   place = -1;
-  readonly isStream = true;
-  readonly isLasting = true;
+  isStream = true;
+  isLasting = true;
   readonly exchange: Exchange;
   judged: Exchange;
   judgedBy: Generation | undefined;
@@ -234,6 +234,9 @@ class Tunnel implements OpenExchange {
       return;
     }
     this.#relayed = status;
+    // From here on it ends as any answer does: a drain waits for it.
+    this.isStream = false;
+    this.isLasting = false;
     this.#moved();
     answer.on('data', () => this.#moved());
     answer.on('error', () => this.#abort('upstream_reset'));
@@ -279,6 +282,10 @@ class Tunnel implements OpenExchange {
   cut(reason: Reason): void {
     if (this.#cutting || this.#settled) return;
     this.#cutting = true;
+    if (this.#relayed !== undefined) {
+      this.#abort(reason);
+      return;
+    }
     this.#answerer.streamsClosed(reason);
     const upstream = this.#upstream;
     if (upstream === undefined) {
