@@ -113,7 +113,7 @@ for (const [what, fields] of [
     const server = createServer((_, response) => response.end('early')).listen(0, '127.0.0.1');
     await new Promise((resolve) => server.once('listening', resolve));
     const cors = { origins: ['https://a.example'] };
-    const routes = { all: { match: { prefix: '/' }, auth: 'none', body_timeout: '500ms', cors } };
+    const routes = { all: { match: { prefix: '/' }, auth: 'none', body_timeout: '1s', cors } };
     const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
     await using at = await startSidecar(url, { routes });
     const client = open(at.port, head(fields[0], [...fields.slice(1), 'Content-Length: 100000']));

@@ -17,7 +17,7 @@ test('the operator of the state folder is registered before the first that is ad
   await locked.promise;
   await using sidecar = await startAdminSidecar((config) => ({
     ...config,
-    ...postgresConfig(database, { timeout: '100ms' }),
+    ...postgresConfig(database, { timeout: '250ms' }),
   }));
   const away = await sidecar.socket('GET', '/v1/operators');
   assert.equal(away.status, 503, 'the comparison of the start fails like this call');

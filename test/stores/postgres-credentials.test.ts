@@ -38,7 +38,7 @@ for (const version of [15, 18] as const satisfies readonly PostgresVersion[]) {
 
 test('L16: a row that somebody else holds is waited for only so long, and its sign count stays', async () => {
   await using database = await openTestDatabase();
-  const pool = database.open({ timeoutMs: 200 });
+  const pool = database.open({ timeoutMs: 500 });
   const keys = { kek: localKek(randomBytes(32)), store: new PostgresDataKeys(pool), clock: new ManualClock() };
   const store = new PostgresCredentials(
     pool,

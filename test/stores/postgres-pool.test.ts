@@ -131,13 +131,13 @@ test('a call waits for a connection no longer than the timeout, and the next one
 
 test('a statement that takes longer than the timeout is cancelled by the server', async () => {
   await using database = await openTestDatabase();
-  const pool = database.open({ timeoutMs: 200 });
+  const pool = database.open({ timeoutMs: 500 });
   await assert.rejects(
     pool.run('test', (sql) => sql`select pg_sleep(30)`),
     unavailable,
   );
   assert.equal(pool.health().up, true, 'the server itself answers');
-  await pool.run('test', (sql) => sql`select pg_sleep(0.3)`, { timeoutMs: 2000 });
+  await pool.run('test', (sql) => sql`select pg_sleep(0.7)`, { timeoutMs: 5000 });
 });
 
 test('a connection that is lost inside a transaction ends it: nothing of it stays, nothing runs outside of it', async () => {
@@ -169,7 +169,7 @@ test('no setting of one call is left for the next: search_path and timeouts end 
 
 test('a server that stalls without closing is given up, and the connection with it', async () => {
   await using database = await openTestDatabase();
-  const pool = database.open({ timeoutMs: 200 });
+  const pool = database.open({ timeoutMs: 500 });
   const [row] = await pool.run('test', (sql) => sql`select pg_backend_pid() as pid`);
   const pid = row?.pid as number;
   process.kill(pid, 'SIGSTOP');
@@ -191,7 +191,7 @@ test('a server that says nothing at all is given up after the timeout, however l
   timeout: 60_000,
 }, async () => {
   await using database = await openTestDatabase();
-  const pool = database.open({ timeoutMs: 200 });
+  const pool = database.open({ timeoutMs: 500 });
   const [row] = await pool.run('test', (sql) => sql`select pg_backend_pid() as pid`);
   process.kill(row?.pid as number, 'SIGSTOP');
   try {
@@ -200,7 +200,7 @@ test('a server that says nothing at all is given up after the timeout, however l
       pool.run('test', (sql) => sql`select 1`, slow),
       unavailable,
     );
-    const [slept] = await pool.run('test', (sql) => sql`select pg_sleep(1), 1 as one`, slow);
+    const [slept] = await pool.run('test', (sql) => sql`select pg_sleep(1.2), 1 as one`, slow);
     assert.equal(slept?.one, 1, 'one that has begun is waited for');
   } finally {
     process.kill(row?.pid as number, 'SIGCONT');
