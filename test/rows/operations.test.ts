@@ -123,7 +123,7 @@ test('L22: the answer about keys has totals, states and algorithms; without a ke
   const start = () =>
     startAdminSidecar((config) => ({
       ...config,
-      ...postgresConfig(database, { timeout: '1s' }),
+      ...postgresConfig(database, { timeout: '500ms' }),
       issuers: own,
       defaults: { issuers: ['self'] },
     }));

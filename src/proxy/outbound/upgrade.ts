@@ -271,10 +271,13 @@ class Tunnel implements OpenExchange {
   /** The upstream has not answered the handshake in time, or what it answered instead does not move. */
   expire(): void {
     this.#cutting = true;
+    // Until the client has closed it stays among the open ones, and each look would blame the endpoint once more.
+    this.deadlineMs = Number.POSITIVE_INFINITY;
     if (this.#relayed !== undefined) {
       this.#abort('upstream_timeout');
       return;
     }
+    if (this.exchange.ended) return;
     this.#judge(undefined);
     this.#ending.refuse(this.exchange, 'upstream_timeout');
   }

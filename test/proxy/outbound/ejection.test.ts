@@ -1,5 +1,7 @@
 // Endpoints that accept requests and fail them: left out for a while that grows, never too many, never the last.
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { connect } from 'node:net';
 import { test } from 'node:test';
 import { Balance } from '../../../src/proxy/outbound/endpoints/balance.ts';
 import { ejected } from '../../../src/proxy/outbound/endpoints/ejection.ts';
@@ -151,4 +153,20 @@ test('retries are a share of requests, beyond a reserve', () => {
   assert.ok(Math.abs(spendAll() - 20) <= 1);
   for (let n = 0; n < 100_000; n += 1) budget.earn();
   assert.equal(spendAll(), 100);
+});
+
+test('a handshake that is not answered counts as one failure, however long its client stays', async () => {
+  await using members = await several(2);
+  await using sidecar = await before(urls(members), { ejection: { failures: 2, for: '1m' } });
+  for (const each of members) each.behaviour = 'hang';
+  // Half open: it closes nothing when it has its answer.
+  const client = connect({ port: sidecar.port, host: '127.0.0.1', allowHalfOpen: true });
+  client.on('error', () => {});
+  const fields = ['Host: app', 'Connection: Upgrade', 'Upgrade: websocket', 'Sec-WebSocket-Version: 13'];
+  client.write(`${['GET / HTTP/1.1', ...fields, 'Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=='].join('\r\n')}\r\n\r\n`);
+  const [answer] = await once(client.setEncoding('latin1'), 'data');
+  assert.match(String(answer), /^HTTP\/1\.1 504 /);
+  await eventually(async () => (await metric(sidecar, 'doorward_streams_open')) === 0, 10_000);
+  assert.deepEqual(Object.values(await states(sidecar)), ['up', 'up']);
+  client.destroy();
 });
