@@ -19,7 +19,7 @@ const files = named.length > 0 ? named : globSync('test/**/*.test.ts').filter((f
 const env = { ...process.env, NODE_COMPILE_CACHE: join(import.meta.dirname, '../node_modules/.cache/compile') };
 const child = spawn(
   process.execPath,
-  ['--test', '--test-concurrency=4', '--test-timeout=120000', '--test-reporter=spec', ...files.sort()],
+  ['--test', '--test-concurrency=5', '--test-timeout=120000', '--test-reporter=spec', ...files.sort()],
   { stdio: 'inherit', env },
 );
 // A test that never ends must fail the run, not hold it.
