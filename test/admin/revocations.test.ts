@@ -2,8 +2,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { freePort } from '../support/free-port.ts';
 import { mintKey, mintToken } from '../support/minting.ts';
-import { freePort } from '../support/redis-server.ts';
 import { FOREIGN, startAdminSidecar } from './admin-sidecar.ts';
 
 test('L6: once the call to revoke has answered, the next request with the token is refused and the upstream sees nothing', async () => {

@@ -3,8 +3,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { auditTypeNames } from '../../src/core/audit-types.ts';
+import { freePort } from '../support/free-port.ts';
 import { openTestDatabase, postgresConfig } from '../support/postgres-server.ts';
-import { freePort } from '../support/redis-server.ts';
 import { startAdminSidecar } from './admin-sidecar.ts';
 import { operationCalls } from './calls.ts';
 

@@ -2,8 +2,8 @@
 // the first and may do everything there. Every answer that operator gets is searched for what is the second tenant's.
 import assert from 'node:assert/strict';
 import { hash } from 'node:crypto';
+import { freePort } from '../support/free-port.ts';
 import { openTestDatabase, postgresConfig, type TestDatabase } from '../support/postgres-server.ts';
-import { freePort } from '../support/redis-server.ts';
 import { type AdminSidecar, type Answer, type Call, type Loose, startAdminSidecar } from './admin-sidecar.ts';
 
 const REDIRECT = 'https://app.example.com/back';

@@ -5,7 +5,7 @@ import { test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { exitCodes } from '../../src/cli/exit-codes.ts';
 import { run, scratchFolder } from '../cli/processes.ts';
-import { freePort } from '../support/redis-server.ts';
+import { freePort } from '../support/free-port.ts';
 import { configFor, tokenFor } from '../support/sidecar.ts';
 import { childrenOf, eventually, lives, several } from './several.ts';
 

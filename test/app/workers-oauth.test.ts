@@ -4,8 +4,8 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { SidecarInput } from '../../src/config/schema.ts';
 import { basicField } from '../identity/world.ts';
+import { freePort } from '../support/free-port.ts';
 import { openTestDatabase, postgresConfig, type TestDatabase } from '../support/postgres-server.ts';
-import { freePort } from '../support/redis-server.ts';
 import { eventually, type Loose, type Several, several } from './several.ts';
 
 interface World extends AsyncDisposable {

@@ -11,8 +11,9 @@ import { parseArgs } from 'node:util';
 import { Client } from 'undici';
 import type { SidecarInput } from '../../src/config/schema.ts';
 import { basicField, challengeOf, REDIRECT } from '../identity/world.ts';
+import { freePort } from '../support/free-port.ts';
 import { startPostgres } from '../support/postgres-server.ts';
-import { freePort, startRedis } from '../support/redis-server.ts';
+import { startRedis } from '../support/redis-server.ts';
 import { beAlone } from './alone.ts';
 import { type Child, interrupt, startChild, untilServing } from './children.ts';
 

@@ -4,7 +4,7 @@ import { once } from 'node:events';
 import { mkdirSync, renameSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { Agent, type Dispatcher, request } from 'undici';
-import { freePort } from '../support/redis-server.ts';
+import { freePort } from '../support/free-port.ts';
 import { ensureFakeClock } from '../support/system-packages.ts';
 
 const MAIN = resolve(import.meta.dirname, '../../src/main.ts');

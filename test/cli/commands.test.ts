@@ -4,7 +4,7 @@ import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { type AdminSidecar, startAdminSidecar } from '../admin/admin-sidecar.ts';
-import { freePort } from '../support/redis-server.ts';
+import { freePort } from '../support/free-port.ts';
 import { runHere } from './processes.ts';
 
 const at = (it: AdminSidecar, ...args: string[]) => [...args, '--config', it.file];

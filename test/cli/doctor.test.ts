@@ -8,8 +8,9 @@ import { openSidecar } from '../../src/app.ts';
 import type { SidecarInput } from '../../src/config/schema.ts';
 import { openLog } from '../../src/telemetry/log.ts';
 import { startAdminSidecar } from '../admin/admin-sidecar.ts';
+import { freePort } from '../support/free-port.ts';
 import { openTestDatabase } from '../support/postgres-server.ts';
-import { freePort, startRedis } from '../support/redis-server.ts';
+import { startRedis } from '../support/redis-server.ts';
 import { runHere } from './processes.ts';
 
 /** A system as it should be: nothing written into the file, everything durable, one route with scope and limit. */

@@ -3,8 +3,8 @@ import assert from 'node:assert/strict';
 import { writeFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 import { test } from 'node:test';
+import { freePort } from '../support/free-port.ts';
 import { recordingUpstream } from '../support/recording-upstream.ts';
-import { freePort } from '../support/redis-server.ts';
 import { startSidecar } from '../support/sidecar.ts';
 import { run, runHere, scratchFolder } from './processes.ts';
 

@@ -12,7 +12,7 @@ import {
   runTool,
   split,
 } from '../support/corpora.ts';
-import { freePort } from '../support/redis-server.ts';
+import { freePort } from '../support/free-port.ts';
 import { startSidecar, tokenFor } from '../support/sidecar.ts';
 
 interface ResponseRow extends Row {

@@ -10,8 +10,9 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { parse } from 'yaml';
 import { run, scratchFolder, start } from '../cli/processes.ts';
+import { freePort } from '../support/free-port.ts';
 import { openTestDatabase } from '../support/postgres-server.ts';
-import { freePort, startRedis } from '../support/redis-server.ts';
+import { startRedis } from '../support/redis-server.ts';
 import { ensureCommand } from '../support/system-packages.ts';
 import { checkedConfig } from './checked.ts';
 

@@ -9,7 +9,7 @@ import { after, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { accepts } from '../support/daemon.ts';
-import { freePort } from '../support/redis-server.ts';
+import { freePort } from '../support/free-port.ts';
 import { startSidecar, tokenFor } from '../support/sidecar.ts';
 import { ensureGo, ensurePythonJwt } from '../support/system-packages.ts';
 

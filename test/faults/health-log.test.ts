@@ -7,8 +7,9 @@ import { Redis } from 'ioredis';
 import { revocationEntryId } from '../../src/stores/contracts/entry-id.ts';
 import { keyspace } from '../../src/stores/redis/keyspace.ts';
 import { eventually } from '../rows/eventually.ts';
+import { freePort } from '../support/free-port.ts';
 import { recordingUpstream } from '../support/recording-upstream.ts';
-import { freePort, startRedis } from '../support/redis-server.ts';
+import { startRedis } from '../support/redis-server.ts';
 import { startSidecar, type TestSidecar, testIssuer, tokenFor } from '../support/sidecar.ts';
 
 const PATIENCE_MS = 60_000;

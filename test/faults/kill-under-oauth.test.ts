@@ -10,9 +10,9 @@ import { Agent, request } from 'undici';
 import { scratchFolder, start } from '../cli/processes.ts';
 import { basicField, challengeOf, REDIRECT } from '../identity/world.ts';
 import { eventually } from '../rows/eventually.ts';
+import { freePort } from '../support/free-port.ts';
 import { openTestDatabase, postgresConfig } from '../support/postgres-server.ts';
 import { recordingUpstream } from '../support/recording-upstream.ts';
-import { freePort } from '../support/redis-server.ts';
 import { configFor } from '../support/sidecar.ts';
 
 const KILLS = 6;

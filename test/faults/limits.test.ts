@@ -9,7 +9,8 @@ import { handshake, open, open101, streamUpstream } from '../attacks/streams.ts'
 import { ask, assertProblem, bearer, eventually, head } from '../attacks/world.ts';
 import { charge } from '../conformance/checks.ts';
 import { until } from '../revocation/until.ts';
-import { freePort, launchRedis, startRedis } from '../support/redis-server.ts';
+import { freePort } from '../support/free-port.ts';
+import { launchRedis, startRedis } from '../support/redis-server.ts';
 import { startSidecar, tokenFor } from '../support/sidecar.ts';
 import { ensureFakeClock } from '../support/system-packages.ts';
 

@@ -12,7 +12,8 @@ import type { RedisSettings } from '../../src/stores/redis/settings.ts';
 import { charge } from '../conformance/checks.ts';
 import { until } from '../revocation/until.ts';
 import { testAuthority } from '../support/certificates.ts';
-import { freePort, launchRedis } from '../support/redis-server.ts';
+import { freePort } from '../support/free-port.ts';
+import { launchRedis } from '../support/redis-server.ts';
 
 const authority = testAuthority();
 const { certificate, key } = authority.issue('redis.test', 'DNS:redis.test', 'serverAuth');

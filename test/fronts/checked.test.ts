@@ -9,9 +9,9 @@ import { test } from 'node:test';
 import { parse } from 'yaml';
 import { loadConfig } from '../../src/config/load.ts';
 import { sidecarSchema } from '../../src/config/schema.ts';
+import { freePort } from '../support/free-port.ts';
 import { shipped } from '../support/fronts.ts';
 import { nginxConfig } from '../support/nginx.ts';
-import { freePort } from '../support/redis-server.ts';
 import { ensureCommand } from '../support/system-packages.ts';
 
 function temporary() {

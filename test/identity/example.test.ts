@@ -5,8 +5,9 @@ import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { createRemoteJWKSet, jwtVerify } from 'jose';
 import { run, scratchFolder, start } from '../cli/processes.ts';
+import { freePort } from '../support/free-port.ts';
 import { openTestDatabase } from '../support/postgres-server.ts';
-import { freePort, startRedis } from '../support/redis-server.ts';
+import { startRedis } from '../support/redis-server.ts';
 
 const EXAMPLE = fileURLToPath(new URL('../../config/examples/identity-server.yaml', import.meta.url));
 

@@ -8,9 +8,9 @@ import type { Client } from '../../src/stores/contracts/clients.ts';
 import { PostgresClients } from '../../src/stores/postgres/clients.ts';
 import type { PrivateServer } from '../../src/stores/postgres/private-server.ts';
 import { admin, operatorKnown } from '../attacks/world.ts';
+import { freePort } from '../support/free-port.ts';
 import { openTestDatabase, postgresConfig, type TestDatabase } from '../support/postgres-server.ts';
 import { type RecordingUpstream, recordingUpstream } from '../support/recording-upstream.ts';
-import { freePort } from '../support/redis-server.ts';
 import { startSidecar, type TestSidecar } from '../support/sidecar.ts';
 
 /** A client with its secret. */

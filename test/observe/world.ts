@@ -6,11 +6,12 @@ import { Agent, request } from 'undici';
 import { admin } from '../attacks/world.ts';
 import { eventually } from '../rows/eventually.ts';
 import { testAuthority } from '../support/certificates.ts';
+import { freePort } from '../support/free-port.ts';
 import { mintKey, mintToken, startJwksServer } from '../support/minting.ts';
 import { otlpReceiver } from '../support/otlp-receiver.ts';
 import { openTestDatabase, postgresConfig } from '../support/postgres-server.ts';
 import { recordingUpstream } from '../support/recording-upstream.ts';
-import { freePort, startRedis } from '../support/redis-server.ts';
+import { startRedis } from '../support/redis-server.ts';
 import { configFor, startSidecar } from '../support/sidecar.ts';
 
 /** The open world. */

@@ -5,8 +5,8 @@ import { once } from 'node:events';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import { type AddressInfo, connect } from 'node:net';
 import { test } from 'node:test';
+import { freePort } from '../support/free-port.ts';
 import { sendRaw } from '../support/raw-client.ts';
-import { freePort } from '../support/redis-server.ts';
 import { startSidecar } from '../support/sidecar.ts';
 
 async function pair(

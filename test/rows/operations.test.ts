@@ -9,9 +9,10 @@ import { sidecarSchema } from '../../src/config/schema.ts';
 import { startAdminSidecar } from '../admin/admin-sidecar.ts';
 import { run, runHere, scratchFolder } from '../cli/processes.ts';
 import { openOAuthWorld } from '../identity/world.ts';
+import { freePort } from '../support/free-port.ts';
 import { openTestDatabase, postgresConfig } from '../support/postgres-server.ts';
 import { recordingUpstream } from '../support/recording-upstream.ts';
-import { freePort, startRedis } from '../support/redis-server.ts';
+import { startRedis } from '../support/redis-server.ts';
 import { configFor, startSidecar, tokenFor } from '../support/sidecar.ts';
 import { eventually } from './eventually.ts';
 

@@ -7,7 +7,7 @@ import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { freePort } from './redis-server.ts';
+import { freePort } from './free-port.ts';
 import { ensureCommand } from './system-packages.ts';
 
 /** A program that serves `port` of 127.0.0.1. */

@@ -1,7 +1,7 @@
 // Drives tools/run_raw.mjs: raw requests at a real sidecar whose only upstream is the runner's strict recording backend.
 import { readFileSync } from 'node:fs';
 import { caseFile, type Judged, type Row, rowsOf, runTool, split } from './corpora.ts';
-import { freePort } from './redis-server.ts';
+import { freePort } from './free-port.ts';
 import { startSidecar, tokenFor } from './sidecar.ts';
 
 interface RawResult {

@@ -2,8 +2,9 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { NodeAddress } from '../../src/stores/redis/settings.ts';
 import { SLOTS, slotOf } from '../../src/stores/redis/slot.ts';
+import { freePort } from './free-port.ts';
 import { ask } from './redis-sentinel.ts';
-import { freePort, type RedisServer, startRedis } from './redis-server.ts';
+import { type RedisServer, startRedis } from './redis-server.ts';
 
 /** A running Cluster. */
 export interface ClusterDeployment extends AsyncDisposable {

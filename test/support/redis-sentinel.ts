@@ -4,7 +4,8 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Redis } from 'ioredis';
 import type { NodeAddress } from '../../src/stores/redis/settings.ts';
-import { freePort, launchRedis, type RedisServer, startRedis } from './redis-server.ts';
+import { freePort } from './free-port.ts';
+import { launchRedis, type RedisServer, startRedis } from './redis-server.ts';
 
 /** What the Sentinels call the master. */
 export const masterName = 'main';

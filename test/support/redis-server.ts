@@ -1,35 +1,16 @@
 // Real Redis for tests: finds redis-server or installs it from the system's packages, and starts private instances.
 import { type ChildProcess, spawn } from 'node:child_process';
-import { randomInt } from 'node:crypto';
 import { once } from 'node:events';
 import { mkdtempSync, rmSync } from 'node:fs';
-import { createConnection, createServer } from 'node:net';
+import { createConnection } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { freePort } from './free-port.ts';
 import { ensureCommand } from './system-packages.ts';
 
 /** Makes sure that `redis-server` is on the PATH; throws with the command to type when it cannot be installed. */
 export const ensureRedisServer = (): void => ensureCommand('redis-server', '--version');
-
-/**
- * A port that was free a moment ago, below those that the system gives to connections and to port 0, so that nobody takes
- * it until it is used.
- */
-export async function freePort(): Promise<number> {
-  for (;;) {
-    const port = randomInt(20_000, 32_000);
-    const server = createServer().listen(port, '127.0.0.1');
-    try {
-      await once(server, 'listening');
-    } catch {
-      continue;
-    }
-    server.close();
-    await once(server, 'close');
-    return port;
-  }
-}
 
 /** A private Redis on loopback with its own folder; ends with `await using`. */
 export interface RedisServer extends AsyncDisposable {

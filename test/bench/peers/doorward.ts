@@ -3,7 +3,7 @@
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { SidecarInput } from '../../../src/config/schema.ts';
-import { freePort } from '../../support/redis-server.ts';
+import { freePort } from '../../support/free-port.ts';
 import { type Child, startChild, untilServing } from '../children.ts';
 import type { Peer, RunningPeer } from '../peer.ts';
 import { audience, issuer } from '../tokens.ts';

@@ -1,7 +1,7 @@
 // The Fastify stack, with its token cache on or off. It lives in a package of its own: see fastify-stack/.
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { freePort } from '../../support/redis-server.ts';
+import { freePort } from '../../support/free-port.ts';
 import { bearer } from '../checks.ts';
 import { startChild, untilServing } from '../children.ts';
 import type { Peer } from '../peer.ts';

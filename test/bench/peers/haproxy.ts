@@ -2,7 +2,7 @@
 // in stick-tables, and six identity headers. It keeps no verified tokens and knows no revocations.
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { freePort } from '../../support/redis-server.ts';
+import { freePort } from '../../support/free-port.ts';
 import { bearer } from '../checks.ts';
 import { startChild, untilServing } from '../children.ts';
 import type { Peer } from '../peer.ts';

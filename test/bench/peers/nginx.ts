@@ -1,7 +1,7 @@
 // nginx as a plain proxy with upstream keep-alive, one process: what moving the bytes costs in C, with no checks.
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { freePort } from '../../support/redis-server.ts';
+import { freePort } from '../../support/free-port.ts';
 import { startChild, untilServing } from '../children.ts';
 import type { Peer } from '../peer.ts';
 

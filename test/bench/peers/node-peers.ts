@@ -1,6 +1,6 @@
 // The peers that are small Node programs of ours: the bare pass-through and `http-proxy` alone.
 import { join } from 'node:path';
-import { freePort } from '../../support/redis-server.ts';
+import { freePort } from '../../support/free-port.ts';
 import { startChild, untilServing } from '../children.ts';
 import type { Peer } from '../peer.ts';
 import { benchDir } from '../tools.ts';

@@ -6,10 +6,11 @@ import { join } from 'node:path';
 import { Agent, request } from 'undici';
 import { type Running, scratchFolder, start } from '../../cli/processes.ts';
 import { testAuthority } from '../../support/certificates.ts';
+import { freePort } from '../../support/free-port.ts';
 import { type JwksServer, mintKey, mintToken, startJwksServer } from '../../support/minting.ts';
 import { otlpReceiver } from '../../support/otlp-receiver.ts';
 import { openTestDatabase, postgresConfig, type TestDatabase } from '../../support/postgres-server.ts';
-import { freePort, type RedisServer, startRedis } from '../../support/redis-server.ts';
+import { type RedisServer, startRedis } from '../../support/redis-server.ts';
 
 /** An application that can be ended and started again on its port. */
 export interface Application extends AsyncDisposable {

@@ -5,7 +5,7 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import type { Socket } from 'node:net';
 import { Agent, request } from 'undici';
 import type { Clock } from '../../../src/core/clock.ts';
-import { freePort } from '../../support/redis-server.ts';
+import { freePort } from '../../support/free-port.ts';
 import { startSidecar, type TestSidecar } from '../../support/sidecar.ts';
 
 /** What a member does with a request; `hang` never answers. */

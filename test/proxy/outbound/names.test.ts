@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { systemLookup } from '../../../src/proxy/outbound/endpoints/names.ts';
 import { eventually } from '../../rows/eventually.ts';
-import { freePort } from '../../support/redis-server.ts';
+import { freePort } from '../../support/free-port.ts';
 import { ask, before, member, metric, states } from './members.ts';
 
 /** Answers what `addresses` holds at the moment, and counts. */
