@@ -3,9 +3,9 @@
 /** A mapping of the file. */
 export type Tree = { [key: string]: unknown };
 
-/** True for a mapping. */
+/** True for a mapping; the bytes of a `!!binary` are none. */
 export function isTree(value: unknown): value is Tree {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
+  return typeof value === 'object' && value !== null && !Array.isArray(value) && !ArrayBuffer.isView(value);
 }
 
 /** The value at a path, or undefined. */
