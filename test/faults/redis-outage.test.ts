@@ -54,16 +54,16 @@ test('attack 104: after five answers in a row that did not come, requests are no
 });
 
 test('attack 104: the check and the catching up that it starts share one timeout', async () => {
-  await using it = await open(1500);
+  await using it = await open(5000);
   await using upstream = await recordingUpstream();
   const url = `redis://127.0.0.1:${it.relay.port}`;
   await using sidecar = await startSidecar(upstream.url, {
-    redis: { url: { value: url }, timeout: '1500ms', prefix: 't' },
+    redis: { url: { value: url }, timeout: '5s', prefix: 't' },
   });
   const ask = () => fetch(sidecar.proxyUrl, { headers: { authorization: `Bearer ${tokenFor()}` } });
   assert.equal((await ask()).status, 200);
   // Another replica revokes, past the relay; this one hears of it by the next batch only.
-  it.relay.delay(1000, 'down');
+  it.relay.delay(3500, 'down');
   await using direct = openRedis({ url: it.server.url, prefix: 't', timeoutMs: 2000 });
   await direct.ready(5000);
   await until(async () =>
@@ -75,7 +75,7 @@ test('attack 104: the check and the catching up that it starts share one timeout
   const began = performance.now();
   assert.equal((await ask()).status, 200);
   const tookMs = performance.now() - began;
-  assert.ok(tookMs < 2400, `check 1000 ms, then at most 500 ms more, not 1500 more: ${tookMs}`);
+  assert.ok(tookMs < 6900, `check 3500 ms, then at most 1500 ms more, not 3500 more: ${tookMs}`);
 });
 
 for (const onStoreDown of ['local', 'deny', 'allow'] as const) {

@@ -141,11 +141,11 @@ test('attack 104: a Redis that stalls costs the timeout, never more', async () =
   await using a = await open(server.url, 60);
   using admin = await raw(server.url);
   await a.backend.checks.check([[charge(5, 60_000)]]);
-  await admin.call('CLIENT', 'PAUSE', '6000', 'ALL');
+  await admin.call('CLIENT', 'PAUSE', '8000', 'ALL');
   for (let n = 0; n < 3; n += 1) {
     const began = performance.now();
     await assert.rejects(async () => a.backend.checks.check([[charge(5, 60_000)]]), unavailable);
-    assert.ok(performance.now() - began < 1500);
+    assert.ok(performance.now() - began < 5000);
   }
   assert.equal(a.backend.health().up, false);
   await until(async () =>

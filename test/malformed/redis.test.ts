@@ -133,7 +133,7 @@ test('malformed Redis replies: known revocations refuse, good tokens are served 
     for (let round = 0; round < 3; round += 1) {
       const [good, bad] = await Promise.all([ask(sidecar, tokenFor()), ask(sidecar, revoked)]);
       assert.deepEqual([good.status, bad.status], [200, 401], what);
-      assert.ok(Math.max(good.tookMs, bad.tookMs) < 1500, `${what}: ${good.tookMs} and ${bad.tookMs} ms`);
+      assert.ok(Math.max(good.tookMs, bad.tookMs) < 5000, `${what}: ${good.tookMs} and ${bad.tookMs} ms`);
     }
     const [revoke = 201, ...reads] = (await Promise.all(operator)).map(({ status }) => status);
     assert.equal(revoke, 201, what);

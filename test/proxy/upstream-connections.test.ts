@@ -74,12 +74,14 @@ test('bytes behind an answer never become the answer to the next request', async
 });
 
 test('bytes that come on an idle connection end it', async () => {
+  const closed = Promise.withResolvers<void>();
   await using at = await scripted(({ socket, number, request }) => {
+    socket.once('close', () => closed.resolve());
     socket.write(answer(`c${number}r${request}`));
     setTimeout(() => socket.write(answer('evil')), 30);
   });
   assert.equal((await ask(at.port))?.body, 'c1r1');
-  await sleep(100);
+  await closed.promise;
   assert.equal((await ask(at.port))?.body, 'c2r1');
 });
 
