@@ -120,7 +120,10 @@ test('a full queue is 503 at once, a late one 503 after queue_timeout, and the s
   const holding = sendRaw(at.port, get('/hold'), { timeoutMs: 20_000 });
   while (held.length === 0) await new Promise((resolve) => setTimeout(resolve, 5));
   const startedMs = performance.now();
-  const queued = sendRaw(at.port, get('/queued'), { timeoutMs: 10_000 }).then((answer) => ({ ...answer, ms: performance.now() - startedMs }));
+  const queued = sendRaw(at.port, get('/queued'), { timeoutMs: 10_000 }).then((answer) => ({
+    ...answer,
+    ms: performance.now() - startedMs,
+  }));
   await new Promise((resolve) => setTimeout(resolve, 50));
   const full = await sendRaw(at.port, get('/full'));
   assert.deepEqual(outcome(full.responses[0]), [503, 'upstream_busy']);
