@@ -82,7 +82,7 @@ export class DurableRevoker implements AsyncDisposable {
   async revoke(given: RevocationDraft, guard?: RevocationGuard): Promise<RevokeAnswer> {
     const { store, follower, clock, endGrants } = this.#options;
     const made = await store.put(given, clock.nowMs(), guard);
-    const draft = guard === undefined ? given : draftOf(made.entry);
+    const draft = { ...(guard === undefined ? given : draftOf(made.entry)), madeAtMs: made.madeAtMs };
     const [answer, ended] = await Promise.all([follower.revoke(draft), endGrants?.(draft)]);
     if (answer.applied === 'all') this.#settle(made, answer.entry.revokedAtMs);
     return { ...answer, ended };
@@ -175,7 +175,7 @@ export class DurableRevoker implements AsyncDisposable {
   }
 
   /** The time at which the shared log took it. */
-  async #tell({ entry, undoneAtMs }: DurableRevocation): Promise<number> {
+  async #tell({ entry, madeAtMs, undoneAtMs }: DurableRevocation): Promise<number> {
     const { log, index } = this.#options;
     if (undoneAtMs !== undefined) {
       await log.undo(entry.entryId);
@@ -184,7 +184,7 @@ export class DurableRevoker implements AsyncDisposable {
     const held = index.get(entry.kind, entry.issuer, entry.id);
     // The follower that took the call sent it by itself meanwhile.
     if (held !== undefined && held.seq > 0 && alike(held, entry)) return held.revokedAtMs;
-    return (await log.append(entry)).revokedAtMs;
+    return (await log.append({ ...entry, madeAtMs })).revokedAtMs;
   }
 
   #settle(revocation: DurableRevocation, loggedAtMs: number): void {

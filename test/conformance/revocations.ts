@@ -71,6 +71,36 @@ export function revocationLogConformance(backend: string, open: () => Promise<Op
     assert.deepEqual(snapshot, { head: { epoch: made.epoch, seq: made.seq + 2 }, entries: [second] });
   });
 
+  it('what was made earlier and comes later takes no place from what refuses no less', async ({ log, other }, made) => {
+    const subject = (more: Partial<RevocationDraft>) => draft('s', { kind: 'subject', untilMs: 'forever', ...more });
+    const short = { untilMs: 3_000_000_000_000 };
+    const stays: readonly (readonly [RevocationDraft, RevocationDraft])[] = [
+      [draft('a', { madeAtMs: 2 }), draft('a', { ...short, madeAtMs: 1 })],
+      [subject({ madeAtMs: 2 }), subject({ notBeforeMs: 5, madeAtMs: 1 })],
+      [subject({ id: 't', notBeforeMs: 6, madeAtMs: 2 }), subject({ id: 't', notBeforeMs: 5, madeAtMs: 1 })],
+      [draft('b', { reason: 'later', madeAtMs: 2 }), draft('b', { madeAtMs: 1 })],
+    ];
+    for (const [later, earlier] of stays) {
+      const { seq, reason } = await log.append(later);
+      const answer = await other.append(earlier);
+      assert.deepEqual([answer.seq, answer.reason], [seq, reason], 'answers what stands');
+    }
+    assert.deepEqual((await wholeLog(log))?.head, { epoch: made.epoch, seq: made.seq + stays.length });
+    const goes: readonly (readonly [RevocationDraft, RevocationDraft])[] = [
+      [draft('c', { ...short, madeAtMs: 2 }), draft('c', { madeAtMs: 1 })],
+      [subject({ id: 'u', notBeforeMs: 5, madeAtMs: 2 }), subject({ id: 'u', madeAtMs: 1 })],
+      [subject({ id: 'v', notBeforeMs: 5, madeAtMs: 2 }), subject({ id: 'v', notBeforeMs: 6, madeAtMs: 1 })],
+      [draft('d', { madeAtMs: 1 }), draft('d', { ...short, madeAtMs: 2 })],
+      [draft('e', { madeAtMs: 1 }), draft('e', short)],
+      [draft('f'), draft('f', { ...short, madeAtMs: 1 })],
+    ];
+    for (const [first, second] of goes) {
+      const { seq } = await log.append(first);
+      const { untilMs, notBeforeMs, ...answer } = await other.append(second);
+      assert.deepEqual([answer.seq, untilMs, notBeforeMs], [seq + 1, second.untilMs, second.notBeforeMs]);
+    }
+  });
+
   it('attack 92: a time far beyond 2038 is kept to the millisecond', async ({ log }) => {
     const untilMs = 253_402_300_799_999;
     await log.append(draft('far', { untilMs, notBeforeMs: untilMs - 1 }));

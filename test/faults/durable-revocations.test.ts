@@ -11,6 +11,7 @@ import { eventually } from '../rows/eventually.ts';
 import { openTestDatabase, postgresConfig, type TestDatabase } from '../support/postgres-server.ts';
 import { type RecordingUpstream, recordingUpstream } from '../support/recording-upstream.ts';
 import { startRedis } from '../support/redis-server.ts';
+import { startRelay } from '../support/relay.ts';
 import { configFor, startSidecar, type TestSidecar, tokenFor } from '../support/sidecar.ts';
 
 /** A parsed answer, for tests to look into. */
@@ -78,6 +79,38 @@ test('L6: revoked durably and on every replica at once; the row says when, why a
       JSON.stringify(rows) === JSON.stringify([{ revoked_id: 'alice', reason: 'leaked', unsent: false, at: true }])
     );
   }, SOON);
+});
+
+test('two replicas revoke one subject, and the earlier call reaches the log last: the later one stays in force', async () => {
+  await using all = await world();
+  await using relay = await startRelay({ port: all.server.port, host: '127.0.0.1' });
+  await using a = await all.sidecar(`redis://127.0.0.1:${relay.port}`);
+  await using b = await all.sidecar();
+  const reason = async () => (await all.database.sql`select reason from revocation`)[0]?.reason;
+  relay.stall('up');
+  const [untilMs, why] = [new Date(Date.now() + 3_600_000).toISOString(), 'for an hour'];
+  const earlier = call(a, 'POST', '/v1/revocations', {
+    ...{ kind: 'subject', issuer: ISSUER, id: 'alice', until: untilMs, reason: why },
+  });
+  await eventually(async () => (await reason()) === why, SOON);
+  assert.equal((await revoke(b, 'alice', 'for ever')).json.applied, 'all');
+  relay.heal();
+  assert.equal((await earlier).status, 201);
+  // Whatever the first replica still had to say.
+  await eventually(async () => (await all.database.sql`select 1 from revocation where unsent`).length === 0, SOON);
+  const waiting = async () => {
+    const { components } = (await (await fetch(`${a.observeUrl}/readyz`)).json()) as Loose;
+    return components.revocations.detail.pending;
+  };
+  await eventually(async () => (await waiting()) === 0, SOON);
+  for (const replica of [a, b]) {
+    const { items } = (await call(replica, 'GET', '/v1/revocations')).json;
+    assert.deepEqual(
+      items.map((item: Loose) => [item.until, item.reason]),
+      [['forever', 'for ever']],
+    );
+  }
+  assert.equal(await reason(), 'for ever');
 });
 
 test('L7: a second revocation replaces the reason, in the list and in PostgreSQL', async () => {

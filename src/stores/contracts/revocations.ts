@@ -31,6 +31,11 @@ export interface RevocationDraft {
   /** Refuse only what was issued before this; later logins pass. */
   readonly notBeforeMs?: number;
   readonly reason: string;
+  /**
+   * Where a durable store remembers revocations, the time by which it orders those of one entry: replicas tell the log in whatever
+   * order their calls arrive. For {@link RevocationLog.append}; entries that come from the log may lack it.
+   */
+  readonly madeAtMs?: number;
 }
 
 /**
@@ -45,6 +50,11 @@ export const guarded = (
   held: RevocationEntry | undefined,
   guard: RevocationGuard | undefined,
 ): RevocationDraft => (held === undefined || guard === undefined ? draft : guard(draft, held));
+
+/** Whether `held` refuses, as long and from as late on, whatever `draft` would. */
+export const refusesNoLess = (held: RevocationDraft, draft: RevocationDraft): boolean =>
+  (held.untilMs === 'forever' || (draft.untilMs !== 'forever' && held.untilMs >= draft.untilMs)) &&
+  (held.notBeforeMs === undefined || (draft.notBeforeMs !== undefined && held.notBeforeMs >= draft.notBeforeMs));
 
 /** An entry of the log. `entryId` is derived from (kind, issuer, id): revoking again replaces the entry. */
 export interface RevocationEntry extends RevocationDraft {
@@ -97,7 +107,10 @@ export const MAX_SEQ = 1e14;
  * `store_unavailable` when the store is away. A log whose entries were lost as a whole while its head stayed is no log.
  */
 export interface RevocationLog {
-  /** Rejects with `store_unavailable` where there is no log, or one behind what this replica has seen: rebuild first. */
+  /**
+   * Answers what stands in the log afterwards: the draft, or the active entry that was made later (`madeAtMs`) and refuses no less.
+   * Rejects with `store_unavailable` where there is no log, or one behind what this replica has seen: rebuild first.
+   */
   append(draft: RevocationDraft): Promise<RevocationEntry>;
   /** Takes an entry back and answers it; undefined when there is none. */
   undo(entryId: string): Promise<RevocationEntry | undefined>;

@@ -15,6 +15,7 @@ import {
   type RevocationHead,
   type RevocationLog,
   type RevocationSnapshot,
+  refusesNoLess,
   type StoreNotice,
 } from '../contracts/revocations.ts';
 
@@ -49,6 +50,9 @@ export class MemoryRevocations implements RevocationLog {
   async append(draft: RevocationDraft): Promise<RevocationEntry> {
     if (this.#head === undefined) throw storeUnavailable('there is no revocation log');
     this.sweep();
+    const held = this.#entries.get(revocationEntryId(draft.kind, draft.issuer, draft.id));
+    if (held && (held.madeAtMs ?? 0) > (draft.madeAtMs ?? Number.POSITIVE_INFINITY) && refusesNoLess(held, draft))
+      return held;
     const entry = this.#put(draft, this.#clock.nowMs(), false);
     this.#notifyHead();
     return entry;
@@ -153,9 +157,11 @@ export class MemoryRevocations implements RevocationLog {
 
   #put(draft: RevocationDraft, revokedAtMs: number, restored: boolean): RevocationEntry {
     const entryId = revocationEntryId(draft.kind, draft.issuer, draft.id);
-    const { kind, issuer, id, untilMs, notBeforeMs, reason } = draft;
+    const { kind, issuer, id, untilMs, notBeforeMs, reason, madeAtMs } = draft;
     const bounds = notBeforeMs === undefined ? { untilMs } : { untilMs, notBeforeMs };
-    const entry = Object.freeze({ kind, issuer, id, ...bounds, reason, entryId, seq: this.#nextSeq(), revokedAtMs });
+    const made = madeAtMs === undefined ? {} : { madeAtMs };
+    const what = { kind, issuer, id, ...bounds, reason, ...made };
+    const entry = Object.freeze({ ...what, entryId, seq: this.#nextSeq(), revokedAtMs });
     this.#entries.set(entryId, entry);
     this.#record({ type: 'put', entry, restored });
     return entry;

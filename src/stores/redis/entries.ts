@@ -6,8 +6,8 @@ import { badReply } from './errors.ts';
 
 /** JSON of what the caller gave. */
 export function encodeDraft(draft: RevocationDraft): string {
-  const { kind, issuer, id, untilMs, notBeforeMs, reason } = draft;
-  return JSON.stringify({ kind, issuer, id, untilMs, notBeforeMs, reason });
+  const { kind, issuer, id, untilMs, notBeforeMs, reason, madeAtMs } = draft;
+  return JSON.stringify({ kind, issuer, id, untilMs, notBeforeMs, reason, madeAtMs });
 }
 
 /** Milliseconds for the expiry set; '' for entries that stay. */

@@ -4,6 +4,7 @@
 import type { Redis } from 'ioredis';
 import { storeUnavailable } from '../../core/errors.ts';
 import { randomId } from '../../core/ids.ts';
+import { revocationEntryId } from '../contracts/entry-id.ts';
 import type {
   EntryBatches,
   RebuiltLog,
@@ -16,7 +17,7 @@ import type {
   StoreNotice,
 } from '../contracts/revocations.ts';
 import { KEPT_AFTER_MS, MAX_SEQ } from '../contracts/revocations.ts';
-import { decodeEntry, encodeDraft, encodeUntil, makeEntry } from './entries.ts';
+import { decodeEntry, encodeDraft, encodeUntil } from './entries.ts';
 import { badReply } from './errors.ts';
 import { parseHead } from './head.ts';
 import type { Keyspace } from './keyspace.ts';
@@ -73,17 +74,17 @@ export class RedisRevocations implements RevocationLog {
 
   async append(draft: RevocationDraft): Promise<RevocationEntry> {
     const { head, entries, expiry, log, channel } = this.#names;
-    const entry = makeEntry(draft, 0, 0);
+    const entryId = revocationEntryId(draft.kind, draft.issuer, draft.id);
     const seen = [this.#seen?.epoch ?? '', this.#seen?.seq ?? 0];
-    const args = [this.#now(), channel, EVENTS_KEPT, ...seen, entry.entryId, encodeUntil(draft.untilMs)];
+    const args = [this.#now(), channel, EVENTS_KEPT, ...seen, entryId, encodeUntil(draft.untilMs)];
     const keys = [head, entries, expiry, log];
-    const rest = [encodeDraft(draft), MAX_SEQ, KEPT_AFTER_MS];
+    const rest = [encodeDraft(draft), MAX_SEQ, KEPT_AFTER_MS, draft.notBeforeMs ?? '', draft.madeAtMs ?? ''];
     const reply = await this.#slow.replicatedScript(this.#scripts.append, keys, [...args, ...rest]);
     if (reply === null) throw storeUnavailable('there is no revocation log, or it lost its end');
-    const [seq, revokedAtMs, epoch] = Array.isArray(reply) ? (reply as unknown[]) : [];
-    if (typeof seq !== 'number' || typeof revokedAtMs !== 'number') throw badReply('append');
-    this.#sees({ epoch: String(epoch), seq });
-    return { ...entry, seq, revokedAtMs };
+    const [epoch, seq, stored] = Array.isArray(reply) ? (reply as unknown[]) : [];
+    if (typeof epoch !== 'string' || typeof seq !== 'number') throw badReply('append');
+    this.#sees({ epoch, seq });
+    return decodeEntry(stored, entryId);
   }
 
   async undo(entryId: string): Promise<RevocationEntry | undefined> {

@@ -1,11 +1,12 @@
--- Purpose: puts one revocation entry and moves the head.
+-- Purpose: puts one revocation entry and moves the head. Where one stands that was made later (by the durable store's order, in
+--   which replicas need not come here) and refuses no less, it stays.
 -- Guarantee: entry, expiry, event, head and notice together; seq without gaps; refuses where there is no log, while one is
 --   being rebuilt, and where the log is behind what the caller has seen (data was lost).
 -- KEYS: 1 head; 2 entries; 3 expiry; 4 log.
 -- ARGV: 1 time in ms or ''; 2 channel; 3 events kept; 4 epoch and 5 seq the caller has seen ('' and 0 for none);
 --   6 entry id; 7 until in ms or '' for ever; 8 entry as JSON; 9 seq from which on a head is none;
---   10 ms for which entries are kept after they have expired.
--- Reply: {seq, revoked at in ms, epoch}, or nil when refused.
+--   10 ms for which entries are kept after they have expired; 11 not before in ms or ''; 12 when it was made in ms or ''.
+-- Reply: {epoch, seq of the head, what is stored}, or nil when refused.
 local now = tonumber(ARGV[1])
 if not now then
   local time = redis.call('TIME')
@@ -21,16 +22,27 @@ for _, gone in ipairs(redis.call('ZRANGEBYSCORE', KEYS[3], '-inf', string.format
   redis.call('ZREM', KEYS[3], gone)
 end
 
+local id = ARGV[6]
+local until_ms, not_before_ms, made_at_ms = tonumber(ARGV[7]), tonumber(ARGV[11]), tonumber(ARGV[12])
+local held = made_at_ms and redis.call('HGET', KEYS[2], id)
+local readable, entry = pcall(cjson.decode, string.match(held or '', '^%d+:%d+:(.*)$'))
+if readable and type(entry) == 'table' and (tonumber(entry.madeAtMs) or 0) > made_at_ms then
+  local held_until_ms, held_not_before_ms = tonumber(entry.untilMs) or math.huge, tonumber(entry.notBeforeMs)
+  local no_shorter = held_until_ms >= (until_ms or math.huge)
+  local no_narrower = not held_not_before_ms or (not_before_ms and held_not_before_ms >= not_before_ms)
+  if no_shorter and no_narrower then return { epoch, seq, held } end
+end
+
 seq = seq + 1
-local id, value = ARGV[6], string.format('%.0f:%.0f:', seq, now) .. ARGV[8]
+local value = string.format('%.0f:%.0f:', seq, now) .. ARGV[8]
 local head = string.format('%s:%.0f', epoch, seq)
 redis.call('HSET', KEYS[2], id, value)
-if ARGV[7] == '' then
-  redis.call('ZREM', KEYS[3], id)
-else
+if until_ms then
   redis.call('ZADD', KEYS[3], ARGV[7], id)
+else
+  redis.call('ZREM', KEYS[3], id)
 end
 redis.call('XADD', KEYS[4], 'MAXLEN', '~', ARGV[3], string.format('%.0f-0', seq), 'put', value)
 redis.call('SET', KEYS[1], head)
 redis.call('PUBLISH', ARGV[2], 'revocations ' .. head)
-return { seq, now, epoch }
+return { epoch, seq, value }
