@@ -11,6 +11,7 @@ import { testAuthority } from '../support/certificates.ts';
 import { askHttp2, openHttp2 } from '../support/http2-client.ts';
 import { sendRaw } from '../support/raw-client.ts';
 import { startSidecar, tokenFor } from '../support/sidecar.ts';
+import { states } from './outbound/members.ts';
 
 const SOON = 20_000;
 const authorization = `Bearer ${tokenFor()}`;
@@ -334,4 +335,39 @@ test('trailers and fields that node will not write break off one answer, and not
     if (path === '/ok') assert.equal('status' in got && got.body, 'ok');
   }
   assert.deepEqual(upstream.state.paths, ['/trailers', '/fields', '/ok']);
+});
+
+test('clients that leave make no connection look like Rapid Reset, which would cut the requests of others on it', async () => {
+  let held: ServerHttp2Stream | undefined;
+  await using upstream = await upstreamOf(
+    (stream, path) => {
+      if (path !== '/bystander') return;
+      held = stream;
+      stream.respond({ ':status': 200 });
+      stream.write('half ');
+    },
+    { streamResetBurst: 40, streamResetRate: 1 },
+  );
+  await using sidecar = await start(upstream.url, { connections: 200 });
+  const bystander = await ask(sidecar.proxyUrl, '/bystander');
+  for (let left = 30; left <= 120; left += 30) {
+    const leaving = new AbortController();
+    const asked = Array.from({ length: 30 }, () => ask(sidecar.proxyUrl, '/slow', { signal: leaving.signal }));
+    await eventually(() => upstream.state.paths.length > left, SOON);
+    leaving.abort();
+    await Promise.allSettled(asked);
+    await eventually(() => upstream.state.aborted.length >= left, SOON);
+  }
+  held?.end('whole');
+  assert.equal(await bystander.text(), 'half whole');
+});
+
+test('a head with more fields than an upstream takes ejects no endpoint', async () => {
+  await using first = await upstreamOf((stream) => answer(stream));
+  await using second = await upstreamOf((stream) => answer(stream));
+  const ejection = { failures: 2, for: '1m' };
+  await using sidecar = await start('', { url: [first.url, second.url], ejection });
+  const headers = Object.fromEntries(Array.from({ length: 200 }, (_none, at) => [`x-${at}`, '1']));
+  for (let n = 0; n < 8; n += 1) assert.equal((await ask(sidecar.proxyUrl, '/', { headers })).status, 502);
+  assert.deepEqual(Object.values(await states(sidecar)), ['up', 'up']);
 });

@@ -168,7 +168,7 @@ class Transit implements ResponseReader, OpenExchange, Waiter {
     exchange.answeredAtMs = this.#answerer.clock.monotonicMs();
     const { endpoints } = this.route.upstream;
     const endpoint = this.#endpoint as Endpoint;
-    if (endpoints.watchesAnswers || endpoint.connectFailures > 0) endpoints.answered(endpoint, status);
+    if (endpoints.watchesAnswers || endpoint.connectFailures > 0) endpoints.answered(endpoint, status, exchange);
     if (this.#becomesStream(head) && !this.#startStream()) return;
     this.#answerer.addFields(exchange, status, fields);
     if (this.route.upstream.config.protocol === 'http2') response.expectTrailers?.();
@@ -216,7 +216,7 @@ class Transit implements ResponseReader, OpenExchange, Waiter {
     this.#answerer.finished(this.#exchange, this.#response.statusCode);
   }
 
-  onFailure({ reason, unanswered, unsent }: UpstreamFailure): void {
+  onFailure({ reason, unanswered, unsent, unwelcome }: UpstreamFailure): void {
     this.#connection = undefined;
     if (this.#headSent) {
       // Truncated: never end cleanly, or the client would take half an answer for a whole one (attack 55).
@@ -226,7 +226,7 @@ class Transit implements ResponseReader, OpenExchange, Waiter {
       // Others that have been idle as long may be gone too.
       this.#send(this.#endpoint as Endpoint, true, false);
     } else if (!unsent) {
-      this.#blame();
+      if (!unwelcome) this.#blame();
       this.#fail(reason);
     } else if (!this.#sendElsewhere()) this.#fail(reason);
   }
@@ -249,7 +249,7 @@ class Transit implements ResponseReader, OpenExchange, Waiter {
   /** The endpoint had the request and gave no good answer. */
   #blame(): void {
     const { endpoints } = this.route.upstream;
-    if (endpoints.watchesAnswers) endpoints.failed(this.#endpoint as Endpoint);
+    if (endpoints.watchesAnswers) endpoints.failed(this.#endpoint as Endpoint, this.#exchange.dispatchedAtMs);
   }
 
   /** Writes the head when no data came with it; waiting for data would stall event streams. */

@@ -324,8 +324,8 @@ class Tunnel implements OpenExchange {
   #judge(status: number | undefined): void {
     const { endpoints } = (this.exchange.route as Route).upstream;
     if (this.#endpoint === undefined || !endpoints.watchesAnswers) return;
-    if (status === undefined) endpoints.failed(this.#endpoint);
-    else endpoints.answered(this.#endpoint, status);
+    if (status === undefined) endpoints.failed(this.#endpoint, this.exchange.dispatchedAtMs);
+    else endpoints.answered(this.#endpoint, status, this.exchange);
   }
 
   #destroyLater(): void {

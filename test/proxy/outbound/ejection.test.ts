@@ -8,7 +8,8 @@ import { ejected } from '../../../src/proxy/outbound/endpoints/ejection.ts';
 import { Endpoint } from '../../../src/proxy/outbound/endpoints/endpoint.ts';
 import { RetryBudget } from '../../../src/proxy/outbound/endpoints/retry-budget.ts';
 import { eventually } from '../../rows/eventually.ts';
-import { ask, type Behaviour, before, metric, several, states, urls } from './members.ts';
+import { ManualClock } from '../../support/manual-clock.ts';
+import { ask, type Behaviour, before, type Member, metric, several, states, urls } from './members.ts';
 
 const rules = { failures: 3, for: 1000, longest: 5000, max_share: 0.5, statuses: [] };
 
@@ -169,4 +170,53 @@ test('a handshake that is not answered counts as one failure, however long its c
   await eventually(async () => (await metric(sidecar, 'doorward_streams_open')) === 0, 10_000);
   assert.deepEqual(Object.values(await states(sidecar)), ['up', 'up']);
   client.destroy();
+});
+
+test('many requests of one caller that time out together eject no endpoint that answers others meanwhile', async () => {
+  const clock = new ManualClock();
+  await using members = await several(2);
+  await using sidecar = await before(urls(members), { ejection: { failures: 3, for: '1m' } }, undefined, clock);
+  for (const each of members) each.behaviour = 'hang';
+  const slow = Array.from({ length: 12 }, () => ask(sidecar, '/slow'));
+  await eventually(() => members.every(({ seen }) => seen.length >= 6), 20_000);
+  for (const each of members) each.behaviour = 'answer';
+  clock.advance(500);
+  const from = new Set<string>();
+  while (from.size < 2) from.add((await ask(sidecar)).from);
+  clock.advance(600);
+  assert.deepEqual(new Set((await Promise.all(slow)).map((each) => each.from)), new Set(['upstream_timeout']));
+  assert.deepEqual(Object.values(await states(sidecar)), ['up', 'up']);
+});
+
+test('what was under way at an ejection and fails behind it does not count when the endpoint is back', async () => {
+  const clock = new ManualClock();
+  await using members = await several(2);
+  await using sidecar = await before(urls(members), { ejection: { failures: 2, for: '1m' } }, undefined, clock);
+  for (const each of members) each.behaviour = 'hang';
+  const asked = Array.from({ length: 12 }, () => ask(sidecar));
+  await eventually(() => members.every(({ seen }) => seen.length >= 6), 20_000);
+  clock.advance(1100);
+  await Promise.all(asked);
+  const stateOf = async ({ port }: Member) => (await states(sidecar))[`127.0.0.1:${port}`];
+  const [first, second] = members;
+  const bad = (await stateOf(first)) === 'ejected' ? first : second;
+  assert.equal(await stateOf(bad), 'ejected');
+  clock.advance(60_000);
+  await eventually(async () => (await stateOf(bad)) === 'up', 20_000);
+  for (const each of members) each.behaviour = each === bad ? 'reset' : 'answer';
+  const seen = bad.seen.length;
+  while (bad.seen.length === seen) await ask(sidecar);
+  assert.equal(await stateOf(bad), 'up');
+});
+
+test('bodies that an endpoint refuses by closing its connection do not eject it', async () => {
+  await using members = await several(2);
+  await using sidecar = await before(urls(members), { ejection: { failures: 2, for: '1m' } });
+  for (const each of members) each.behaviour = 'reset';
+  for (let n = 0; n < 8; n += 1) {
+    assert.equal((await ask(sidecar, '/', { method: 'POST', body: 'x'.repeat(20_000) })).from, 'upstream_reset');
+  }
+  assert.deepEqual(Object.values(await states(sidecar)), ['up', 'up']);
+  for (let n = 0; n < 4; n += 1) await ask(sidecar, '/', { method: 'POST', body: 'x' });
+  assert.deepEqual(Object.values(await states(sidecar)).toSorted(), ['ejected', 'up']);
 });

@@ -28,3 +28,10 @@ export function ejected(
   endpoint.failures = 0;
   return true;
 }
+
+/** Ends the ejection of `endpoint`. What was under way when it began has failed meanwhile, and counts no more. */
+export function readmit(endpoint: Endpoint, monotonicMs: number): void {
+  endpoint.ejectedUntilMs = 0;
+  endpoint.returnedAtMs = monotonicMs;
+  endpoint.failures = 0;
+}

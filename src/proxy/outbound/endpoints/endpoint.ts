@@ -40,6 +40,8 @@ export class Endpoint {
   connectFailures = 0;
   /** Requests in a row without a good answer. */
   failures = 0;
+  /** When the last good answer came, where answers are watched. */
+  answeredAtMs = Number.NEGATIVE_INFINITY;
   health: Health;
   /** Checks in a row that speak against `health`. */
   contrary = 0;

@@ -8,7 +8,7 @@ import { Connections } from '../http1/connections.ts';
 import type { DialAddress } from '../http1/dial.ts';
 import { Http2Connections } from '../http2/connections.ts';
 import { Balance } from './balance.ts';
-import { ejected } from './ejection.ts';
+import { ejected, readmit } from './ejection.ts';
 import { Endpoint, type EndpointState, OUT, rankOf } from './endpoint.ts';
 import { HealthCheck, healthCheckHead } from './health-check.ts';
 import { FollowedName, type Lookup } from './names.ts';
@@ -20,6 +20,12 @@ export interface EndpointWatcher {
   onState(endpoint: Endpoint, before: EndpointState): void;
   onCheck(passed: boolean): void;
   onLookup(name: string, outcome: 'changed' | 'same' | 'failed'): void;
+}
+
+/** When a request went out, and when its answer began; monotonic ms. */
+export interface Sent {
+  readonly dispatchedAtMs: number;
+  readonly answeredAtMs: number;
 }
 
 /** What endpoints rest on. */
@@ -73,14 +79,21 @@ export class Endpoints {
   }
 
   /** An answer with this status came, whole or not. Who answers is there, even if it takes no new connection. */
-  answered(endpoint: Endpoint, status: number): void {
+  answered(endpoint: Endpoint, status: number, { dispatchedAtMs, answeredAtMs }: Sent): void {
     this.#connected(endpoint);
-    if (this.#options.config.ejection.statuses.includes(status)) this.failed(endpoint);
-    else endpoint.failures = 0;
+    if (this.#options.config.ejection.statuses.includes(status)) this.failed(endpoint, dispatchedAtMs);
+    else {
+      endpoint.failures = 0;
+      endpoint.answeredAtMs = answeredAtMs;
+    }
   }
 
-  /** A request that was sent there got no answer, or a bad one. */
-  failed(endpoint: Endpoint): void {
+  /**
+   * A request that was sent there got no answer, or a bad one. Where others were answered well meanwhile it says nothing of the
+   * endpoint: a caller who sends many to a slow path would have it ejected when all of them time out at once.
+   */
+  failed(endpoint: Endpoint, dispatchedAtMs: number): void {
+    if (dispatchedAtMs < endpoint.answeredAtMs) return;
     endpoint.failures += 1;
     const { config, clock } = this.#options;
     if (ejected(endpoint, this.#list, config.ejection, clock.monotonicMs())) this.#judge(endpoint);
@@ -203,8 +216,7 @@ export class Endpoints {
   }
 
   #return(endpoint: Endpoint, monotonicMs: number): void {
-    endpoint.ejectedUntilMs = 0;
-    endpoint.returnedAtMs = monotonicMs;
+    readmit(endpoint, monotonicMs);
     this.#judge(endpoint);
   }
 
@@ -228,8 +240,7 @@ export class Endpoints {
   /** The others left or broke: an endpoint that did badly is better than none, so all ejections end. */
   #readmitted(): Endpoint[] {
     for (const endpoint of this.#list.filter(({ ejectedUntilMs }) => ejectedUntilMs > 0)) {
-      endpoint.ejectedUntilMs = 0;
-      endpoint.returnedAtMs = this.#options.clock.monotonicMs();
+      readmit(endpoint, this.#options.clock.monotonicMs());
       endpoint.state = endpoint.judged(this.#options.config.breaker.failures);
       endpoint.rank = rankOf[endpoint.state];
     }

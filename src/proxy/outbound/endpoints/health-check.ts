@@ -1,6 +1,7 @@
 // One active check of one endpoint: a GET on a connection of its own, outside of the request path, and its verdict. How many
 // of them make an endpoint healthy is counted in endpoints.ts.
 import type { UpstreamConfig } from '../../../config/schema.ts';
+import { PeerTimeout } from '../../../core/peer-timeout.ts';
 import type { ResponseReader } from '../http1/connection.ts';
 import type { ResponseHead } from '../http1/response-head.ts';
 import type { UpstreamConnection } from '../upstream-connection.ts';
@@ -17,14 +18,14 @@ export class HealthCheck implements ResponseReader, Disposable {
   readonly #connection: UpstreamConnection;
   readonly #rules: HealthRules;
   readonly #verdict: (passed: boolean) => void;
-  readonly #timer: NodeJS.Timeout;
+  readonly #timeout: PeerTimeout;
 
   /** Takes `connection` for itself, and calls `verdict` once. */
   constructor(connection: UpstreamConnection, head: string, rules: HealthRules, verdict: (passed: boolean) => void) {
     this.#connection = connection;
     this.#rules = rules;
     this.#verdict = verdict;
-    this.#timer = setTimeout(() => this.#end(false), rules.timeout);
+    this.#timeout = new PeerTimeout(rules.timeout, () => this.#end(false));
     connection.send(head, 'GET', false, this);
   }
 
@@ -44,7 +45,7 @@ export class HealthCheck implements ResponseReader, Disposable {
   onDrain(): void {}
 
   [Symbol.dispose](): void {
-    clearTimeout(this.#timer);
+    this.#timeout.clear();
     this.#connection.destroy();
   }
 

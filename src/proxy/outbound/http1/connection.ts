@@ -16,6 +16,8 @@ export interface UpstreamFailure {
   readonly unanswered: boolean;
   /** True when there never was a connection, so that nothing has been sent, whatever the request is. */
   readonly unsent: boolean;
+  /** True when it is this request that could not be sent, or was not taken: that says nothing of how the upstream does. */
+  readonly unwelcome: boolean;
 }
 
 /** Who waits for an answer. Exactly one of `onEnd` and `onFailure` is called, unless the connection is destroyed before. */
@@ -49,6 +51,7 @@ export interface ConnectionOwner {
 
 /** Larger heads are refused. */
 const MAX_HEAD = 16_384;
+const LARGE_BODY = 16_384;
 const HEAD_END = '\r\n\r\n';
 
 /** Until it is idle for the first time. */
@@ -67,6 +70,7 @@ export class Connection {
   #head: ResponseHead | undefined = undefined;
   #sawBytes = false;
   #sending = false;
+  #bodyBytes = 0;
   #paused = false;
   /** Bytes of a head that came in several reads. */
   #partial: Buffer | undefined = undefined;
@@ -109,6 +113,7 @@ export class Connection {
     this.#head = undefined;
     this.#sawBytes = false;
     this.#sending = hasBody;
+    this.#bodyBytes = 0;
     if (!hasBody) {
       this.#socket.write(head, 'latin1');
       return;
@@ -121,6 +126,7 @@ export class Connection {
 
   /** Sends bytes of the body; false when the caller must wait for `onDrain`. */
   sendBody(bytes: Buffer, chunked: boolean): boolean {
+    this.#bodyBytes += bytes.length;
     if (!chunked) return this.#socket.write(bytes);
     this.#socket.cork();
     this.#socket.write(`${bytes.length.toString(16)}\r\n`, 'latin1');
@@ -253,12 +259,14 @@ export class Connection {
   #fail(reason: Reason): void {
     const reader = this.#reader;
     this.#reader = undefined;
+    // Large and slow bodies are refused by closing, often with an answer that the reset overtakes; any caller can send such.
+    const unwelcome = reason === 'upstream_reset' && (this.#sending || this.#bodyBytes > LARGE_BODY);
     const unanswered = reason === 'upstream_reset' && this.idleUntilMs !== NEVER_IDLE && !this.#sawBytes;
     const unsent = !this.#connected;
     this.#socket.destroy();
     if (unsent && !this.#over) this.#owner.unreachable(this);
     this.#over = true;
-    reader?.onFailure({ reason, unanswered, unsent });
+    reader?.onFailure({ reason, unanswered, unsent, unwelcome });
   }
 
   readonly #onEnd = () => {

@@ -3,6 +3,7 @@
 import { connect } from 'node:http2';
 import type { Socket } from 'node:net';
 import type { TLSSocket } from 'node:tls';
+import { PeerTimeout } from '../../../core/peer-timeout.ts';
 import { Connections, type ConnectionsOptions, type OpenWatcher } from '../http1/connections.ts';
 import { dial } from '../http1/dial.ts';
 import type { UpstreamConnection, UpstreamConnections } from '../upstream-connection.ts';
@@ -13,6 +14,11 @@ const ASSUMED_STREAMS = 100;
 const MAX_HEADER_LIST = 65_536;
 const MAX_PAIRS = 2000;
 const LINGER_MS = 1000;
+/**
+ * After so many resets of ours a connection takes nothing more. Servers close those that reset streams in bursts (Rapid Reset,
+ * CVE-2023-44487), with everybody's requests on them, and clients that leave would be what makes us reset.
+ */
+const MOST_CANCELLED = 16;
 /** Two User-Agents of a client are no fault of the upstream, which a request that node will not write would be blamed for. */
 const AS_GIVEN: object = { strictSingleValueFields: false };
 /** Streams share it: what clients read slowly must not keep others from being sent. */
@@ -89,6 +95,7 @@ class Line implements StreamHost {
   #open = 0;
   #idleSinceMs: number;
   #closing = false;
+  #cancelled = 0;
 
   constructor(
     { address, tls, connectTimeoutMs, maxAgeMs, monotonicMs }: ConnectionsOptions,
@@ -109,17 +116,17 @@ class Line implements StreamHost {
       ...AS_GIVEN,
     });
     this.#socket = socket;
-    const timer = setTimeout(() => socket.destroy(), connectTimeoutMs);
+    const timeout = new PeerTimeout(connectTimeoutMs, () => socket.destroy());
     this.session.on('error', () => this.#letGo());
     this.session.once('connect', () => {
-      clearTimeout(timer);
+      timeout.clear();
       // An upstream that chose nothing would take our preface for a broken HTTP/1.1 request.
       if (tls === undefined || (socket as TLSSocket).alpnProtocol === 'h2') this.#stand();
       else socket.destroy();
     });
     this.session.once('goaway', () => this.close());
     this.session.once('close', () => {
-      clearTimeout(timer);
+      timeout.clear();
       this.#gone();
     });
   }
@@ -150,6 +157,11 @@ class Line implements StreamHost {
     if (this.#closing) this.#letGo();
     this.wasIdle = true;
     this.#idleSinceMs = this.#monotonicMs();
+  }
+
+  cancelled(): void {
+    this.#cancelled += 1;
+    if (this.#cancelled === MOST_CANCELLED) this.close();
   }
 
   /** Closes when it has been idle or is too old. */

@@ -19,6 +19,8 @@ export interface StreamHost {
   await(stream: UpstreamStream): void;
   /** The stream is over; called once. */
   left(stream: UpstreamStream): void;
+  /** The upstream is told that what it works on is not wanted any more. */
+  cancelled(): void;
 }
 
 /** An answer as it comes; `isWhole` from its END_STREAM on. */
@@ -35,6 +37,12 @@ function pushAnswer(this: Incoming, chunk: unknown, encoding?: BufferEncoding): 
   return Readable.prototype.push.call(this, chunk, encoding);
 }
 
+/**
+ * A request with more fields may be too much for every endpoint (node's servers reset it from 128 on), and whoever sends it would
+ * have them ejected.
+ */
+const USUAL_FIELDS = 64;
+
 /** A request and its answer. */
 export class UpstreamStream implements UpstreamConnection {
   readonly #host: StreamHost;
@@ -45,6 +53,7 @@ export class UpstreamStream implements UpstreamConnection {
   #head = '';
   #method = '';
   #hasBody = false;
+  #hasManyFields = false;
   #trailers: readonly string[] = [];
   #sawHead = false;
   #length: number | undefined;
@@ -100,20 +109,22 @@ export class UpstreamStream implements UpstreamConnection {
 
   destroy(): void {
     this.#reader = undefined;
-    this.#cancel.abort();
+    this.#giveUp();
     this.#leave();
   }
 
   #start(): void {
     const { session, scheme } = this.#host;
     try {
-      this.#stream = session.request(requestList(this.#head, scheme), {
+      const list = requestList(this.#head, scheme);
+      this.#hasManyFields = list.length > 2 * USUAL_FIELDS;
+      this.#stream = session.request(list, {
         endStream: !this.#hasBody,
         waitForTrailers: this.#hasBody,
         signal: this.#cancel.signal,
       });
     } catch {
-      this.#fail('upstream_invalid');
+      this.#fail('upstream_invalid', { unwelcome: true });
       return;
     }
     const stream = this.#stream;
@@ -138,7 +149,7 @@ export class UpstreamStream implements UpstreamConnection {
       stream.sendTrailers(trailerRecord(this.#trailers));
     } catch {
       // What node will not write leaves no half request behind.
-      this.#fail('upstream_reset');
+      this.#fail('upstream_reset', { unwelcome: true });
     }
   }
 
@@ -166,7 +177,7 @@ export class UpstreamStream implements UpstreamConnection {
     const reader = this.#reader;
     this.#reader = undefined;
     // Answered before the whole request was sent: the rest is not wanted.
-    if (this.#hasBody) this.#cancel.abort();
+    if (this.#hasBody) this.#giveUp();
     this.#leave();
     reader?.onEnd();
   }
@@ -175,15 +186,24 @@ export class UpstreamStream implements UpstreamConnection {
     const isRefused = code === constants.NGHTTP2_REFUSED_STREAM;
     const { session, wasIdle } = this.#host;
     const unanswered = isRefused || (!this.#sawHead && wasIdle && session.destroyed);
-    this.#fail(code === constants.NGHTTP2_PROTOCOL_ERROR ? 'upstream_invalid' : 'upstream_reset', { unanswered });
+    // Slow bodies are refused by a reset too.
+    const unwelcome = this.#hasBody || (this.#hasManyFields && code === constants.NGHTTP2_ENHANCE_YOUR_CALM);
+    const reason = code === constants.NGHTTP2_PROTOCOL_ERROR ? 'upstream_invalid' : 'upstream_reset';
+    this.#fail(reason, { unanswered, unwelcome });
   }
 
-  #fail(reason: Reason, { unanswered = false, unsent = false } = {}): void {
+  #fail(reason: Reason, { unanswered = false, unsent = false, unwelcome = false } = {}): void {
     const reader = this.#reader;
     this.#reader = undefined;
-    this.#cancel.abort();
+    this.#giveUp();
     this.#leave();
-    reader?.onFailure({ reason, unanswered, unsent });
+    reader?.onFailure({ reason, unanswered, unsent, unwelcome });
+  }
+
+  /** Resets the stream where there is one that is not over. */
+  #giveUp(): void {
+    if (this.#stream !== undefined && !this.#stream.closed && !this.#cancel.signal.aborted) this.#host.cancelled();
+    this.#cancel.abort();
   }
 
   #leave(): void {
