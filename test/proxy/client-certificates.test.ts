@@ -124,6 +124,17 @@ test('a token beside a certificate counts where the route takes both', async () 
   );
 });
 
+test('a name that no revocation could name, or no header say, is none', async () => {
+  for (const [from, shown] of [
+    ['common_name', authority.issue('robot\nroot', 'DNS:robot.test', 'clientAuth')],
+    ['uri', authority.issue('robot', `URI:spiffe://corp/${'x'.repeat(1024)}`, 'clientAuth')],
+  ] as const) {
+    await using w = await world(tlsOf({ client_subject: from }));
+    assert.equal(await ask(w.sidecar.port, shown, '/robots'), 401, from);
+    assert.equal(w.upstream.seen.length, 0);
+  }
+});
+
 test('the subject is the one name that the configuration asks for; none or several is 401', async () => {
   const several = authority.issue('several', 'URI:spiffe://corp/a,URI:spiffe://corp/b', 'clientAuth');
   const subjects: [string, TestCertificate, number, string | undefined][] = [

@@ -77,8 +77,16 @@ function tokenOf(certificate: ClientCertificate, tls: Tls): VerifiedToken | unde
   return new VerifiedToken(principal, thumbprint, { notBeforeMs, notAfterMs });
 }
 
+/** What a subject may be, as in tokens: what is longer no header says, and a NUL (of all control characters) no revocation. */
+const SUBJECT = /^\P{Cc}{1,1024}$/u;
+
+function subjectOf(certificate: ClientCertificate, from: Tls['client_subject']): string | undefined {
+  const name = nameOf(certificate, from);
+  return name !== undefined && SUBJECT.test(name) ? name : undefined;
+}
+
 /** Exactly one name of the kind asked for: of several, nobody could say which one the caller acts as. */
-function subjectOf({ names, commonName }: ClientCertificate, from: Tls['client_subject']): string | undefined {
+function nameOf({ names, commonName }: ClientCertificate, from: Tls['client_subject']): string | undefined {
   if (from === 'common_name') return commonName;
   const kind = from === 'uri' ? 'URI' : 'DNS';
   const found = names.filter((each) => each.kind === kind);
