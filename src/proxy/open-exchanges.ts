@@ -83,7 +83,8 @@ class Registry implements OpenExchanges {
 
   constructor(options: OpenExchangesOptions) {
     this.#options = options;
-    this.#timer = setInterval(() => this.sweep(), SWEEP_MS).unref();
+    // What has arrived is read first: a process that stood still must not end exchanges whose answers lie there.
+    this.#timer = setInterval(() => setImmediate(() => this.sweep()), SWEEP_MS).unref();
   }
 
   get size(): number {

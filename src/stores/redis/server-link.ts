@@ -1,6 +1,6 @@
 // One connection to one server: standalone, the master that Sentinels name, or a node of a Cluster. All tries of one command
 // share one timeout.
-import { Command, type Redis } from 'ioredis';
+import type { Redis } from 'ioredis';
 import { storeUnavailable } from '../../core/errors.ts';
 import { AnswerWatch, remake } from './answer-watch.ts';
 import { becomesReady, connect, type Purpose, timeoutOf } from './connection.ts';
@@ -10,6 +10,7 @@ import { RecentReplicas } from './recent-replicas.ts';
 import type { Script } from './scripts.ts';
 import { isIsolated } from './sentinel.ts';
 import { isReplicated, type NodeAddress, type RedisSettings } from './settings.ts';
+import { TimedCommand } from './timed-command.ts';
 
 /** How long a write may wait for a replica to confirm it, on connections that wait so long at all. */
 const REPLICA_WAIT_MS = 1000;
@@ -157,7 +158,7 @@ export class ServerLink implements Link {
   send(name: string, args: Arguments, leftMs: number, asking = false): Promise<unknown> {
     if (this.#watch.suspended) return Promise.reject(storeUnavailable('Redis does not answer at present'));
     if (leftMs <= 0) return Promise.reject(storeUnavailable('Redis did not answer in time'));
-    const command = new Command(name, args as (string | number)[], { replyEncoding: 'utf8' });
+    const command = new TimedCommand(name, args as (string | number)[], { replyEncoding: 'utf8' });
     if (leftMs < this.#timeoutMs) command.setTimeout(leftMs);
     // ASKING holds for the next command on the connection, and nothing comes between in one turn.
     if (asking) void this.#redis.asking().catch(() => undefined);

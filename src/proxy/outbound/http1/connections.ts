@@ -1,6 +1,7 @@
 // The connections to one endpoint: the one used last is used next, so that those not needed grow old and close. How many
 // requests may be out at once is upstream.ts's; a request that finds no free connection gets a new one.
 import type { Socket } from 'node:net';
+import { PeerTimeout } from '../../../core/peer-timeout.ts';
 import { Connection, type ConnectionOwner } from './connection.ts';
 import { type DialAddress, type DialTls, dial, readyEvent } from './dial.ts';
 
@@ -69,19 +70,19 @@ export class Connections implements ConnectionOwner {
     const settle = (isOpen: boolean) => {
       if (settled) return;
       settled = true;
-      clearTimeout(timer);
+      timeout.clear();
       if (!isOpen) socket.destroy();
       if (isOpen) this.connected();
       else this.unreachable();
       if (isOpen) watcher.onOpen();
       else watcher.onUnreachable();
     };
-    const timer = setTimeout(settle, connectTimeoutMs, false);
+    const timeout = new PeerTimeout(connectTimeoutMs, () => settle(false));
     socket.on('error', () => settle(false));
     socket.once(readyEvent(tls), () => settle(true));
     socket.once('close', (hadError) => {
       // Without an error it was the caller who gave up.
-      clearTimeout(timer);
+      timeout.clear();
       settled ||= !hadError;
     });
     return socket;
@@ -149,9 +150,9 @@ export class Connections implements ConnectionOwner {
     connection.staleAtMs = monotonicMs() + maxAgeMs;
     take = connection.take;
     if (tls !== undefined) socket.on('data', (bytes) => take(bytes as Buffer, bytes.length));
-    const timer = setTimeout(() => connection.connectTimeout(), connectTimeoutMs);
-    socket.once(ready, () => clearTimeout(timer));
-    socket.once('close', () => clearTimeout(timer));
+    const timeout = new PeerTimeout(connectTimeoutMs, () => connection.connectTimeout());
+    socket.once(ready, () => timeout.clear());
+    socket.once('close', () => timeout.clear());
     return connection;
   }
 }
