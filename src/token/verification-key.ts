@@ -31,6 +31,8 @@ const MAX_RSA_BITS = 8192;
 const MIN_RSA_EXPONENT = 65_537n;
 // OpenSSL's own bound for large moduli; a longer exponent only costs verification time.
 const MAX_RSA_EXPONENT = 2n ** 64n;
+/** In characters; an RSA modulus of 24,576 bits. */
+const MAX_MEMBER = 4096;
 const publicMembers: Readonly<Record<string, readonly string[]>> = {
   EC: ['crv', 'kty', 'x', 'y'],
   OKP: ['crv', 'kty', 'x'],
@@ -57,6 +59,8 @@ function publicPart(jwk: Readonly<Record<string, unknown>>): webcrypto.JsonWebKe
     const value = Object.hasOwn(jwk, name) ? jwk[name] : undefined;
     const encoded = name !== 'kty' && name !== 'crv';
     if (typeof value !== 'string' || value === '') return `${name} is missing`;
+    // Before anything looks at the number: node reads an RSA exponent in quadratic time, which for 1 MiB is minutes.
+    if (value.length > MAX_MEMBER) return `${name} is too long`;
     if (encoded && !isCanonicalBase64url(value)) return `${name} is not canonical base64url`;
     part[name] = value;
   }
@@ -74,13 +78,15 @@ function refuseUse(jwk: Readonly<Record<string, unknown>>): string | undefined {
 
 const toBigInt = (base64url: string) => BigInt(`0x${Buffer.from(base64url, 'base64url').toString('hex') || '0'}`);
 
-function refuseRsa(part: webcrypto.JsonWebKey, key: KeyObject): string | undefined {
-  const bits = key.asymmetricKeyDetails?.modulusLength ?? 0;
+function refuseExponent(part: webcrypto.JsonWebKey): string | undefined {
   const exponent = toBigInt(String(part.e));
+  const isSound = exponent >= MIN_RSA_EXPONENT && exponent < MAX_RSA_EXPONENT && exponent % 2n === 1n;
+  return isSound ? undefined : 'RSA exponent is not odd, at least 65537 and below 2^64';
+}
+
+function refuseModulus(part: webcrypto.JsonWebKey, key: KeyObject): string | undefined {
+  const bits = key.asymmetricKeyDetails?.modulusLength ?? 0;
   if (bits < MIN_RSA_BITS || bits > MAX_RSA_BITS) return `RSA of ${bits} bits; 2048 to 8192 are accepted`;
-  if (exponent < MIN_RSA_EXPONENT || exponent >= MAX_RSA_EXPONENT || exponent % 2n === 0n) {
-    return 'RSA exponent is not odd and at least 65537';
-  }
   return hasRocaFingerprint(toBigInt(String(part.n))) ? 'RSA modulus is factorable (CVE-2017-15361)' : undefined;
 }
 
@@ -104,6 +110,9 @@ export function keyFromJwk(jwk: unknown, allowed: ReadonlySet<string>): Verifica
   if (typeof part === 'string') return { kid, why: part };
   const algorithms = fittingAlgorithms(jwk, allowed);
   if (algorithms.length === 0) return { kid, why: 'fits none of the algorithms of the issuer' };
+  const isRsa = part.kty === 'RSA';
+  const unsafe = isRsa ? refuseExponent(part) : undefined;
+  if (unsafe !== undefined) return { kid, why: unsafe };
   let key: KeyObject;
   try {
     key = createPublicKey({ key: part, format: 'jwk' });
@@ -111,7 +120,7 @@ export function keyFromJwk(jwk: unknown, allowed: ReadonlySet<string>): Verifica
     // The cause would quote key material of whoever published it, and says no more than this.
     return { kid, why: 'not a valid key' };
   }
-  const weak = part.kty === 'RSA' ? refuseRsa(part, key) : undefined;
+  const weak = isRsa ? refuseModulus(part, key) : undefined;
   if (weak !== undefined) return { kid, why: weak };
   const thumbprint = jwkThumbprint(part as Record<string, unknown>);
   return { kid, id: kid ?? thumbprint, thumbprint, key, algorithms };
