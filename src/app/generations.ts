@@ -141,7 +141,8 @@ export function generations(options: {
       const names = principalIssuers(config);
       const clients = layeredClients(fixed, knownClients, (name) => names.get(name));
       const before = verifier;
-      verifier = createVerifier({ issuers, clock, onKeysRemoved: options.onKeysRemoved });
+      const { remembered_tokens: cacheSize } = config.proxy;
+      verifier = createVerifier({ issuers, clock, cacheSize, onKeysRemoved: options.onKeysRemoved });
       before?.[Symbol.dispose]();
       const assertions = assertionsOf(loaded);
       const tracing = options.tracing.plan(loaded);

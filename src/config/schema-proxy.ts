@@ -93,6 +93,16 @@ export const proxy = z.strictObject({
   bad_tokens: rate()
     .prefault('60/1m')
     .meta(doc('Failed tokens per address before it gets 429 without signature work.')),
+  remembered_tokens: z
+    .int()
+    .min(1)
+    .max(1_000_000)
+    .prefault(20_000)
+    .meta(
+      doc(
+        'Verified tokens that each process remembers, 2 to 4 KB each; beyond it the one used least recently is verified again.',
+      ),
+    ),
   limit_headers: z
     .enum(['draft', 'legacy', 'both', 'off'])
     .prefault('draft')

@@ -137,6 +137,16 @@ export function compileLimit(
     if (own) return distinctWindows(own);
     return (record?.tier === undefined ? undefined : tiers.get(record.tier)) ?? fallback;
   };
+  // Tens of thousands of tokens have the same.
+  const shown = new WeakMap<readonly Rate[], Pick<LimitCharge, 'names' | 'policy'>>();
+  const shownFor = (rates: readonly Rate[]) => {
+    const kept = shown.get(rates);
+    if (kept) return kept;
+    const names = rateNames(name, rates.length);
+    const made = { names, policy: shadow ? '' : policyOf(names, rates) };
+    shown.set(rates, made);
+    return made;
+  };
   const limit: CompiledLimit = {
     name,
     onStoreDown: settings.on_store_down,
@@ -147,7 +157,7 @@ export function compileLimit(
     exempts: settings.exempt.length > 0 ? addressMatcher(settings.exempt) : undefined,
     charge: (subject, record) => {
       const rates = ratesFor(record);
-      const names = rateNames(name, rates.length);
+      const { names, policy } = shownFor(rates);
       return {
         key: keyFor(name, settings, applicationName, subject),
         rates,
@@ -155,7 +165,7 @@ export function compileLimit(
         shadow,
         limit,
         names,
-        policy: shadow ? '' : policyOf(names, rates),
+        policy,
       };
     },
   };

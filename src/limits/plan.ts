@@ -37,10 +37,18 @@ export interface LimitPlan {
   readonly anonymous: LRUCache<string, RequestCharges>;
 }
 
+/** A charge that does not depend on the address, for the limit and the route ('' for any) that it was worked out for. */
+interface KeptCharge {
+  readonly limit: CompiledLimit;
+  readonly route: string;
+  readonly charge: LimitCharge;
+  readonly next: KeptCharge | undefined;
+}
+
 /** Kept beside a verified token by its cache; empty when new. Holds nothing that outlives the token. */
 export class LimitMemo {
-  /** Charges that do not depend on the address. */
-  readonly byLimit = new Map<CompiledLimit, Map<string, LimitCharge>>();
+  /** A list, not maps: there are few, and tens of thousands of tokens have one each. */
+  kept: KeptCharge | undefined = undefined;
   /** The last list, and what it was for: most callers use one route from one address. */
   plan: LimitPlan | undefined = undefined;
   address = '';
@@ -111,7 +119,7 @@ export function chargesFor(
   if (memo.result !== undefined && memo.plan === plan && memo.address === address && memo.version === version) {
     return memo.result;
   }
-  if (memo.version !== version) memo.byLimit.clear();
+  if (memo.version !== version) memo.kept = undefined;
   memo.version = version;
   memo.plan = plan;
   memo.address = address;
@@ -135,10 +143,9 @@ function anonymousCharges(
 function build(plan: LimitPlan, subject: LimitSubject, memo: LimitMemo | undefined): RequestCharges {
   const { principal } = subject;
   const record = principal?.client === undefined ? undefined : plan.clients.get(principal.issuerName, principal.client);
-  const charges: LimitCharge[] = [];
-  for (const limit of plan.limits) {
-    if (!limit.exempts?.(subject.address)) charges.push(chargeOf(limit, subject, record, memo));
-  }
+  const applying = plan.limits.filter((limit) => !limit.exempts?.(subject.address));
+  // By `map`, which leaves no room to grow, as pushing does: these are kept.
+  const charges = applying.map((limit) => chargeOf(limit, subject, record, memo));
   const policy = charges.flatMap((charge) => (charge.policy === '' ? [] : [charge.policy])).join(', ');
   return { charges, slots: slotsOf(plan, subject), policy, disabled: record?.disabled ?? false };
 }
@@ -156,17 +163,11 @@ function chargeOf(
   memo: LimitMemo | undefined,
 ): LimitCharge {
   if (memo === undefined || !limit.byPrincipal || limit.byAddress) return limit.charge(subject, record);
-  let byRoute = memo.byLimit.get(limit);
-  if (byRoute === undefined) {
-    byRoute = new Map();
-    memo.byLimit.set(limit, byRoute);
-  }
-  const slot = limit.byRoute ? subject.route : '';
-  let charge = byRoute.get(slot);
-  if (charge === undefined) {
-    charge = limit.charge(subject, record);
-    // Without a subject a missing word falls back to the address: then it is the address' charge, not the token's.
-    if (subject.principal?.subject !== undefined) byRoute.set(slot, charge);
-  }
+  const route = limit.byRoute ? subject.route : '';
+  for (let at = memo.kept; at !== undefined; at = at.next)
+    if (at.limit === limit && at.route === route) return at.charge;
+  const charge = limit.charge(subject, record);
+  // Without a subject a missing word falls back to the address: then it is the address' charge, not the token's.
+  if (subject.principal?.subject !== undefined) memo.kept = { limit, route, charge, next: memo.kept };
   return charge;
 }

@@ -55,7 +55,10 @@ function strings(value: readonly unknown[]): readonly string[] {
 /** Words split at spaces, or an array of strings; absent is none. */
 export function words(value: unknown): readonly string[] {
   if (value === undefined) return [];
-  if (typeof value === 'string') return value.split(' ').filter((word) => word !== '');
+  if (typeof value === 'string') {
+    const parts = value.split(' ');
+    return parts.includes('') ? parts.filter((word) => word !== '') : parts;
+  }
   if (!Array.isArray(value)) throw claimsInvalid;
   return strings(value);
 }

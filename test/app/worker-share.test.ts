@@ -36,9 +36,12 @@ const DIVIDED = {
   'postgres.connections': 4,
 };
 
-/** Times, sizes, and what is counted for one connection or one request: the same in every process. */
+/**
+ * Times, sizes, and what is counted for one connection or one request: the same in every process. So are remembered tokens: every
+ * process meets all of them.
+ */
 const WHOLE =
-  /(?:timeout|max_age|retry_share|delay|keep_alive|_size|windowMs|dns_refresh|slow_start|retries|http2_streams|interval|workers|known_for)$|^upstreams\.app\.(?:health|ejection|breaker)\./;
+  /(?:timeout|max_age|retry_share|delay|keep_alive|_size|windowMs|dns_refresh|slow_start|retries|http2_streams|remembered_tokens|interval|workers|known_for)$|^upstreams\.app\.(?:health|ejection|breaker)\./;
 
 test('bounds that each process keeps by itself are divided, and everything else is left alone', () => {
   const loaded = parseText(EVERYTHING, { ...configEnvironment });

@@ -51,7 +51,11 @@ function configOf(at: { redis: object; postgresUrl: string; application: string;
     version: 1,
     name: 'chaos',
     // All callers have one address: it must not be slowed down for the tokens that a wrong clock refuses.
-    proxy: { bad_tokens: '1000000/1m', endpoints: { oauth: true }, trusted_proxies: ['127.0.0.0/8'] },
+    proxy: {
+      ...{ bad_tokens: '1000000/1m', endpoints: { oauth: true }, trusted_proxies: ['127.0.0.0/8'] },
+      // Fewer than there are: reached within minutes, so that what grows afterwards is not the cache that fills.
+      remembered_tokens: 2000,
+    },
     upstreams: { app: { url: at.application } },
     issuers: { test: testIssuerBlock, self: { issuer: `https://${ISSUER_HOST}`, audience: ['api'], sign: {} } },
     oauth: { refresh_grace: '5m', limits: Object.fromEntries(oauthLimits.map((name) => [name, 'roomy'])) },

@@ -5,12 +5,15 @@ import type { Charge, RateStates } from '../contracts/checks.ts';
 import { badReply, codeOf } from './errors.ts';
 import type { Keyspace } from './keyspace.ts';
 
-/** What never changes about a list of charges: callers reuse lists, so this is worked out once. */
-interface Encoded {
-  readonly keys: readonly string[];
+interface Shape {
   /** Number of rates, then algorithm, group, limit, window of each; the same for most requests. */
   readonly shape: readonly (string | number)[];
   readonly shapeId: string;
+}
+
+/** What never changes about a list of charges: callers reuse lists, so this is worked out once. */
+interface Encoded extends Shape {
+  readonly keys: readonly string[];
 }
 
 /** Keys and arguments of one call, with the number of rates of each request. */
@@ -31,6 +34,8 @@ export interface CheckResults {
   readonly refused: string;
 }
 
+/** Clients with rates of their own make more; they are worked out anew. */
+const MAX_SHAPES = 1000;
 /** Numbers of calls begin again after so many. */
 const NUMBERS = 2 ** 31;
 
@@ -39,6 +44,7 @@ export class CheckCalls {
   readonly #names: Keyspace;
   readonly #mode: number;
   readonly #encoded = new WeakMap<readonly Charge[], Encoded>();
+  readonly #shapes = new Map<string, Shape>();
   #number = 0;
 
   /** `guarded`: only a server that takes writes is believed (Link.guarded). */
@@ -87,11 +93,23 @@ export class CheckCalls {
       const group = charge.shadow ? ++shadows : 0;
       return charge.rates.map((rate) => [charge.algorithm === 'log' ? 1 : 0, group, rate.limit, rate.windowMs]);
     });
-    const shape = [rates.length, ...rates.flat()];
-    const keys = charges.flatMap((charge) => this.#names.counters(charge));
-    const encoded = { keys, shape, shapeId: shape.join(' ') };
+    const { shape, shapeId } = this.#shared([rates.length, ...rates.flat()]);
+    // A copy has no room to grow, as what is appended to has: as many are kept as there are tokens.
+    const keys = charges.flatMap((charge) => this.#names.counters(charge)).slice();
+    const encoded = { keys, shape, shapeId };
     this.#encoded.set(charges, encoded);
     return encoded;
+  }
+
+  /** The same objects for the same shape: there are few of them and many lists. */
+  #shared(shape: readonly (string | number)[]): Shape {
+    const shapeId = shape.join(' ');
+    const known = this.#shapes.get(shapeId);
+    if (known) return known;
+    if (this.#shapes.size >= MAX_SHAPES) this.#shapes.clear();
+    const made = { shape, shapeId };
+    this.#shapes.set(shapeId, made);
+    return made;
   }
 }
 
