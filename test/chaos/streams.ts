@@ -136,6 +136,8 @@ export class Streams implements Party {
     const { replica } = asked;
     const isFault =
       (how === 'cut' && (lost(`gone${replica}`) || lost('upstream'))) ||
+      // Of frames whose bytes were swapped any two may stand where a code is read.
+      (typeof how === 'number' && lost('order')) ||
       // The one that answers by what it knows keeps its streams.
       ((how === TRY_LATER || (how === 'cut' && kind === 'events')) && replica === 1 && lost('store'));
     const isRevoked = isRevoking && (kind === 'events' ? how === 'cut' : how === REVOKED);
