@@ -64,14 +64,14 @@ export class WorkerSlot {
     this.#parts = parts;
   }
 
-  /** True from the moment it is told to listen until it dies. */
+  /** True from the moment it is told to listen until it dies: its channel ends first, and what that fails is no word of its. */
   get serving(): boolean {
-    return this.#serving;
+    return this.#serving && this.#child?.connected === true;
   }
 
   /** What it said last; undefined while it is not there. */
   get state(): WorkerState | undefined {
-    return this.#serving ? this.#state : undefined;
+    return this.serving ? this.#state : undefined;
   }
 
   get pid(): number | undefined {

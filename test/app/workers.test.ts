@@ -170,6 +170,25 @@ test('attack 112: a reload is in force in every process or in none', async () =>
   assert.equal(count(await it.statuses(40, token), 404), 40, 'what is in force, not what the file says');
 });
 
+test('a worker that dies during a reload keeps nobody from the new configuration', async () => {
+  await using it = await several();
+  const token = tokenFor();
+  assert.equal(count(await it.statuses(20, token), 200), 20);
+  const redis = { url: { value: it.redis.url }, timeout: '5s' };
+  const moved = { redis, proxy: { workers: 2 }, routes: { all: { match: { prefix: '/moved' } } } };
+  it.writeConfig(configFor(it.upstream.url, moved));
+  const [dying] = it.workers();
+  process.kill(dying as number, 'SIGSTOP');
+  const reloading = it.admin('POST', '/v1/config/reload', {});
+  // By then the other one has answered.
+  await sleep(500);
+  process.kill(dying as number, 'SIGKILL');
+  assert.equal((await reloading).status, 200);
+  await eventually(() => it.workers().every((pid) => pid !== dying), 'the worker is replaced');
+  await eventually(async () => String((await it.ready()).json.status) === 'ready', 'and serves');
+  assert.equal(count(await it.statuses(40, token), 404), 40);
+});
+
 test('why, status and limits speak for all processes, through socket and port', async () => {
   await using it = await several(limited);
   const token = tokenFor({ client_id: 'billing' });
