@@ -209,7 +209,7 @@ test('what was under way at an ejection and fails behind it does not count when 
   assert.equal(await stateOf(bad), 'up');
 });
 
-test('bodies that an endpoint refuses by closing its connection do not eject it', async () => {
+test('bodies that an endpoint refuses by closing, and heads that repeat what a caller sent, do not eject it', async () => {
   await using members = await several(2);
   await using sidecar = await before(urls(members), { ejection: { failures: 2, for: '1m' } });
   for (const each of members) each.behaviour = 'reset';
@@ -217,6 +217,12 @@ test('bodies that an endpoint refuses by closing its connection do not eject it'
     assert.equal((await ask(sidecar, '/', { method: 'POST', body: 'x'.repeat(20_000) })).from, 'upstream_reset');
   }
   assert.deepEqual(Object.values(await states(sidecar)), ['up', 'up']);
+  for (const each of members) each.behaviour = 'repeat';
+  for (let n = 0; n < 8; n += 1) {
+    assert.equal((await ask(sidecar, `/?next=${'x'.repeat(9000)}`)).from, 'upstream_invalid');
+  }
+  assert.deepEqual(Object.values(await states(sidecar)), ['up', 'up']);
+  for (const each of members) each.behaviour = 'reset';
   for (let n = 0; n < 4; n += 1) await ask(sidecar, '/', { method: 'POST', body: 'x' });
   assert.deepEqual(Object.values(await states(sidecar)).toSorted(), ['ejected', 'up']);
 });

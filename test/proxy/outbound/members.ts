@@ -8,8 +8,8 @@ import type { Clock } from '../../../src/core/clock.ts';
 import { freePort } from '../../support/free-port.ts';
 import { startSidecar, type TestSidecar } from '../../support/sidecar.ts';
 
-/** What a member does with a request; `hang` never answers. */
-export type Behaviour = 'answer' | 'hang' | 'reset' | number;
+/** What a member does with a request; `hang` never answers, `repeat` puts the target into the head twice. */
+export type Behaviour = 'answer' | 'hang' | 'repeat' | 'reset' | number;
 
 /** One copy of the application. */
 export interface Member extends AsyncDisposable {
@@ -105,6 +105,10 @@ async function serve(it: Member, asked: IncomingMessage, response: ServerRespons
   if (it.behaviour === 'hang') return;
   if (it.behaviour === 'reset') {
     (asked.socket as Socket).resetAndDestroy();
+    return;
+  }
+  if (it.behaviour === 'repeat') {
+    response.writeHead(302, { location: `${asked.url}${asked.url}` }).end();
     return;
   }
   const status = it.behaviour === 'answer' ? 200 : it.behaviour;

@@ -16,7 +16,7 @@ export interface UpstreamFailure {
   readonly unanswered: boolean;
   /** True when there never was a connection, so that nothing has been sent, whatever the request is. */
   readonly unsent: boolean;
-  /** True when it is this request that could not be sent, or was not taken: that says nothing of how the upstream does. */
+  /** True when it was this request that could not be sent, taken or answered: that says nothing of how the upstream does. */
   readonly unwelcome: boolean;
 }
 
@@ -189,11 +189,11 @@ export class Connection {
         this.#keepPartial(bytes, from, length);
         return;
       }
-      const head =
-        end - from > MAX_HEAD ? undefined : readResponseHead(bytes.toString('latin1', from, end), this.#method);
+      const isLarge = end - from > MAX_HEAD;
+      const head = isLarge ? undefined : readResponseHead(bytes.toString('latin1', from, end), this.#method);
       // 101 without having asked for an upgrade would make the rest of the connection something else than HTTP (attack 47).
       if (head === undefined || head.status === 101) {
-        this.#fail('upstream_invalid');
+        this.#fail('upstream_invalid', isLarge);
         return;
       }
       from = end + HEAD_END.length;
@@ -204,7 +204,8 @@ export class Connection {
   }
 
   #keepPartial(bytes: Buffer, from: number, to: number): void {
-    if (to - from > MAX_HEAD || !mayBecomeHead(bytes.toString('latin1', from, to))) this.#fail('upstream_invalid');
+    const isLarge = to - from > MAX_HEAD;
+    if (isLarge || !mayBecomeHead(bytes.toString('latin1', from, to))) this.#fail('upstream_invalid', isLarge);
     else if (to > from) this.#partial = Buffer.from(bytes.subarray(from, to));
   }
 
@@ -256,11 +257,13 @@ export class Connection {
     reader?.onEnd();
   }
 
-  #fail(reason: Reason): void {
+  #fail(reason: Reason, isLargeHead = false): void {
     const reader = this.#reader;
     this.#reader = undefined;
-    // Large and slow bodies are refused by closing, often with an answer that the reset overtakes; any caller can send such.
-    const unwelcome = reason === 'upstream_reset' && (this.#sending || this.#bodyBytes > LARGE_BODY);
+    // Large and slow bodies are refused by closing, often with an answer that the reset overtakes; any caller can send such. A
+    // large head repeats what the caller has sent.
+    const isRefused = reason === 'upstream_reset' && (this.#sending || this.#bodyBytes > LARGE_BODY);
+    const unwelcome = isLargeHead || isRefused;
     const unanswered = reason === 'upstream_reset' && this.idleUntilMs !== NEVER_IDLE && !this.#sawBytes;
     const unsent = !this.#connected;
     this.#socket.destroy();
