@@ -143,11 +143,15 @@ class Transit implements ResponseReader, OpenExchange, Waiter {
 
   expire(): void {
     if (this.#headSent) this.#abort('upstream_timeout');
-    else if (this.#upload !== undefined && !this.#exchange.request.complete) this.#fail('request_timeout');
+    else if (this.#awaitsClient()) this.#fail('request_timeout');
     else {
       this.#blame();
       this.#fail('upstream_timeout');
     }
+  }
+
+  #awaitsClient(): boolean {
+    return this.#upload !== undefined && !this.#upload.isHeld && !this.#exchange.request.complete;
   }
 
   cut(reason: Reason): void {

@@ -6,7 +6,7 @@ import type { UpstreamConnection } from './upstream-connection.ts';
 export interface UploadWatcher {
   /** Called once when the limit is passed; chunked bodies only show their size as they come. */
   onTooLarge(): void;
-  /** Called for every chunk, so that a stalled upload can be told from a slow one. */
+  /** Called for every chunk, and when the connection takes more again, so that a stalled upload can be told from a slow one. */
   onProgress(): void;
   /** The whole body has been handed over. */
   onSent(): void;
@@ -24,6 +24,7 @@ export class Upload {
   readonly #limit: number;
   readonly #watcher: UploadWatcher;
   #bytes = 0;
+  #isHeld = false;
 
   constructor(
     source: IncomingMessage,
@@ -39,13 +40,22 @@ export class Upload {
     source.on('end', this.#onEnd);
   }
 
+  /** True while the connection takes no more: it is not the client that is slow. */
+  get isHeld(): boolean {
+    return this.#isHeld;
+  }
+
   /** The connection can take more. */
   resume(): void {
+    if (!this.#isHeld) return;
+    this.#isHeld = false;
+    this.#watcher.onProgress();
     this.#source.resume();
   }
 
   /** Stops where it is; the client's connection stays as it is, so that an answer can still be written to it. */
   stop(): void {
+    this.#isHeld = false;
     this.#source.off('data', this.#onData);
     this.#source.off('end', this.#onEnd);
     // Paused, what still comes would never be read, and the connection never be free for another request.
@@ -59,6 +69,7 @@ export class Upload {
       this.stop();
       this.#watcher.onTooLarge();
     } else if (!this.#connection.sendBody(bytes, this.#chunked)) {
+      this.#isHeld = true;
       this.#source.pause();
     }
   };

@@ -226,3 +226,28 @@ test('bodies that an endpoint refuses by closing, and heads that repeat what a c
   for (let n = 0; n < 4; n += 1) await ask(sidecar, '/', { method: 'POST', body: 'x' });
   assert.deepEqual(Object.values(await states(sidecar)).toSorted(), ['ejected', 'up']);
 });
+
+test('an endpoint that takes no bodies is what is late, not the client, and is ejected for it', async () => {
+  const clock = new ManualClock();
+  await using members = await several(2);
+  await using sidecar = await before(urls(members), { ejection: { failures: 2, for: '1m' } }, undefined, clock);
+  for (const each of members) each.behaviour = 'deaf';
+  const options = { method: 'POST', body: 'x'.repeat(9_000_000) };
+  const asked = Array.from({ length: 4 }, () => ask(sidecar, '/', options));
+  const taken = () => members.flatMap(({ open }) => [...open]).map(({ bytesRead }) => bytesRead);
+  let last: readonly number[] = [];
+  let still = 0;
+  await eventually(() => {
+    const now = taken();
+    still = now.length === 4 && now.every((bytes, at) => bytes > 0 && bytes === last[at]) ? still + 1 : 0;
+    last = now;
+    return still >= 40;
+  }, 30_000);
+  clock.advance(31_000);
+  const from = (await Promise.all(asked)).map((each) => each.from);
+  assert.deepEqual(
+    from,
+    Array.from({ length: 4 }, () => 'upstream_timeout'),
+  );
+  assert.deepEqual(Object.values(await states(sidecar)).toSorted(), ['ejected', 'up']);
+});

@@ -8,8 +8,8 @@ import type { Clock } from '../../../src/core/clock.ts';
 import { freePort } from '../../support/free-port.ts';
 import { startSidecar, type TestSidecar } from '../../support/sidecar.ts';
 
-/** What a member does with a request; `hang` never answers, `repeat` puts the target into the head twice. */
-export type Behaviour = 'answer' | 'hang' | 'repeat' | 'reset' | number;
+/** What a member does with a request; `hang` never answers, `deaf` reads no body either, `repeat` puts the target into the head twice. */
+export type Behaviour = 'answer' | 'deaf' | 'hang' | 'repeat' | 'reset' | number;
 
 /** One copy of the application. */
 export interface Member extends AsyncDisposable {
@@ -95,6 +95,7 @@ async function serve(it: Member, asked: IncomingMessage, response: ServerRespons
     if (it.health > 0) response.writeHead(it.health).end();
     return;
   }
+  if (it.behaviour === 'deaf') return;
   let body = '';
   try {
     for await (const chunk of asked) body += chunk;
