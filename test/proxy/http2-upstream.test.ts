@@ -362,6 +362,21 @@ test('clients that leave make no connection look like Rapid Reset, which would c
   assert.equal(await bystander.text(), 'half whole');
 });
 
+test('answers that some clients do not read keep nobody else from an upstream that holds only so much for a connection', async () => {
+  const big = Buffer.alloc(24_000_000);
+  await using upstream = await upstreamOf(
+    (stream, path) => {
+      stream.respond({ ':status': 200 });
+      stream.end(path === '/big' ? big : 'ok');
+    },
+    { maxSessionMemory: 1 },
+  );
+  await using sidecar = await start(upstream.url);
+  const unread = await ask(sidecar.proxyUrl, '/big');
+  for (let n = 0; n < 5; n += 1) assert.equal(await (await ask(sidecar.proxyUrl, '/')).text(), 'ok');
+  await unread.body?.cancel();
+});
+
 test('a head with more fields than an upstream takes ejects no endpoint', async () => {
   await using first = await upstreamOf((stream) => answer(stream));
   await using second = await upstreamOf((stream) => answer(stream));

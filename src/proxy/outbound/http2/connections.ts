@@ -164,6 +164,10 @@ class Line implements StreamHost {
     if (this.#cancelled === MOST_CANCELLED) this.close();
   }
 
+  crowded(): void {
+    this.close();
+  }
+
   /** Closes when it has been idle or is too old. */
   sweep(nowMs: number, keepAliveMs: number): void {
     if (this.#open > 0 || !this.isConnected) return;

@@ -21,6 +21,8 @@ export interface StreamHost {
   left(stream: UpstreamStream): void;
   /** The upstream is told that what it works on is not wanted any more. */
   cancelled(): void;
+  /** The upstream takes no more on this connection. */
+  crowded(): void;
 }
 
 /** An answer as it comes; `isWhole` from its END_STREAM on. */
@@ -183,11 +185,15 @@ export class UpstreamStream implements UpstreamConnection {
   }
 
   #onClose(code: number): void {
-    const isRefused = code === constants.NGHTTP2_REFUSED_STREAM;
+    const isTooMuch = code === constants.NGHTTP2_ENHANCE_YOUR_CALM && !this.#sawHead;
+    // Node's servers hold 10 MiB for a connection: answers that some clients do not read would have all others refused on it.
+    const isCrowded = isTooMuch && !this.#hasManyFields;
+    if (isCrowded) this.#host.crowded();
+    const isRefused = code === constants.NGHTTP2_REFUSED_STREAM || isCrowded;
     const { session, wasIdle } = this.#host;
     const unanswered = isRefused || (!this.#sawHead && wasIdle && session.destroyed);
     // Slow bodies are refused by a reset too.
-    const unwelcome = this.#hasBody || (this.#hasManyFields && code === constants.NGHTTP2_ENHANCE_YOUR_CALM);
+    const unwelcome = this.#hasBody || (this.#hasManyFields && isTooMuch);
     const reason = code === constants.NGHTTP2_PROTOCOL_ERROR ? 'upstream_invalid' : 'upstream_reset';
     this.#fail(reason, { unanswered, unwelcome });
   }
