@@ -16,7 +16,6 @@ import type { Stores } from './stores.ts';
 interface RevokingParts {
   readonly stores: Stores;
   readonly controlPlane: ControlPlane | undefined;
-  readonly index: RevocationIndex;
   readonly clock: Clock;
   readonly closing: AsyncDisposableStack;
 }
@@ -34,6 +33,7 @@ export async function openFollower({
   onLogChange,
   onSetBack,
 }: RevokingParts & {
+  readonly index: RevocationIndex;
   readonly config: () => SidecarConfig;
   readonly denied: DeniedKeys;
   readonly metrics: Metrics;
@@ -68,7 +68,6 @@ export async function openFollower({
 export async function openRevoker({
   stores: { backend },
   controlPlane,
-  index,
   clock,
   closing,
   follower,
@@ -81,7 +80,7 @@ export async function openRevoker({
   const { postgres, revocations: store, grants } = controlPlane;
   const { endGrantsOf } = await import('./oauth.ts');
   const endGrants = (draft: RevocationDraft) => endGrantsOf(draft, grants, clock.nowMs());
-  const revoker = new DurableRevoker({ store, log: backend.revocations, follower, index, clock, endGrants });
+  const revoker = new DurableRevoker({ store, log: backend.revocations, follower, clock, endGrants });
   closing.use(revoker);
   // The follower has asked already when PostgreSQL was there at the start; what it missed before it came it asks now.
   postgres.onReady(() => follower.complete());

@@ -6,16 +6,16 @@ import type { Clock } from '../core/clock.ts';
 import { isStoreUnavailable } from '../core/errors.ts';
 import type { DurableRevocation, DurableRevocations } from '../stores/contracts/durable-revocations.ts';
 import type { EndedGrants } from '../stores/contracts/grants.ts';
-import type {
-  RevocationDraft,
-  RevocationEntry,
-  RevocationGuard,
-  RevocationHead,
-  RevocationLog,
+import {
+  madeMs,
+  type RevocationDraft,
+  type RevocationEntry,
+  type RevocationGuard,
+  type RevocationHead,
+  type RevocationLog,
 } from '../stores/contracts/revocations.ts';
 import type { RevocationFollower } from './follower.ts';
 import type { RevokeAnswer } from './follower-options.ts';
-import type { RevocationIndex } from './index.ts';
 import type { RememberedRevocations } from './recovery.ts';
 
 /** What it is made of. */
@@ -23,7 +23,6 @@ export interface DurableRevokerOptions {
   readonly store: DurableRevocations;
   readonly log: RevocationLog;
   readonly follower: RevocationFollower;
-  readonly index: RevocationIndex;
   readonly clock: Clock;
   /**
    * Ends what could bring new tokens of the revoked after the entry is gone: grants. A revocation resolves only after it; may
@@ -51,11 +50,13 @@ export async function* rememberedRevocations(
     const page = await store.page(after, PAGE, nowMs());
     const inForce = page.filter(({ undoneAtMs }) => undoneAtMs === undefined);
     const undone = page.filter(({ undoneAtMs }) => undoneAtMs !== undefined);
-    yield { entries: inForce.map(({ entry }) => entry), undone: undone.map(({ entry }) => entry) };
+    yield { entries: inForce.map(madeEntry), undone: undone.map(madeEntry) };
     if (page.length < PAGE) return;
     after = (page.at(-1) as DurableRevocation).entry.entryId;
   }
 }
+
+const madeEntry = ({ entry, madeAtMs }: DurableRevocation): RevocationEntry => ({ ...entry, madeAtMs });
 
 /** Revokes durably, and keeps telling the shared log what it missed. */
 export class DurableRevoker implements AsyncDisposable {
@@ -84,23 +85,30 @@ export class DurableRevoker implements AsyncDisposable {
     const made = await store.put(given, clock.nowMs(), guard);
     const draft = { ...(guard === undefined ? given : draftOf(made.entry)), madeAtMs: made.madeAtMs };
     const [answer, ended] = await Promise.all([follower.revoke(draft), endGrants?.(draft)]);
-    if (answer.applied === 'all') this.#settle(made, answer.entry.revokedAtMs);
+    if (answer.applied === 'all' && alike(answer.entry, draft)) this.#settle(made, answer.entry.revokedAtMs);
     return { ...answer, ended };
   }
 
   /** Takes an entry back, durably; false when there is none. With the shared log away the others follow when it is back. */
   async undo(entryId: string): Promise<boolean> {
     const { store, follower, clock } = this.#options;
-    const made = await store.undo(entryId, clock.nowMs());
-    try {
-      const undone = await follower.undo(entryId);
-      if (made !== undefined) this.#settle(made, made.entry.revokedAtMs);
-      return undone || made !== undefined;
-    } catch (error) {
-      if (made === undefined || !isStoreUnavailable(error)) throw error;
-      follower.withdraw(made.entry);
-      return true;
+    const forget = () => store.undo(entryId, clock.nowMs());
+    let made = await forget();
+    if (made === undefined) {
+      const unremembered = await follower.find(entryId);
+      if (unremembered === undefined) return false;
+      // It may have been remembered meanwhile: the log is never told first.
+      made = await forget();
+      if (made === undefined) return follower.undo(entryId, madeMs(unremembered));
     }
+    try {
+      // What the log did not have, or has from later, is looked into when it is told again.
+      if (await follower.undo(entryId, made.undoneAtMs)) this.#settle(made, made.entry.revokedAtMs);
+    } catch (error) {
+      if (!isStoreUnavailable(error)) throw error;
+      follower.withdraw(made.entry, made.undoneAtMs);
+    }
+    return true;
   }
 
   /** Tells the shared log what it missed that is older than `minAgeMs`; answers how much that was. Never rejects. */
@@ -144,7 +152,7 @@ export class DurableRevoker implements AsyncDisposable {
     if (events === undefined) return this.#adoptSnapshot();
     for (const event of events) {
       if (event.type === 'put') await this.#adoptEntry(event.entry);
-      else await this.#options.store.adoptUndo(event.entry, this.#options.clock.nowMs());
+      else await this.#options.store.adoptUndo(event.entry);
     }
     const last = events.at(-1);
     if (last !== undefined) this.#adopted = { epoch: head.epoch, seq: last.type === 'put' ? last.entry.seq : last.seq };
@@ -170,21 +178,23 @@ export class DurableRevoker implements AsyncDisposable {
   async #sendAll(minAgeMs: number): Promise<number> {
     const { store, clock } = this.#options;
     const waiting = await store.unsent(clock.nowMs() - minAgeMs, SEND_COUNT);
-    for (const revocation of waiting) await store.settle(revocation, await this.#tell(revocation));
+    for (const revocation of waiting) await this.#tell(revocation);
     return waiting.length;
   }
 
-  /** The time at which the shared log took it. */
-  async #tell({ entry, madeAtMs, undoneAtMs }: DurableRevocation): Promise<number> {
-    const { log, index } = this.#options;
-    if (undoneAtMs !== undefined) {
-      await log.undo(entry.entryId);
-      return entry.revokedAtMs;
-    }
-    const held = index.get(entry.kind, entry.issuer, entry.id);
-    // The follower that took the call sent it by itself meanwhile.
-    if (held !== undefined && held.seq > 0 && alike(held, entry)) return held.revokedAtMs;
-    return (await log.append({ ...entry, madeAtMs })).revokedAtMs;
+  /** What the log has from later stays, and is remembered: it was not while this one waited. */
+  async #tell(revocation: DurableRevocation): Promise<void> {
+    const { store, log } = this.#options;
+    const { entry, madeAtMs, undoneAtMs } = revocation;
+    const { entryId } = entry;
+    const isUndo = undoneAtMs !== undefined;
+    if (isUndo) await log.undo(entryId, undoneAtMs);
+    // The index may be behind, and cannot say whether the log has the entry; the log knows.
+    const stands = isUndo ? await log.get(entryId) : await log.append({ ...entry, madeAtMs });
+    if (stands === undefined) return store.settle(revocation, entry.revokedAtMs);
+    const isTold = !isUndo && alike(stands, entry);
+    await store.settle(revocation, isTold ? stands.revokedAtMs : stands.revokedAtMs - 1);
+    if (!isTold) await this.#adoptEntry(stands);
   }
 
   #settle(revocation: DurableRevocation, loggedAtMs: number): void {
@@ -193,9 +203,9 @@ export class DurableRevoker implements AsyncDisposable {
   }
 }
 
+const alike = (a: RevocationDraft, b: RevocationDraft) =>
+  a.untilMs === b.untilMs && a.notBeforeMs === b.notBeforeMs && a.reason === b.reason;
+
 function draftOf({ kind, issuer, id, untilMs, notBeforeMs, reason }: RevocationEntry): RevocationDraft {
   return { kind, issuer, id, untilMs, ...(notBeforeMs === undefined ? {} : { notBeforeMs }), reason };
 }
-
-const alike = (a: RevocationEntry, b: RevocationEntry) =>
-  a.untilMs === b.untilMs && a.notBeforeMs === b.notBeforeMs && a.reason === b.reason;

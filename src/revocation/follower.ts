@@ -36,6 +36,7 @@ export class RevocationFollower implements AsyncDisposable {
       tombstones,
       onNew: ({ revokedAtMs }) => options.onPropagation?.(Math.max(0, clock.nowMs() - revokedAtMs)),
       onRaised: (entry) => this.#revoker.undoAgain(entry),
+      onLost: () => this.#inStep.isDoubted || this.refresh(),
     });
     const contact = new Contact(options);
     const recovery = new Recovery({ ...options, tombstones, closing: this.#closing.signal });
@@ -123,9 +124,12 @@ export class RevocationFollower implements AsyncDisposable {
     return this.#revoker.revoke(draft);
   }
 
-  /** Takes an entry back; false when there is none. Rejects with `store_unavailable` when the log cannot be changed. */
-  undo(entryId: string): Promise<boolean> {
-    return this.#revoker.undo(entryId);
+  /**
+   * Takes an entry back; false when there is none, or none made by `upToMs`. Rejects with `store_unavailable` when the log cannot be
+   * changed.
+   */
+  undo(entryId: string, upToMs?: number): Promise<boolean> {
+    return this.#revoker.undo(entryId, upToMs);
   }
 
   /** The entry with this id, in the log or waiting; with the store away, or behind, what this replica knows. */
@@ -141,9 +145,9 @@ export class RevocationFollower implements AsyncDisposable {
     return this.#options.index.find(entryId);
   }
 
-  /** Takes back here what is in force here, where the log cannot be told now: it must be told later. */
-  withdraw(entry: RevocationEntry): void {
-    this.#inForce.withdraw(entry);
+  /** Takes back here what is in force here and was made by `upToMs`, where the log cannot be told now: it must be told later. */
+  withdraw(entry: RevocationEntry, upToMs?: number): void {
+    this.#inForce.withdraw(entry, upToMs);
   }
 
   /**

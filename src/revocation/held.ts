@@ -1,7 +1,6 @@
 // Revocations that another process of this replica has not been able to tell the shared log: in force here too, and sent by
 // that process alone, so that one which was taken back there is not brought back from here.
-import type { RevocationEntry } from '../stores/contracts/revocations.ts';
-import type { RevocationIndex } from './index.ts';
+import { madeMs, type RevocationEntry, stands } from '../stores/contracts/revocations.ts';
 
 /** Held entries by id. Bounded by what their own processes may have waiting. */
 export class HeldRevocations {
@@ -17,18 +16,17 @@ export class HeldRevocations {
     return this.#held.get(entryId);
   }
 
-  /** False when it was not held. */
-  drop(entryId: string): boolean {
-    return this.#held.delete(entryId);
+  /** False when this very one was not held. */
+  drop(entry: RevocationEntry): boolean {
+    return this.#held.get(entry.entryId) === entry && this.#held.delete(entry.entryId);
   }
 
-  /** The index is what the log says: what refuses the same there need not be held any longer. An older entry settles nothing. */
-  settle(index: Pick<RevocationIndex, 'get'>): void {
-    for (const { entryId, kind, issuer, id, untilMs, notBeforeMs } of this.#held.values()) {
-      const logged = index.get(kind, issuer, id);
-      if (logged === undefined || logged.seq === 0) continue;
-      if (logged.untilMs === untilMs && logged.notBeforeMs === notBeforeMs) this.#held.delete(entryId);
-    }
+  /** The log says so much of it: what refuses the same, or stays where this comes, need not be held. An older entry settles nothing. */
+  settle(logged: RevocationEntry): void {
+    const held = this.#held.get(logged.entryId);
+    if (held === undefined) return;
+    const isAlike = logged.untilMs === held.untilMs && logged.notBeforeMs === held.notBeforeMs;
+    if (isAlike || stands(logged, held, madeMs(held))) this.#held.delete(logged.entryId);
   }
 
   /** A copy of what is held. */

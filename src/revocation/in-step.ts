@@ -27,9 +27,12 @@ export class InStep {
   readonly #log: RevocationLog;
   readonly #contact: Contact;
   #head: RevocationHead | undefined;
+  /** Where it had been by another of its answers. */
+  #wasAt: RevocationHead | undefined;
   #syncing: Promise<boolean> | undefined;
   #doubted = false;
   #reloading = false;
+  #readings = 0;
   /** A request has waited for everything to be read anew, in vain: the next ones need not wait as long for the same. */
   #outlasted = false;
 
@@ -42,6 +45,11 @@ export class InStep {
   /** The head that the index reflects. */
   get head(): RevocationHead | undefined {
     return this.#head;
+  }
+
+  /** How often everything was read anew: what was asked of the log before may not have been there. */
+  get readings(): number {
+    return this.#readings;
   }
 
   /** True while an equal head proves nothing. */
@@ -83,6 +91,11 @@ export class InStep {
   /** The same, where one that is under way does not count: it may have looked already. */
   syncAnew(): Promise<boolean> {
     return this.#reachHead(undefined);
+  }
+
+  /** The log had come so far, by its answer to a change. One that is not there any more has lost its end. */
+  wasAt(head: RevocationHead): void {
+    this.#wasAt = head;
   }
 
   /** Resolves when nothing is under way. */
@@ -127,7 +140,7 @@ export class InStep {
     const head = await this.#log.head();
     const mine = this.#head;
     const continues = head !== undefined && mine !== undefined && head.epoch === mine.epoch && head.seq >= mine.seq;
-    const follows = continues && !this.#doubted;
+    const follows = continues && !this.#doubted && !isBehind(head, this.#wasAt);
     try {
       if (!follows || !(await this.#catchUp(mine))) await this.#reload(follows);
       return true;
@@ -139,7 +152,8 @@ export class InStep {
 
   /** Started while the log is away: what the durable store remembers is known, for `known_for`. */
   async #fill(): Promise<void> {
-    if (!(await this.#options.recovery.fill())) return;
+    const { recovery, inForce } = this.#options;
+    if (!(await recovery.fill((entry) => inForce.fill(entry)))) return;
     this.#contact.made();
     this.#contact.loaded();
   }
@@ -168,15 +182,20 @@ export class InStep {
 
   async #readAnew(follows: boolean): Promise<void> {
     const { inForce, recovery } = this.#options;
-    const mine = this.#head;
+    const mine = isBehind(this.#head, this.#wasAt) ? this.#wasAt : this.#head;
     const known = { follows, complete: this.#contact.loadedOnce };
     const read = await recovery.read(mine, known, (event) => inForce.apply(event));
     if (!read.wasWhole) this.#doubted = false;
-    inForce.take(read, mine);
+    this.#readings += 1;
+    this.#wasAt = undefined;
+    inForce.take(read);
     this.#head = read.head;
     this.#contact.loaded();
     if (!read.wasWhole) recovery.finished();
   }
 }
+
+const isBehind = (head: RevocationHead | undefined, other: RevocationHead | undefined) =>
+  head !== undefined && head.epoch === other?.epoch && head.seq < other.seq;
 
 const same = (a: RevocationHead, b: RevocationHead) => a.seq === b.seq && a.epoch === b.epoch;

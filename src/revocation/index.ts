@@ -120,10 +120,10 @@ export class RevocationIndex {
     return ref === 0 ? undefined : this.#entries.entryOf(ref);
   }
 
-  /** When the entry for (kind, issuer, id) was revoked; -1 when there is none. */
-  revokedAtMs({ kind, issuer, id }: Pick<RevocationEntry, 'kind' | 'issuer' | 'id'>): number {
+  /** When the entry for (kind, issuer, id) was made, as {@link madeMs} of it; -1 when there is none. */
+  madeMs({ kind, issuer, id }: Pick<RevocationEntry, 'kind' | 'issuer' | 'id'>): number {
     const ref = this.#entries.find(revocationKinds.indexOf(kind), issuer, id);
-    return ref === 0 ? -1 : this.#entries.revokedAtMs(ref);
+    return ref === 0 ? -1 : (this.#entries.madeAtMs(ref) ?? this.#entries.revokedAtMs(ref));
   }
 
   /** Adds an entry, in place of an older one for the same (kind, issuer, id). */

@@ -1,7 +1,8 @@
 // All entries of the revocation index as packed bytes: about 55 bytes for a UUID, beside about 250 of an object in a map.
 // What an entry means is index.ts's; this knows its layout only. A record, little-endian:
-//   0 length of the id (u16); 2 kind, spelling of the id, whether not_before is there (u8); 3 issuer (u24); 6 reason (u24);
-//   9 until (u48, the highest for ever); 15 revoked at (u48); 21 seq (u48); 27 not before (u48, if any); then the id.
+//   0 length of the id (u16); 2 kind, spelling of the id, which of the last two times are there (u8); 3 issuer (u24); 6 reason (u24);
+//   9 until (u48, the highest for ever); 15 revoked at (u48); 21 seq (u48); 27 not before (u48, if any); made at (u48, if any); then
+//   the id.
 import { revocationEntryId } from '../stores/contracts/entry-id.ts';
 import { type RevocationEntry, type RevocationKind, revocationKinds } from '../stores/contracts/revocations.ts';
 import { Arena, type Ref } from './arena.ts';
@@ -13,8 +14,9 @@ import { SEGMENTS, Slots } from './slots.ts';
 const FOREVER = 2 ** 48 - 1;
 const LAST = FOREVER - 1;
 const HAS_NOT_BEFORE = 0x20;
+const HAS_MADE = 0x40;
 const HEAD_BYTES = 27;
-const NOT_BEFORE_BYTES = 6;
+const TIME_BYTES = 6;
 const MAX_ID_BYTES = 0xffff;
 /** One key for all indexes of this process, so that a walk over one that was exchanged meanwhile goes on where it was. */
 const processHash = seededHash();
@@ -71,7 +73,7 @@ export class PackedEntries {
     const hash = this.#hashOf(kind, issuer, entry.id);
     const held = this.#slots.find(hash, kind, issuer, entry.id);
     if (held !== 0) this.#drop(hash, held);
-    const ref = this.#arena.allocate(sizeOf(length, entry.notBeforeMs !== undefined));
+    const ref = this.#arena.allocate(sizeOf(length, flagsOf(entry)));
     this.#write(ref, entry, { kind, form, length, issuer });
     this.#slots.add(hash, ref);
     this.#kinds[kind] = (this.#kinds[kind] as number) + 1;
@@ -94,12 +96,14 @@ export class PackedEntries {
     const untilMs = this.untilMs(ref) === Number.POSITIVE_INFINITY ? ('forever' as const) : this.untilMs(ref);
     const bounds = notBeforeMs === undefined ? { untilMs } : { untilMs, notBeforeMs };
     const reason = this.#reasons.textOf(this.#numberAt(ref, 6, 3));
+    const madeAtMs = this.madeAtMs(ref);
+    const made = madeAtMs === undefined ? {} : { madeAtMs };
     const place = {
       entryId: revocationEntryId(kind, issuer, id),
       seq: this.seqOf(ref),
       revokedAtMs: this.revokedAtMs(ref),
     };
-    return { kind, issuer, id, ...bounds, reason, ...place };
+    return { kind, issuer, id, ...bounds, reason, ...made, ...place };
   }
 
   /** Kind of a record. */
@@ -121,6 +125,12 @@ export class PackedEntries {
   /** When it was revoked. */
   revokedAtMs(ref: Ref): number {
     return this.#numberAt(ref, 15, 6);
+  }
+
+  /** When it was made, where it says so. */
+  madeAtMs(ref: Ref): number | undefined {
+    const flags = this.#flagsOf(ref);
+    return (flags & HAS_MADE) === 0 ? undefined : this.#numberAt(ref, headBytes(flags) - TIME_BYTES, TIME_BYTES);
   }
 
   /** Its place in the log; 0 while it has none. */
@@ -168,30 +178,34 @@ export class PackedEntries {
 
   #idOf(ref: Ref): string {
     const flags = this.#flagsOf(ref);
-    const at = this.#arena.offsetOf(ref) + HEAD_BYTES + (flags & HAS_NOT_BEFORE ? NOT_BEFORE_BYTES : 0);
+    const at = this.#arena.offsetOf(ref) + headBytes(flags);
     return readId(this.#arena.chunkOf(ref), at, this.#numberAt(ref, 0, 2), ((flags >> 3) & 3) as IdForm);
   }
 
   #sizeOf(ref: Ref): number {
-    return sizeOf(this.#numberAt(ref, 0, 2), (this.#flagsOf(ref) & HAS_NOT_BEFORE) !== 0);
+    return sizeOf(this.#numberAt(ref, 0, 2), this.#flagsOf(ref));
   }
 
   #write(
     ref: Ref,
-    { id, untilMs, notBeforeMs, revokedAtMs, seq, reason }: RevocationEntry,
+    entry: RevocationEntry,
     { kind, form, length, issuer }: { kind: number; form: IdForm; length: number; issuer: number },
   ): void {
+    const { id, untilMs, notBeforeMs, madeAtMs, revokedAtMs, seq, reason } = entry;
     const bytes = this.#arena.chunkOf(ref);
     const start = this.#arena.offsetOf(ref);
+    const flags = flagsOf(entry);
+    const end = start + headBytes(flags);
     bytes.writeUInt16LE(length, start);
-    bytes[start + 2] = kind | (form << 3) | (notBeforeMs === undefined ? 0 : HAS_NOT_BEFORE);
+    bytes[start + 2] = kind | (form << 3) | flags;
     bytes.writeUIntLE(issuer, start + 3, 3);
     bytes.writeUIntLE(this.#reasons.take(reason), start + 6, 3);
     bytes.writeUIntLE(untilMs === 'forever' ? FOREVER : within(untilMs), start + 9, 6);
     bytes.writeUIntLE(within(revokedAtMs), start + 15, 6);
     bytes.writeUIntLE(within(seq), start + 21, 6);
-    if (notBeforeMs !== undefined) bytes.writeUIntLE(within(notBeforeMs), start + HEAD_BYTES, NOT_BEFORE_BYTES);
-    writeId(bytes, start + HEAD_BYTES + (notBeforeMs === undefined ? 0 : NOT_BEFORE_BYTES), id, form);
+    if (notBeforeMs !== undefined) bytes.writeUIntLE(within(notBeforeMs), start + HEAD_BYTES, TIME_BYTES);
+    if (madeAtMs !== undefined) bytes.writeUIntLE(within(madeAtMs), end - TIME_BYTES, TIME_BYTES);
+    writeId(bytes, end, id, form);
   }
 
   #drop(hash: number, ref: Ref): void {
@@ -213,7 +227,11 @@ export class PackedEntries {
   }
 }
 
-const sizeOf = (length: number, hasNotBefore: boolean) => HEAD_BYTES + (hasNotBefore ? NOT_BEFORE_BYTES : 0) + length;
+const flagsOf = ({ notBeforeMs, madeAtMs }: RevocationEntry) =>
+  (notBeforeMs === undefined ? 0 : HAS_NOT_BEFORE) | (madeAtMs === undefined ? 0 : HAS_MADE);
+const headBytes = (flags: number) =>
+  HEAD_BYTES + (flags & HAS_NOT_BEFORE ? TIME_BYTES : 0) + (flags & HAS_MADE ? TIME_BYTES : 0);
+const sizeOf = (length: number, flags: number) => headBytes(flags) + length;
 
 /** The parts that {@link PackedEntries.refsIn} and {@link PackedEntries.sweep} go over. */
 export const PARTS = SEGMENTS;

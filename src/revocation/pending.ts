@@ -1,7 +1,7 @@
 // Revocations that are in force here and not yet in the shared log. Bounded; retried by the follower until they are sent.
 import { storeUnavailable } from '../core/errors.ts';
 import { revocationEntryId } from '../stores/contracts/entry-id.ts';
-import type { RevocationDraft, RevocationEntry } from '../stores/contracts/revocations.ts';
+import { type RevocationDraft, type RevocationEntry, stands } from '../stores/contracts/revocations.ts';
 
 const MAX_PENDING = 10_000;
 
@@ -19,12 +19,16 @@ export class PendingRevocations {
     return this.#waiting.size;
   }
 
-  /** Throws `store_unavailable` when 10,000 wait already: accepting more would promise what memory cannot keep. */
+  /**
+   * In place of what waits and was made before. Throws `store_unavailable` when 10,000 wait already: accepting more would promise
+   * what memory cannot keep.
+   */
   add(entry: RevocationEntry): void {
-    if (this.#waiting.size >= MAX_PENDING && !this.#waiting.has(entry.entryId)) {
+    const waiting = this.#waiting.get(entry.entryId);
+    if (waiting === undefined && this.#waiting.size >= MAX_PENDING) {
       throw storeUnavailable('too many revocations wait for the store');
     }
-    this.#waiting.set(entry.entryId, entry);
+    if (waiting === undefined || !stands(waiting, entry, entry.madeAtMs)) this.#waiting.set(entry.entryId, entry);
   }
 
   /** The waiting entry with this id. */
@@ -35,11 +39,6 @@ export class PendingRevocations {
   /** Takes one out; false when it does not wait, or not this very revocation any more. */
   settle(entry: RevocationEntry): boolean {
     return this.#waiting.get(entry.entryId) === entry && this.#waiting.delete(entry.entryId);
-  }
-
-  /** Takes one out by id; false when it does not wait. */
-  drop(entryId: string): boolean {
-    return this.#waiting.delete(entryId);
   }
 
   /** A copy of what waits. */

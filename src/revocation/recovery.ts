@@ -4,11 +4,12 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { type Clock, steadyWall } from '../core/clock.ts';
 import { isStoreUnavailable, storeUnavailable } from '../core/errors.ts';
-import type {
-  RevocationEntry,
-  RevocationEvent,
-  RevocationHead,
-  RevocationLog,
+import {
+  madeMs,
+  type RevocationEntry,
+  type RevocationEvent,
+  type RevocationHead,
+  type RevocationLog,
 } from '../stores/contracts/revocations.ts';
 import { RevocationIndex } from './index.ts';
 import { type LogChange, Losses } from './losses.ts';
@@ -98,9 +99,9 @@ export class Recovery {
   }
 
   /** The log is away since the start: puts what the durable store remembers in force; false when it could not tell all. */
-  async fill(): Promise<boolean> {
+  async fill(onEntry: (entry: RevocationEntry) => void): Promise<boolean> {
     const { index } = this.#options;
-    if (!(await this.#remember((entry) => index.put(entry)))) return false;
+    if (!(await this.#remember(onEntry))) return false;
     this.#losses.filled(index.size);
     return true;
   }
@@ -149,12 +150,14 @@ export class Recovery {
     return { head, added };
   }
 
-  /** What lives here or in the durable store and `read` lacks, or has of an earlier time; true when that store could tell. */
+  /** What lives here or in the durable store and `read` lacks, or has from earlier; true when that store could tell. */
   async #collect(missing: RevocationIndex, read: RevocationIndex | undefined): Promise<boolean> {
     const nowMs = this.#steadyMs();
     const note = (entry: RevocationEntry) => {
       const lives = entry.untilMs === 'forever' || entry.untilMs > nowMs;
-      if (lives && (read?.revokedAtMs(entry) ?? -1) < entry.revokedAtMs) missing.put(entry);
+      // Replica and durable store may know of two revocations of the same thing.
+      const knownMs = Math.max(read?.madeMs(entry) ?? -1, missing.madeMs(entry));
+      if (lives && knownMs < madeMs(entry)) missing.put(entry);
     };
     const remembered = await this.#remember(note);
     // Entries of seq 0 are pending: they are sent by themselves.

@@ -1,6 +1,6 @@
 // Remembers what was undone, so that a replica which had not seen it cannot bring it back with a rebuild. Bounded: the
 // oldest are forgotten first.
-import type { RevocationEntry } from '../stores/contracts/revocations.ts';
+import { isLater, madeMs, type RevocationEntry } from '../stores/contracts/revocations.ts';
 import type { RevocationIndex } from './index.ts';
 
 const MAX_TOMBSTONES = 10_000;
@@ -11,6 +11,8 @@ export class Tombstones {
 
   /** This revocation was taken back. */
   add(entry: RevocationEntry): void {
+    const undone = this.#undone.get(entry.entryId);
+    if (undone !== undefined && isLater(undone, entry)) return;
     this.#undone.delete(entry.entryId);
     this.#undone.set(entry.entryId, entry);
     if (this.#undone.size > MAX_TOMBSTONES) {
@@ -22,9 +24,9 @@ export class Tombstones {
   }
 
   /** True for the revocation that was taken back, false for a later one of the same thing. */
-  covers({ entryId, revokedAtMs }: Pick<RevocationEntry, 'entryId' | 'revokedAtMs'>): boolean {
-    const undone = this.#undone.get(entryId);
-    return undone !== undefined && revokedAtMs <= undone.revokedAtMs;
+  covers(entry: RevocationEntry): boolean {
+    const undone = this.#undone.get(entry.entryId);
+    return undone !== undefined && !isLater(entry, undone);
   }
 
   /** It was revoked again. */
@@ -36,11 +38,8 @@ export class Tombstones {
   raisedIn(index: RevocationIndex): RevocationEntry[] {
     const raised: RevocationEntry[] = [];
     for (const undone of this.#undone.values()) {
-      const revokedAtMs = index.revokedAtMs(undone);
-      const held =
-        revokedAtMs < 0 || revokedAtMs > undone.revokedAtMs
-          ? undefined
-          : index.get(undone.kind, undone.issuer, undone.id);
+      const heldMs = index.madeMs(undone);
+      const held = heldMs < 0 || heldMs > madeMs(undone) ? undefined : index.get(undone.kind, undone.issuer, undone.id);
       if (held !== undefined) raised.push(held);
     }
     return raised;

@@ -73,14 +73,40 @@ export function durableRevocationsConformance(backend: string, open: () => Promi
       ]),
     );
     await store.adopt([elsewhere('new', NOW + 10, 'again')]);
-    await store.adoptUndo(elsewhere('new', NOW), NOW + 20);
+    await store.adoptUndo(elsewhere('new', NOW));
     assert.equal((await reasons()).get('new'), 'again', 'an undo of the older entry does not reach the newer one');
-    await store.adoptUndo(elsewhere('new', NOW + 10), NOW + 20);
-    assert.equal((await reasons()).get('new'), NOW + 20);
+    await store.adoptUndo(elsewhere('new', NOW + 10));
+    assert.equal((await reasons()).get('new'), NOW + 10);
     await store.adopt([elsewhere('new', NOW + 10)]);
-    assert.equal((await reasons()).get('new'), NOW + 20, 'an entry that was taken back does not come back');
-    await store.adopt([elsewhere('new', NOW + 30, 'later')]);
+    assert.equal((await reasons()).get('new'), NOW + 10, 'an entry that was taken back does not come back');
+    await store.adopt([elsewhere('new', NOW + 12, 'later')]);
     assert.equal((await reasons()).get('new'), 'later');
+  });
+
+  it('what the log has of the durable store is told from what is later, however late it came', async ({ store }) => {
+    const made = await store.put(draft('a', { reason: 'first' }), NOW);
+    const logged = { ...made.entry, seq: 1, madeAtMs: made.madeAtMs, revokedAtMs: NOW + 50 };
+    const again = await store.put(draft('a', { reason: 'again' }), NOW);
+    await store.settle(again, NOW + 40);
+    assert.deepEqual(await store.adopt([logged]), [], 'it was made before, and came later');
+    await store.adoptUndo(logged);
+    assert.equal((await all(store))[0]?.undoneAtMs, undefined);
+    await store.undo(made.entry.entryId, NOW - 1000);
+    const [undone] = await all(store);
+    assert.equal(undone?.undoneAtMs, NOW + 40, 'after what it takes back');
+    await store.settle(undone as DurableRevocation, NOW + 40);
+    assert.deepEqual(await store.adopt([{ ...logged, madeAtMs: again.madeAtMs, revokedAtMs: NOW + 60 }]), []);
+    assert.deepEqual(await store.unsent(NOW + HOUR, 10), [undone], 'the log is told of the undo once more');
+    await store.settle(undone as DurableRevocation, NOW + 60);
+    const elsewhere = { ...logged, reason: 'over it', madeAtMs: NOW + 41, revokedAtMs: NOW + 70 };
+    assert.deepEqual(await store.adopt([elsewhere]), [logged.entryId]);
+    const third = await store.put(draft('a', { reason: 'third' }), NOW);
+    assert.ok(third.madeAtMs > NOW + 41, 'later than what was adopted');
+    await store.adoptUndo({ ...logged, reason: 'third', madeAtMs: third.madeAtMs, revokedAtMs: NOW + 80 });
+    assert.equal((await all(store))[0]?.undoneAtMs, third.madeAtMs, 'taken back before it was settled');
+    assert.deepEqual(await store.unsent(NOW + HOUR, 10), []);
+    const last = await store.put(draft('a'), NOW);
+    assert.ok(last.madeAtMs > third.madeAtMs, 'later than the undo');
   });
 
   it('what cannot be remembered keeps nothing else from it', async ({ store }) => {

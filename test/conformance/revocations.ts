@@ -6,6 +6,7 @@ import { revocationEntryId } from '../../src/stores/contracts/entry-id.ts';
 import {
   KEPT_AFTER_MS,
   type RevocationDraft,
+  type RevocationEntry,
   type RevocationHead,
   type RevocationLog,
   type StoreNotice,
@@ -79,6 +80,9 @@ export function revocationLogConformance(backend: string, open: () => Promise<Op
       [subject({ madeAtMs: 2 }), subject({ notBeforeMs: 5, madeAtMs: 1 })],
       [subject({ id: 't', notBeforeMs: 6, madeAtMs: 2 }), subject({ id: 't', notBeforeMs: 5, madeAtMs: 1 })],
       [draft('b', { reason: 'later', madeAtMs: 2 }), draft('b', { madeAtMs: 1 })],
+      [draft('g', { reason: 'itself', madeAtMs: 2 }), draft('g', { madeAtMs: 2 })],
+      [subject({ id: 'w', ...short, madeAtMs: 2 }), subject({ id: 'w', notBeforeMs: 5, madeAtMs: 1 })],
+      [draft('f', { reason: 'by a replica that does not say when' }), draft('f', { ...short, madeAtMs: 1 })],
     ];
     for (const [later, earlier] of stays) {
       const { seq, reason } = await log.append(later);
@@ -92,13 +96,40 @@ export function revocationLogConformance(backend: string, open: () => Promise<Op
       [subject({ id: 'v', notBeforeMs: 5, madeAtMs: 2 }), subject({ id: 'v', notBeforeMs: 6, madeAtMs: 1 })],
       [draft('d', { madeAtMs: 1 }), draft('d', { ...short, madeAtMs: 2 })],
       [draft('e', { madeAtMs: 1 }), draft('e', short)],
-      [draft('f'), draft('f', { ...short, madeAtMs: 1 })],
+      [draft('h'), draft('h', { ...short, madeAtMs: 4_000_000_000_000 })],
     ];
     for (const [first, second] of goes) {
       const { seq } = await log.append(first);
-      const { untilMs, notBeforeMs, ...answer } = await other.append(second);
+      const { untilMs, notBeforeMs, madeAtMs, ...answer } = await other.append(second);
       assert.deepEqual([answer.seq, untilMs, notBeforeMs], [seq + 1, second.untilMs, second.notBeforeMs]);
+      const over = second.madeAtMs === undefined ? undefined : Math.max(second.madeAtMs, (first.madeAtMs ?? 0) + 1);
+      assert.equal(madeAtMs, over, 'what came over a later one is the later one from now on');
+      assert.equal((await log.get(answer.entryId))?.madeAtMs, over);
     }
+  });
+
+  it('an undo takes back what was made up to its time, and nothing that was revoked since', async ({ log }, made) => {
+    const told = await log.append(draft('a', { madeAtMs: 20 }));
+    assert.equal(await log.undo(told.entryId, 19), undefined);
+    assert.deepEqual(await log.head(), { epoch: made.epoch, seq: made.seq + 1 });
+    assert.deepEqual(await log.undo(told.entryId, 20), told);
+    const untold = await log.append(draft('a'));
+    assert.equal(await log.undo(untold.entryId, untold.revokedAtMs - 1), undefined);
+    assert.deepEqual(await log.undo(untold.entryId, untold.revokedAtMs), untold);
+  });
+
+  it('a rebuild puts nothing in the place of what was made later, whatever the times of the log', async ({ log }) => {
+    const entries = [await log.append(draft('a', { madeAtMs: 20 })), await log.append(draft('b'))] as const;
+    const rebuilt = async (at: 0 | 1, more: Partial<RevocationEntry>) => {
+      await log.rebuild([[{ ...entries[at], reason: 'put back', ...more }]], undefined);
+      return (await log.get(entries[at].entryId))?.reason === 'put back';
+    };
+    const atMs = entries[1].revokedAtMs;
+    assert.equal(await rebuilt(0, { madeAtMs: 19, revokedAtMs: atMs + 5000 }), false);
+    assert.equal(await rebuilt(0, { madeAtMs: 21, revokedAtMs: 5 }), true);
+    assert.equal(await rebuilt(1, { revokedAtMs: atMs }), false);
+    assert.equal(await rebuilt(1, { madeAtMs: atMs - 1, revokedAtMs: atMs + 5000 }), false);
+    assert.equal(await rebuilt(1, { revokedAtMs: atMs + 1 }), true);
   });
 
   it('attack 92: a time far beyond 2038 is kept to the millisecond', async ({ log }) => {

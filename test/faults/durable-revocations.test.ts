@@ -113,6 +113,28 @@ test('two replicas revoke one subject, and the earlier call reaches the log last
   assert.equal(await reason(), 'for ever');
 });
 
+test('an undo that waits for Redis takes back nothing that was revoked after it', async () => {
+  await using all = await world();
+  await using relay = await startRelay({ port: all.server.port, host: '127.0.0.1' });
+  await using a = await all.sidecar(`redis://127.0.0.1:${relay.port}`);
+  await using b = await all.sidecar();
+  const { id } = (await revoke(b, 'alice', 'first')).json;
+  const rows = () => all.database.sql`select reason, unsent, undone_at from revocation`;
+  await eventually(async () => (await rows())[0]?.unsent === false, SOON);
+  await eventually(async () => (await asks(a, 'alice')) === 401, SOON);
+  relay.stall('up');
+  const undo = call(a, 'DELETE', `/v1/revocations/${id}`);
+  await eventually(async () => (await rows())[0]?.undone_at !== null, SOON);
+  assert.equal((await revoke(b, 'alice', 'again')).json.applied, 'all');
+  relay.heal();
+  assert.equal((await undo).status, 204);
+  await eventually(async () => (await rows())[0]?.unsent === false, SOON);
+  await eventually(async () => (await asks(a, 'alice')) === 401, SOON);
+  assert.equal(await asks(b, 'alice'), 401);
+  for (const replica of [a, b]) assert.deepEqual(await listed(replica), ['alice']);
+  assert.partialDeepStrictEqual(await rows(), [{ reason: 'again', undone_at: null }]);
+});
+
 test('L7: a second revocation replaces the reason, in the list and in PostgreSQL', async () => {
   await using all = await world();
   await using sidecar = await all.sidecar();

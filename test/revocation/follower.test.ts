@@ -294,11 +294,11 @@ test('while everything is read anew the old entries refuse, and only the first r
   // Whoever waited now would wait until the gate opens, which is after.
   waitMs = 600_000;
   for (let n = 0; n < 3; n += 1) assert.equal(await follower.observe(undefined), 'lost');
-  assert.deepEqual([follower.policy(), index.revokedAtMs(draft('old')) > 0], ['index', true]);
+  assert.deepEqual([follower.policy(), index.madeMs(draft('old')) > 0], ['index', true]);
   for (const open of gates) open();
   await until(async () => follower.head?.epoch === shared.current()?.epoch);
   assert.equal(await follower.observe(shared.current()), 'current');
-  assert.ok(index.revokedAtMs(draft('old')) > 0);
+  assert.ok(index.madeMs(draft('old')) > 0);
 });
 
 test('what is revoked elsewhere while everything is read anew is refused before reading ends', async () => {
@@ -314,7 +314,7 @@ test('what is revoked elsewhere while everything is read anew is refused before 
   await begun;
   await shared.append(draft('meanwhile'));
   first?.();
-  await until(async () => index.revokedAtMs(draft('meanwhile')) > 0);
+  await until(async () => index.madeMs(draft('meanwhile')) > 0);
   second?.();
   await until(async () => (await follower.observe(shared.current())) === 'current');
   assert.deepEqual([...index.entries()].map(({ id }) => id).sort(), ['meanwhile', 'old']);
@@ -341,7 +341,7 @@ test('attack 90: who finds the log lost and knows nothing itself is not ready be
   const late = { ...draft('known elsewhere'), entryId: '', seq: 0, revokedAtMs: systemClock.nowMs() };
   await shared.rebuild([[{ ...late, entryId: revocationEntryId(late.kind, late.issuer, late.id) }]], undefined);
   await started;
-  assert.deepEqual([follower.loadedOnce, index.revokedAtMs(late) > 0], [true, true]);
+  assert.deepEqual([follower.loadedOnce, index.madeMs(late) > 0], [true, true]);
 });
 
 test('a late reply with an older head of the same log is no loss', async () => {

@@ -38,15 +38,17 @@ const drafts = fc.record({
   id: ids,
   untilMs: fc.oneof(times, fc.constant('forever' as const)),
   notBeforeMs: fc.option(times, { nil: undefined }),
+  madeAtMs: fc.option(times, { nil: undefined }),
   reason: fc.constantFrom('leaked', 'again', ''),
   revokedAtMs: times,
   seq: times,
 });
 type Made = typeof drafts extends fc.Arbitrary<infer T> ? T : never;
-const entryOf = ({ notBeforeMs, ...made }: Made): RevocationEntry => ({
-  ...made,
+const entryOf = ({ notBeforeMs, madeAtMs, ...rest }: Made): RevocationEntry => ({
+  ...rest,
   ...(notBeforeMs === undefined ? {} : { notBeforeMs }),
-  entryId: entry(made as RevocationDraft).entryId,
+  ...(madeAtMs === undefined ? {} : { madeAtMs }),
+  entryId: entry(rest as RevocationDraft).entryId,
 });
 const steps = fc.array(
   fc.oneof(

@@ -22,7 +22,7 @@ export interface DurableRevocation {
  */
 export interface DurableRevocations {
   /**
-   * Remembers a revocation, not yet told to the shared log; always later than the one it replaces, whatever the clocks. What
+   * Remembers a revocation, not yet told to the shared log; always later than what it replaces, an undo too, whatever the clocks. What
    * `guard` makes of the draft is what is remembered; nothing comes between its look at the active entry and that.
    */
   put(draft: RevocationDraft, nowMs: number, guard?: RevocationGuard): Promise<DurableRevocation>;
@@ -37,11 +37,15 @@ export interface DurableRevocations {
   /**
    * Remembers what the shared log took from a replica that has no durable store, and answers the ids of what was new. What
    * is remembered already, or was changed here since, stays as it is. An entry that comes twice counts as the last of them;
-   * one that no store can hold (text with NUL, a token for ever) is left out.
+   * one that no store can hold (text with NUL, a token for ever) is left out. One that was taken back here after it was made has
+   * reached the log too late, which is told once more.
    */
   adopt(entries: readonly RevocationEntry[]): Promise<readonly string[]>;
-  /** The same for an entry that was taken back; nothing happens when it is not the one remembered. */
-  adoptUndo(entry: RevocationEntry, nowMs: number): Promise<void>;
+  /**
+   * The same for an entry that was taken back; nothing happens when it is not the one remembered. When that was nobody knows: it
+   * counts as taken back when it was made, so that what was revoked again since, and is adopted later, is not.
+   */
+  adoptUndo(entry: RevocationEntry): Promise<void>;
   /** Deletes some of what has expired a while ago (KEPT_AFTER_MS of revocations.ts), and undone entries after 30 days; answers how many. */
   expire(nowMs: number): Promise<number>;
 }

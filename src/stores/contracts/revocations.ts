@@ -63,6 +63,23 @@ export interface RevocationEntry extends RevocationDraft {
   readonly revokedAtMs: number;
 }
 
+/** When an entry was made, by which one that was made earlier and comes later is known; when the log took it, where it does not say. */
+export const madeMs = ({ madeAtMs, revokedAtMs }: RevocationEntry): number => madeAtMs ?? revokedAtMs;
+
+/** Whether `a` was made after `b`, which is of the same thing. */
+export const isLater = (a: RevocationEntry, b: RevocationEntry): boolean => madeMs(a) > madeMs(b);
+
+/**
+ * Whether `held` stays where `draft` comes, which was made at `madeAtMs`: before it, or the same. What would refuse more comes in
+ * nevertheless, because a clock may have been wrong.
+ */
+export const stands = (held: RevocationEntry, draft: RevocationDraft, madeAtMs: number | undefined): boolean =>
+  madeAtMs !== undefined && madeMs(held) >= madeAtMs && (refusesNoLess(held, draft) || !refusesNoLess(draft, held));
+
+/** The time of a draft where it takes the place of `held`: later, so that wherever the two meet again the same one stands. */
+export const madeOver = (held: RevocationEntry | undefined, { madeAtMs }: RevocationDraft): number | undefined =>
+  madeAtMs === undefined || held === undefined ? madeAtMs : Math.max(madeAtMs, madeMs(held) + 1);
+
 /**
  * A step of the log since some seq. `restored` marks an entry that a rebuild put back: a replica that saw it undone takes
  * it back again. An undo carries the entry it removed, so that no index needs a second map by id.
@@ -108,12 +125,13 @@ export const MAX_SEQ = 1e14;
  */
 export interface RevocationLog {
   /**
-   * Answers what stands in the log afterwards: the draft, or the active entry that was made later (`madeAtMs`) and refuses no less.
+   * Answers what stands in the log afterwards: the draft, or the entry that was made later (`madeAtMs`) unless the draft refuses
+   * more, which then counts as the later one.
    * Rejects with `store_unavailable` where there is no log, or one behind what this replica has seen: rebuild first.
    */
   append(draft: RevocationDraft): Promise<RevocationEntry>;
-  /** Takes an entry back and answers it; undefined when there is none. */
-  undo(entryId: string): Promise<RevocationEntry | undefined>;
+  /** Takes an entry back and answers it; undefined when there is none, or none that was made by `upToMs` ({@link madeMs}). */
+  undo(entryId: string, upToMs?: number): Promise<RevocationEntry | undefined>;
   /** The entry with this id; undefined when there is none. */
   get(entryId: string): Promise<RevocationEntry | undefined>;
   /** The current head; undefined when the store holds no log. */
@@ -128,7 +146,7 @@ export interface RevocationLog {
   /**
    * Makes a log where there is none, or where the one there fell behind `last` (what this replica had seen), under a new
    * epoch whose seq starts at or above `last.seq` (at 0 once that is far beyond any real one), and puts `entries` that it
-   * does not hold yet, or holds from an earlier `revokedAtMs`. Replicas that race make one log: while one makes it of several
+   * does not hold yet, or holds from earlier ({@link isLater}). Replicas that race make one log: while one makes it of several
    * batches the others are refused with `store_unavailable`, and add afterwards what only they knew. Put entries get new seqs.
    * `onto`: the log as it was read that `entries` complete; where it is gone, or what was put so far is, the call rejects with
    * `store_unavailable`, since what remains would pass for a whole log.

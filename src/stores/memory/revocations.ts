@@ -6,8 +6,11 @@ import { randomId } from '../../core/ids.ts';
 import { revocationEntryId } from '../contracts/entry-id.ts';
 import {
   type EntryBatches,
+  isLater,
   KEPT_AFTER_MS,
   MAX_SEQ,
+  madeMs,
+  madeOver,
   type RebuiltLog,
   type RevocationDraft,
   type RevocationEntry,
@@ -15,8 +18,8 @@ import {
   type RevocationHead,
   type RevocationLog,
   type RevocationSnapshot,
-  refusesNoLess,
   type StoreNotice,
+  stands,
 } from '../contracts/revocations.ts';
 
 const MAX_EVENTS = 10_000;
@@ -51,16 +54,17 @@ export class MemoryRevocations implements RevocationLog {
     if (this.#head === undefined) throw storeUnavailable('there is no revocation log');
     this.sweep();
     const held = this.#entries.get(revocationEntryId(draft.kind, draft.issuer, draft.id));
-    if (held && (held.madeAtMs ?? 0) > (draft.madeAtMs ?? Number.POSITIVE_INFINITY) && refusesNoLess(held, draft))
-      return held;
-    const entry = this.#put(draft, this.#clock.nowMs(), false);
+    if (held !== undefined && stands(held, draft, draft.madeAtMs)) return held;
+    const madeAtMs = madeOver(held, draft);
+    const made = madeAtMs === undefined ? {} : { madeAtMs };
+    const entry = this.#put({ ...draft, ...made }, this.#clock.nowMs(), false);
     this.#notifyHead();
     return entry;
   }
 
-  async undo(entryId: string): Promise<RevocationEntry | undefined> {
+  async undo(entryId: string, upToMs = Number.POSITIVE_INFINITY): Promise<RevocationEntry | undefined> {
     const entry = this.#entries.get(entryId);
-    if (entry === undefined || this.#head === undefined) return undefined;
+    if (entry === undefined || this.#head === undefined || madeMs(entry) > upToMs) return undefined;
     this.#entries.delete(entryId);
     this.#record({ type: 'undo', entry, seq: this.#nextSeq() });
     this.#notifyHead();
@@ -152,7 +156,7 @@ export class MemoryRevocations implements RevocationLog {
 
   #restore(entry: RevocationEntry): void {
     const held = this.#entries.get(entry.entryId);
-    if (held === undefined || held.revokedAtMs < entry.revokedAtMs) this.#put(entry, entry.revokedAtMs, true);
+    if (held === undefined || isLater(entry, held)) this.#put(entry, entry.revokedAtMs, true);
   }
 
   #put(draft: RevocationDraft, revokedAtMs: number, restored: boolean): RevocationEntry {

@@ -5,6 +5,7 @@ import { revocationEntryId } from '../contracts/entry-id.ts';
 import {
   guarded,
   KEPT_AFTER_MS,
+  madeMs,
   type RevocationDraft,
   type RevocationEntry,
   type RevocationGuard,
@@ -62,7 +63,7 @@ export class PostgresRevocations implements DurableRevocations {
     const [row] = await this.#postgres.run(
       'revocations.undo',
       (sql) => sql<Row[]>`
-        update revocation set undone_at = ${timeOf(nowMs)}, unsent = true
+        update revocation set undone_at = greatest(${timeOf(nowMs)}, revoked_at, logged_at), unsent = true
         where entry_id = ${entryId} and undone_at is null and (until is null or until > ${timeOf(nowMs)})
         returning *`,
     );
@@ -105,32 +106,41 @@ export class PostgresRevocations implements DurableRevocations {
     const rows = new Map(entries.filter(isRemembered).map((entry) => [entry.entryId, adoptedRow(entry)]));
     if (rows.size === 0) return [];
     // A row that waits to be sent is newer than the log; one that the log has at this time or later is this very entry.
-    const adopted = await this.#postgres.run(
-      'revocations.adopt',
-      (sql) => sql<{ entry_id: string }[]>`
+    const given = JSON.stringify([...rows.values()]);
+    const adopted = await this.#postgres.run('revocations.adopt', async (sql) => {
+      await sql`
+        update revocation set unsent = true
+        from jsonb_to_recordset(${given}::text::jsonb) as given (entry_id text, made_at timestamptz)
+        where revocation.entry_id = given.entry_id and not unsent and undone_at >= made_at`;
+      return sql<{ entry_id: string }[]>`
         insert into revocation
           (entry_id, kind, issuer, revoked_id, reason, until, not_before, revoked_at, logged_at, unsent)
-        select entry_id, kind, issuer, revoked_id, reason, until, not_before, revoked_at, revoked_at, false
-        from jsonb_to_recordset(${JSON.stringify([...rows.values()])}::text::jsonb) as given (entry_id text, kind text,
-          issuer text, revoked_id text, reason text, until timestamptz, not_before timestamptz, revoked_at timestamptz)
+        select entry_id, kind, issuer, revoked_id, reason, until, not_before, revoked_at, logged_at, false
+        from jsonb_to_recordset(${given}::text::jsonb) as given (entry_id text, kind text, issuer text,
+          revoked_id text, reason text, until timestamptz, not_before timestamptz, revoked_at timestamptz, logged_at timestamptz,
+          made_at timestamptz)
+        where not exists (select 1 from revocation as held where held.entry_id = given.entry_id and held.revoked_at > made_at)
         order by entry_id
         on conflict (entry_id) do update set reason = excluded.reason, until = excluded.until,
-          not_before = excluded.not_before, revoked_at = excluded.revoked_at, logged_at = excluded.logged_at,
-          undone_at = null
+          not_before = excluded.not_before, logged_at = excluded.logged_at, undone_at = null,
+          revoked_at = greatest(excluded.revoked_at, greatest(revocation.revoked_at, revocation.undone_at)
+            + interval '1 millisecond')
         where not revocation.unsent and coalesce(revocation.logged_at, revocation.revoked_at) < excluded.logged_at
-          and (revocation.undone_at is null or revocation.undone_at < excluded.logged_at)
-        returning entry_id`,
-    );
+          and (revocation.undone_at is null or revocation.undone_at < greatest(excluded.revoked_at, excluded.logged_at))
+        returning entry_id`;
+    });
     return adopted.map(({ entry_id: entryId }) => entryId);
   }
 
-  async adoptUndo({ entryId, revokedAtMs }: RevocationEntry, nowMs: number): Promise<void> {
+  async adoptUndo({ entryId, revokedAtMs, madeAtMs }: RevocationEntry): Promise<void> {
+    const madeAt = madeAtMs === undefined ? null : timeOf(madeAtMs);
     await this.#postgres.run(
       'revocations.adopt_undo',
       (sql) => sql`
-        update revocation set undone_at = ${timeOf(nowMs)}
-        where entry_id = ${entryId} and undone_at is null and not unsent
-          and coalesce(logged_at, revoked_at) <= ${timeOf(revokedAtMs)}`,
+        update revocation set undone_at = greatest(revoked_at, logged_at), unsent = false
+        where entry_id = ${entryId} and undone_at is null and case when ${madeAt}::timestamptz is null
+          then not unsent and coalesce(logged_at, revoked_at) <= ${timeOf(revokedAtMs)}
+          else revoked_at <= ${madeAt}::timestamptz end`,
     );
   }
 
@@ -163,8 +173,8 @@ async function replace(sql: Sql, draft: RevocationDraft, nowMs: number): Promise
     ${inserting(sql, draft, nowMs)}
     on conflict (entry_id) do update set reason = excluded.reason, until = excluded.until,
       not_before = excluded.not_before,
-      revoked_at = greatest(excluded.revoked_at, revocation.revoked_at + interval '1 millisecond',
-        revocation.logged_at + interval '1 millisecond'),
+      revoked_at = greatest(excluded.revoked_at, greatest(revocation.revoked_at, revocation.logged_at,
+        revocation.undone_at) + interval '1 millisecond'),
       logged_at = null, undone_at = null, unsent = true
     returning *`;
   return revocationOf(row as Row);
@@ -179,9 +189,12 @@ function activeEntry(row: Row, nowMs: number): RevocationEntry | undefined {
 const isRemembered = ({ kind, issuer, id, reason, untilMs }: RevocationEntry) =>
   [issuer, id, reason].every(isStorable) && (untilMs !== 'forever' || FOREVER_KINDS.has(kind));
 
-function adoptedRow({ entryId, kind, issuer, id, untilMs, notBeforeMs, reason, revokedAtMs }: RevocationEntry) {
+function adoptedRow(entry: RevocationEntry) {
+  const { entryId, kind, issuer, id, untilMs, notBeforeMs, reason, revokedAtMs } = entry;
   return {
-    ...{ entry_id: entryId, kind, issuer, revoked_id: id, reason, revoked_at: timeOf(revokedAtMs) },
+    ...{ entry_id: entryId, kind, issuer, revoked_id: id, reason },
+    ...{ revoked_at: timeOf(madeMs(entry)), logged_at: timeOf(revokedAtMs) },
+    made_at: entry.madeAtMs === undefined ? null : timeOf(entry.madeAtMs),
     until: untilMs === 'forever' ? null : timeOf(untilMs),
     not_before: notBeforeMs === undefined ? null : timeOf(notBeforeMs),
   };

@@ -4,7 +4,7 @@ import { revocationEntryId } from '../contracts/entry-id.ts';
 import { MAX_SEQ, type RevocationDraft, type RevocationEntry, revocationKinds } from '../contracts/revocations.ts';
 import { badReply } from './errors.ts';
 
-/** JSON of what the caller gave. */
+/** JSON of what the caller gave; `madeAtMs` stands last, where lua/append.lua looks for it. */
 export function encodeDraft(draft: RevocationDraft): string {
   const { kind, issuer, id, untilMs, notBeforeMs, reason, madeAtMs } = draft;
   return JSON.stringify({ kind, issuer, id, untilMs, notBeforeMs, reason, madeAtMs });
@@ -21,14 +21,14 @@ const isText = (value: unknown): value is string => typeof value === 'string' &&
 
 function isDraft(value: unknown): value is RevocationDraft {
   if (typeof value !== 'object' || value === null) return false;
-  const { kind, issuer, id, untilMs, notBeforeMs, reason } = value as Record<string, unknown>;
+  const { kind, issuer, id, untilMs, notBeforeMs, reason, madeAtMs } = value as Record<string, unknown>;
   return (
     (revocationKinds as readonly unknown[]).includes(kind) &&
     isText(issuer) &&
     isText(id) &&
     isText(reason) &&
     (untilMs === 'forever' || isTime(untilMs)) &&
-    (notBeforeMs === undefined || isTime(notBeforeMs))
+    [notBeforeMs, madeAtMs].every((time) => time === undefined || isTime(time))
   );
 }
 
@@ -39,9 +39,10 @@ export function makeEntry(
   revokedAtMs: number,
   entryId = revocationEntryId(draft.kind, draft.issuer, draft.id),
 ): RevocationEntry {
-  const { kind, issuer, id, untilMs, notBeforeMs, reason } = draft;
+  const { kind, issuer, id, untilMs, notBeforeMs, reason, madeAtMs } = draft;
   const bounds = notBeforeMs === undefined ? { untilMs } : { untilMs, notBeforeMs };
-  return { kind, issuer, id, ...bounds, reason, entryId, seq, revokedAtMs };
+  const made = madeAtMs === undefined ? {} : { madeAtMs };
+  return { kind, issuer, id, ...bounds, reason, ...made, entryId, seq, revokedAtMs };
 }
 
 function parseJson(text: string): unknown {

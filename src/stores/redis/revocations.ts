@@ -87,10 +87,10 @@ export class RedisRevocations implements RevocationLog {
     return decodeEntry(stored, entryId);
   }
 
-  async undo(entryId: string): Promise<RevocationEntry | undefined> {
+  async undo(entryId: string, upToMs?: number): Promise<RevocationEntry | undefined> {
     const { head, entries, expiry, log, channel } = this.#names;
     if (entryId === MARK) return undefined;
-    const args = [channel, EVENTS_KEPT, entryId, MAX_SEQ];
+    const args = [channel, EVENTS_KEPT, entryId, MAX_SEQ, upToMs ?? ''];
     const reply = await this.#slow.script(this.#scripts.undo, [head, entries, expiry, log], args);
     if (reply === null) throw storeUnavailable('there is no revocation log');
     return reply === 0 ? undefined : decodeEntry(reply);

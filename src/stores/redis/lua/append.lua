@@ -1,5 +1,5 @@
--- Purpose: puts one revocation entry and moves the head. Where one stands that was made later (by the durable store's order, in
---   which replicas need not come here) and refuses no less, it stays.
+-- Purpose: puts one revocation entry and moves the head. Where one was made later, or is the same (by the durable store's order,
+--   in which replicas need not come here), it stays, unless the new one refuses more: then that counts as the later one.
 -- Guarantee: entry, expiry, event, head and notice together; seq without gaps; refuses where there is no log, while one is
 --   being rebuilt, and where the log is behind what the caller has seen (data was lost).
 -- KEYS: 1 head; 2 entries; 3 expiry; 4 log.
@@ -25,16 +25,22 @@ end
 local id = ARGV[6]
 local until_ms, not_before_ms, made_at_ms = tonumber(ARGV[7]), tonumber(ARGV[11]), tonumber(ARGV[12])
 local held = made_at_ms and redis.call('HGET', KEYS[2], id)
-local readable, entry = pcall(cjson.decode, string.match(held or '', '^%d+:%d+:(.*)$'))
-if readable and type(entry) == 'table' and (tonumber(entry.madeAtMs) or 0) > made_at_ms then
-  local held_until_ms, held_not_before_ms = tonumber(entry.untilMs) or math.huge, tonumber(entry.notBeforeMs)
-  local no_shorter = held_until_ms >= (until_ms or math.huge)
-  local no_narrower = not held_not_before_ms or (not_before_ms and held_not_before_ms >= not_before_ms)
-  if no_shorter and no_narrower then return { epoch, seq, held } end
+local held_at_ms, json = string.match(held or '', '^%d+:(%d+):(.*)$')
+local readable, entry = pcall(cjson.decode, json)
+if not readable or type(entry) ~= 'table' then entry = nil end
+held_at_ms = entry and (tonumber(entry.madeAtMs) or tonumber(held_at_ms))
+local draft = ARGV[8]
+if held_at_ms and held_at_ms >= made_at_ms then
+  local held_until_ms, held_from_ms = tonumber(entry.untilMs) or math.huge, tonumber(entry.notBeforeMs) or math.huge
+  local new_until_ms, new_from_ms = until_ms or math.huge, not_before_ms or math.huge
+  local held_refuses_no_less = held_until_ms >= new_until_ms and held_from_ms >= new_from_ms
+  local new_refuses_no_less = new_until_ms >= held_until_ms and new_from_ms >= held_from_ms
+  if held_refuses_no_less or not new_refuses_no_less then return { epoch, seq, held } end
+  draft = string.gsub(draft, '"madeAtMs":%d+}$', string.format('"madeAtMs":%.0f}', held_at_ms + 1))
 end
 
 seq = seq + 1
-local value = string.format('%.0f:%.0f:', seq, now) .. ARGV[8]
+local value = string.format('%.0f:%.0f:', seq, now) .. draft
 local head = string.format('%s:%.0f', epoch, seq)
 redis.call('HSET', KEYS[2], id, value)
 if until_ms then

@@ -44,10 +44,16 @@ elseif builder and (builder == ARGV[9] or tonumber(expires) < now) then
 end
 if builder and builder ~= ARGV[9] then return { epoch, seq, 'building', 0 } end
 
+-- By the order of the durable store: Redis' own time may have been set back, and is of what came late.
+local function made_at_ms(revoked, json)
+  local readable, entry = pcall(cjson.decode, json)
+  return readable and type(entry) == 'table' and tonumber(entry.madeAtMs) or tonumber(revoked) or 0
+end
+
 for at = 13, #ARGV, 4 do
   local id, expiry, revoked = ARGV[at], ARGV[at + 1], tonumber(ARGV[at + 2])
   local held = redis.call('HGET', KEYS[2], id)
-  if not held or tonumber(string.match(held, '^%d+:(%d+):')) < revoked then
+  if not held or made_at_ms(revoked, ARGV[at + 3]) > made_at_ms(string.match(held, '^%d+:(%d+):(.*)$')) then
     seq = seq + 1
     local value = string.format('%.0f:%.0f:', seq, revoked) .. ARGV[at + 3]
     redis.call('HSET', KEYS[2], id, value)
