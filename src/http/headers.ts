@@ -57,6 +57,16 @@ export const overrideFields: readonly string[] = [
   'x-ms-client-principal',
   'x-ms-client-principal-',
   'tailscale-user-',
+  // Whose certificate was shown, in the words of proxies that end mutual TLS: ingress-nginx, HAProxy, Traefik's, Azure, AWS.
+  'ssl-client-',
+  'x-ssl-client-',
+  'x-ssl-cert',
+  'x-client-cert',
+  'x-client-cert-',
+  'x-client-dn',
+  'x-client-verify',
+  'x-arr-clientcert',
+  'x-amzn-mtls-',
   // HTTP_PROXY in the environment of a CGI program: the proxy of the requests that it makes (httpoxy, CVE-2016-5385).
   'proxy',
   'x-http-method',

@@ -45,6 +45,7 @@ const callers = [
   'Remote-User', 'Remote_User', 'Remote-Groups', 'X-Remote-User', 'X-Remote-Extra-Scopes', 'X-Auth-Request-Email', 'X-WebAuth-User',
   'X-Forwarded-User', 'X-authentik-username', 'X-Goog-Authenticated-User-Email', 'X-MS-CLIENT-PRINCIPAL', 'X-MS-CLIENT-PRINCIPAL-NAME',
   'Tailscale-User-Login',
+  'SSL-Client-Subject-DN', 'X-SSL-Client-Verify', 'X-SSL-Cert', 'X-Client-Cert-Chain', 'X-Client-DN', 'X-ARR-ClientCert', 'X-Amzn-Mtls-Clientcert-Subject',
 ]; // biome-ignore format: one line reads better
 
 test('attack 19: what other proxies call the caller is not a client’s to say', async () => {
