@@ -30,7 +30,8 @@ export class InStep {
   /** Where it had been by another of its answers. */
   #wasAt: RevocationHead | undefined;
   #syncing: Promise<boolean> | undefined;
-  #doubted = false;
+  /** How often an equal head was said to prove nothing, since it was last compared. */
+  #doubts = 0;
   #reloading = false;
   #readings = 0;
   /** A request has waited for everything to be read anew, in vain: the next ones need not wait as long for the same. */
@@ -54,19 +55,19 @@ export class InStep {
 
   /** True while an equal head proves nothing. */
   get isDoubted(): boolean {
-    return this.#doubted;
+    return this.#doubts > 0;
   }
 
   /** True where the index follows the log, nothing is doubted and nothing is being read anew. */
   get isWhole(): boolean {
-    return this.#head !== undefined && !this.#doubted && !this.#reloading;
+    return this.#head !== undefined && !this.isDoubted && !this.#reloading;
   }
 
   /** As {@link RevocationFollower.observe}. */
   observe(head: RevocationHead | undefined, askedMs: number): 'current' | Promise<'current' | 'lost'> {
     const mine = this.#head;
     // While in doubt an equal head proves nothing: another server may have given the same number to another entry.
-    if (!this.#doubted && head !== undefined && mine !== undefined && (head === mine || same(head, mine))) {
+    if (!this.isDoubted && head !== undefined && mine !== undefined && (head === mine || same(head, mine))) {
       this.#contact.made();
       return 'current';
     }
@@ -75,9 +76,9 @@ export class InStep {
 
   /** An equal head proves nothing from now on: everything is compared anew, and put into the log where it is lacking there. */
   refresh(): void {
-    this.#doubted = true;
+    this.#doubts += 1;
     // One that is under way may have looked already.
-    void this.sync().then(() => (this.#doubted ? this.sync() : undefined));
+    void this.sync().then(() => (this.isDoubted ? this.sync() : undefined));
   }
 
   /** Brings the index to the log's present state, making a log where there is none; false when the store is away. Single flight. */
@@ -140,7 +141,7 @@ export class InStep {
     const head = await this.#log.head();
     const mine = this.#head;
     const continues = head !== undefined && mine !== undefined && head.epoch === mine.epoch && head.seq >= mine.seq;
-    const follows = continues && !this.#doubted && !isBehind(head, this.#wasAt);
+    const follows = continues && !this.isDoubted && !isBehind(head, this.#wasAt);
     try {
       if (!follows || !(await this.#catchUp(mine))) await this.#reload(follows);
       return true;
@@ -182,10 +183,12 @@ export class InStep {
 
   async #readAnew(follows: boolean): Promise<void> {
     const { inForce, recovery } = this.#options;
+    const doubts = this.#doubts;
     const mine = isBehind(this.#head, this.#wasAt) ? this.#wasAt : this.#head;
     const known = { follows, complete: this.#contact.loadedOnce };
     const read = await recovery.read(mine, known, (event) => inForce.apply(event));
-    if (!read.wasWhole) this.#doubted = false;
+    // What came up while it was read may concern another server than the one that was read.
+    if (!read.wasWhole && doubts === this.#doubts) this.#doubts = 0;
     this.#readings += 1;
     this.#wasAt = undefined;
     inForce.take(read);

@@ -269,7 +269,7 @@ async function replicas(isDurable: boolean, count: number, given: readonly Comma
 }
 
 // What is run each time is always the same; a change that breaks something is better looked for with other seeds and more runs.
-const settings = { numRuns: 60, seed: 20261122 };
+const settings = { numRuns: 40, seed: 20261122 };
 for (const isDurable of [true, false]) {
   test(`replicas agree, and nothing acknowledged is lost: ${isDurable ? 'with a durable store' : 'Redis alone'}`, async () => {
     const given = fc.array(commands, { maxLength: 60, size: 'max' });

@@ -135,3 +135,23 @@ test('Redis alone: what waited for the log takes no place from what others revok
   await all.settle();
   assert.deepEqual(await reasons(all), ['for ever', 'for ever', 'for ever']);
 });
+
+test('another server that answers while the log is read anew is read, too: its numbers may be the same', async () => {
+  const { world: all, a, b } = await world(false);
+  const c = await all.start();
+  void a.revoke(alice('on the first'));
+  await all.drain(({ of }) => of === a);
+  b.follower.refresh();
+  // Read from the first server, and not yet compared.
+  await all.drain(({ of, name, isAsked }) => of === b && (name !== 'log.snapshot' || isAsked));
+  await all.drain(({ of, name }) => of === b && name === 'log.head');
+  a.isDead = true;
+  all.log.rewind(1);
+  for (const replica of [b, c]) replica.follower.refresh();
+  await all.drain(({ of }) => of === c);
+  void c.revoke(alice('on the second'));
+  await all.drain(({ of }) => of === c);
+  await all.drain();
+  await all.settle();
+  assert.deepEqual(await reasons(all), ['on the second', 'on the second', 'on the second']);
+});
