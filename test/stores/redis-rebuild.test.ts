@@ -108,6 +108,21 @@ test('a replica that dies while it rebuilds is relieved after ten seconds, and t
   assert.deepEqual([log?.entries.length, log?.head], [900, head]);
 });
 
+test('who broke off a rebuild begins anew at once, and the others wait for it', async () => {
+  await using at = await openThree();
+  async function* broken() {
+    yield entries(0, 500);
+    yield entries(500, 600);
+    throw new TypeError('PostgreSQL went away');
+  }
+  await assert.rejects(at.a.rebuild(broken(), undefined), TypeError);
+  await assert.rejects(at.b.snapshot(), unavailable);
+  assert.equal(await at.a.snapshot(), undefined);
+  const { head } = await at.a.rebuild([entries(0, 700), entries(700, 900)], undefined);
+  const log = await wholeLog(at.b);
+  assert.deepEqual([log?.entries.length, log?.head], [900, head]);
+});
+
 test('a rebuild that takes longer than ten seconds in all keeps its place', async () => {
   await using at = await openThree();
   async function* slow() {

@@ -62,6 +62,8 @@ export class RedisRevocations implements RevocationLog {
     sweep: loadScript('sweep'),
     time: loadScript('time'),
   };
+  /** By which this process knows a log that it has begun to make, and broke off. */
+  readonly #token = randomId();
   #seen: RevocationHead | undefined;
 
   constructor(options: RedisRevocationsOptions) {
@@ -119,16 +121,15 @@ export class RedisRevocations implements RevocationLog {
 
   async snapshot(): Promise<RevocationSnapshot | undefined> {
     const keys = [this.#names.head, this.#names.entries];
-    const reply = await this.#slow.script(this.#scripts.whole, keys, [this.#now(), MARK, MAX_SEQ]);
+    const reply = await this.#slow.script(this.#scripts.whole, keys, [this.#now(), MARK, MAX_SEQ, this.#token]);
     if (reply === 'building') throw storeUnavailable('another replica is still rebuilding the revocation log');
     const from = parseHead(reply);
     return from && { from, batches: this.#scan() };
   }
 
   async rebuild(entries: EntryBatches, last: RevocationHead | undefined, onto?: RevocationHead): Promise<RebuiltLog> {
-    const by = randomId();
     const epoch = randomId();
-    const first = [epoch, last?.epoch ?? '', last?.seq ?? 0, by];
+    const first = [epoch, last?.epoch ?? '', last?.seq ?? 0, this.#token];
     let there = onto;
     // The last call is told so, which is known only when no batch follows.
     let rows: (string | number)[] = [];
