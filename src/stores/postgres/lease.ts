@@ -1,6 +1,7 @@
 // One connection in the hands of one transaction. The driver would reconnect in the middle of it and run the rest outside of
 // any transaction; here a connection that broke stays broken, and one that does not answer is given up.
 import { storeUnavailable } from '../../core/errors.ts';
+import { PeerTimeout } from '../../core/peer-timeout.ts';
 import { type Client, openClient, type PostgresSettings, type Sql } from './connection.ts';
 import { isOrderly } from './errors.ts';
 
@@ -66,17 +67,18 @@ export class Lease {
       void this.end();
       reject(storeUnavailable('PostgreSQL did not answer in time'));
     };
-    const timer = setTimeout(giveUp, wholeMs);
+    const toEnd = new PeerTimeout(wholeMs, giveUp);
     const begun = this.#begin(beginning);
-    const isBegun = withinMs(this.#stands ? beginMs : 2 * beginMs, begun, giveUp);
+    const toBegin = new PeerTimeout(this.#stands ? beginMs : 2 * beginMs, giveUp);
+    void begun.then(() => toBegin.clear());
     const whole = this.#whole(work, begun);
     // When a bound won, what becomes of the rest is nobody's concern.
     whole.catch(() => undefined);
     try {
       return await Promise.race([whole, late]);
     } finally {
-      clearTimeout(timer);
-      clearTimeout(isBegun);
+      toEnd.clear();
+      toBegin.clear();
     }
   }
 
@@ -145,16 +147,6 @@ export class Lease {
       this.#broken = true;
     }
   }
-}
-
-/** Calls `giveUp` unless `answer` has come by then; the timer that is to be cleared. */
-function withinMs(ms: number, answer: Promise<unknown>, giveUp: () => void): NodeJS.Timeout {
-  let isAnswered = false;
-  void answer.then(() => {
-    isAnswered = true;
-  });
-  // Read first what has arrived: a process that stood still, and not PostgreSQL, may have let the time pass.
-  return setTimeout(() => setImmediate(() => isAnswered || giveUp()), ms);
 }
 
 /** The client as work sees it: every statement asks `check` first. */
